@@ -1,0 +1,314 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Runner: the only way this library starts a program. Private to this collection.
+
+It takes an argv list (never a shell), builds the environment from an allow-list, drops to a user in the child,
+bounds the run by a time-out that ends the whole process group, and keeps output in files instead of pipes:
+WAL-G's prefetch child inherits the descriptors and would hold a pipe open long after WAL-G itself is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from ._errors import WalgError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    PreExec = Callable[[], None]
+    Tick = Callable[[], None]
+
+#: Variables that a child may inherit. Anything else in our environment (a stray WALG_FILE_PREFIX, PGHOST,
+#: AWS_PROFILE, ...) would override the settings file, since WAL-G prefers the environment (walg.md 3.1).
+INHERITED = ("PATH", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_KILL_AFTER = 5.0  # seconds between TERM and KILL
+_KEEP = 64 * 1024  # bytes of each stream kept in a Result's tail
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one program run ended. ``rc`` is negative for a signal; ``timed_out`` says that we ended it."""
+
+    argv: list[str]
+    rc: int
+    stdout: str = ""
+    stderr: str = ""
+    seconds: float = 0.0
+    timed_out: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """Return result fields for an error: cmd, rc, stdout, stderr."""
+        return {"cmd": self.argv, "rc": self.rc, "stdout": self.stdout[-_KEEP:], "stderr": self.stderr[-_KEEP:]}
+
+    def last_line(self) -> str:
+        """Return the last line that says something, for a one-line message."""
+        lines = [line.strip() for line in (self.stderr or self.stdout).splitlines() if line.strip()]
+        return lines[-1] if lines else "no output"
+
+
+@dataclass(frozen=True)
+class User:
+    """The operating system user that a child becomes: name, uid, gid, home directory."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+
+    @classmethod
+    def by_name(cls, name: str) -> User:
+        """Look up a user by name. Raises WalgError if there is none."""
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            raise WalgError(f"No operating system user named {name!r} on this host.") from None
+        return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
+
+    @classmethod
+    def by_uid(cls, uid: int) -> User:
+        """Look up a user by number; a number without an entry (a container's) is a user all the same."""
+        try:
+            entry = pwd.getpwuid(uid)
+        except KeyError:
+            return cls(str(uid), uid, uid, "/")
+        return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
+
+    @classmethod
+    def current(cls) -> User:
+        """Return the user we run as."""
+        return cls.by_uid(os.geteuid())
+
+
+def _dropper(user: User | None) -> PreExec | None:
+    """Return what the child does before exec to become ``user``; None when it is that user already."""
+    if user is None or user.uid == os.geteuid():
+        return None
+    if os.geteuid() != 0:
+        me = User.current().name
+        raise WalgError(
+            f"This has to run as the user {user.name!r}, but we are {me!r} and not root: "
+            f"run the play as {user.name!r} or as root (become)."
+        )
+    who = user
+
+    def drop() -> None:
+        if who.name.isdigit():
+            os.setgroups([])
+        else:
+            os.initgroups(who.name, who.gid)
+        os.setgid(who.gid)
+        os.setuid(who.uid)
+
+    return drop
+
+
+def environment(user: User | None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Build a child's environment: allow-listed variables, the user's HOME, C locale, then ``extra``."""
+    who = user or User.current()
+    env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    env.setdefault("PATH", DEFAULT_PATH)
+    env.update({"HOME": who.home, "USER": who.name, "LOGNAME": who.name, "LANG": "C", "LC_ALL": "C"})
+    env.update(extra or {})
+    return env
+
+
+@dataclass
+class Background:
+    """A program left running by Runner.start, to be polled and stopped by whoever started it."""
+
+    argv: list[str]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        return self.process.poll()
+
+    def stop(self, first: int = signal.SIGTERM, wait: float = 60.0) -> int:
+        """Send ``first``, wait up to ``wait`` seconds, then KILL the group. Returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(first)
+            try:
+                self.process.wait(wait)
+            except subprocess.TimeoutExpired:
+                _kill_group(self.process, signal.SIGKILL)
+        return self.process.wait()
+
+
+@dataclass
+class Runner:
+    """Starts programs. Clients are handed one; unit tests hand them a scripted one."""
+
+    tick: Tick | None = None
+    tick_every: float = 2.0
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        user: User | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        cwd: str = "/",
+        stdin: str = "",
+        output: str | None = None,
+    ) -> Result:
+        """Run a program to its end or its time-out (seconds). Never raises for a non-zero exit.
+
+        ``output``: a file to which both streams are appended instead of being returned (a log).
+        Raises WalgError when the program can't be started.
+        """
+        started = time.monotonic()
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as inp:
+            inp.write(stdin.encode())
+            inp.seek(0)
+            if output is None:
+                process = self._spawn(argv, user, env, cwd, inp, out, err)
+            else:
+                with open(output, "ab", opener=_private) as log:
+                    process = self._spawn(argv, user, env, cwd, inp, log, log)
+            timed_out = not self._wait(process, timeout)
+            if timed_out:
+                _end_group(process)
+            return Result(
+                list(argv), process.returncode, _text(out), _text(err), time.monotonic() - started, timed_out
+            )
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        output: str,
+        user: User | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+    ) -> Background:
+        """Start a program in a session of its own and leave it running; both streams go to the file ``output``."""
+        with open(output, "ab", opener=_private) as log, open(os.devnull, "rb") as null:
+            return Background(list(argv), self._spawn(argv, user, env, cwd, null, log, log))
+
+    @staticmethod
+    def _spawn(
+        argv: Sequence[str],
+        user: User | None,
+        env: Mapping[str, str] | None,
+        cwd: str,
+        stdin: IO[bytes],
+        out: IO[bytes],
+        err: IO[bytes],
+    ) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                list(argv),
+                stdin=stdin,
+                stdout=out,
+                stderr=err,
+                cwd=cwd,
+                env=environment(user, env),
+                start_new_session=True,
+                preexec_fn=_dropper(user),
+            )
+        except (OSError, subprocess.SubprocessError) as exc:
+            who = (user or User.current()).name
+            raise WalgError(f"Cannot start {argv[0]} as {who}: {exc}", cmd=list(argv)) from exc
+
+    def _wait(self, process: subprocess.Popen[bytes], timeout: float) -> bool:
+        """Wait for the end; True if it came in time. Calls ``tick`` while waiting."""
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return process.poll() is not None
+            try:
+                process.wait(min(left, self.tick_every) if self.tick else left)
+                return True
+            except subprocess.TimeoutExpired:
+                if self.tick:
+                    self.tick()
+
+
+def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:
+    """Call ``function(*args)`` with that user's rights, in a child, and return its (JSON-able) answer.
+
+    For file work in directories that the database user can write: done as root it could be led astray by
+    a symbolic link planted there. A WalgError or OSError in the child is raised here as WalgError.
+    """
+    drop = _dropper(user)
+    if drop is None:
+        try:
+            return function(*args)
+        except OSError as exc:
+            raise WalgError(str(exc)) from exc
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _answer(writer, drop, function, args)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        data = stream.read()
+    os.waitpid(pid, 0)
+    answer = json.loads(data.decode()) if data else {"error": "the child ended without an answer", "fields": {}}
+    if "error" in answer:
+        raise WalgError(answer["error"], **answer["fields"])
+    return answer["value"]
+
+
+def _answer(writer: int, drop: PreExec, function: Callable[..., Any], args: Sequence[Any]) -> NoReturn:
+    """In the child: become the user, do the work, write the answer, leave without unwinding the parent's stack."""
+    code = 0
+    try:
+        try:
+            drop()
+            answer = {"value": function(*args)}
+        except WalgError as exc:
+            answer = {"error": exc.msg, "fields": exc.fields}
+        except OSError as exc:
+            answer = {"error": str(exc), "fields": {}}
+        payload = json.dumps(answer).encode()
+        with os.fdopen(writer, "wb") as stream:
+            stream.write(payload)
+    except BaseException:  # the parent reports a child without an answer
+        code = 1
+    os._exit(code)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode("utf-8", "replace")
+
+
+def _kill_group(process: subprocess.Popen[bytes], signum: int) -> None:
+    try:
+        os.killpg(process.pid, signum)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """TERM, then KILL, to the whole group. TERM alone does not end a WAL-G that waits for archiving (walg.md 0)."""
+    _kill_group(process, signal.SIGTERM)
+    try:
+        process.wait(_KILL_AFTER)
+    except subprocess.TimeoutExpired:
+        pass
+    _kill_group(process, signal.SIGKILL)
+    process.wait()

@@ -288,7 +288,8 @@ def _answer(writer: int, drop: PreExec, function: Callable[..., Any], args: Sequ
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+    # O_NOFOLLOW: a log in a directory that the database user can write must not lead root elsewhere.
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _text(stream: IO[bytes]) -> str:

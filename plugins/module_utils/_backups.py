@@ -1,0 +1,128 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules on base backups: reading WAL-G's list, choosing one. Private to this collection.
+
+The shape of the list is the same from WAL-G 1.1.3 to 3.0.9 (walg.md 2.1, 2.2). WAL-G is never asked for LATEST: that
+is the newest *object*, which a copied bucket changes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._errors import WalgError
+from ._timelines import timeline_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One base backup. Times are RFC 3339 in UTC as WAL-G wrote them, LSNs integers, sizes bytes."""
+
+    name: str
+    start_time: str
+    finish_time: str
+    start_lsn: int
+    finish_lsn: int
+    system_identifier: str | None
+    pg_version: int
+    data_dir: str
+    hostname: str
+    uncompressed_size: int
+    compressed_size: int
+    permanent: bool
+    user_data: Any = None
+
+    @property
+    def timeline(self) -> int:
+        """The timeline on which it started."""
+        return timeline_of(self.name)
+
+    @property
+    def pg_major(self) -> int:
+        """PostgreSQL's major version, 10 and later (140023 is 14)."""
+        return self.pg_version // 10000
+
+    @property
+    def delta(self) -> bool:
+        """True for a delta; a restore of it needs its whole chain."""
+        return "_D_" in self.name
+
+
+def parse_list(text: str) -> list[Backup]:
+    """Parse ``backup-list --detail --json``; empty text is an empty storage up to WAL-G 3.0.5."""
+    if not text.strip():
+        return []
+    try:
+        entries = json.loads(text)
+    except ValueError as exc:
+        raise WalgError(f"WAL-G's backup list is not JSON: {exc}", stdout=text[:2000]) from exc
+    return [_backup(entry) for entry in entries or []]
+
+
+def _backup(entry: Mapping[str, Any]) -> Backup:
+    identifier = entry.get("system_identifier")
+    return Backup(
+        name=str(entry["backup_name"]),
+        start_time=str(entry.get("start_time") or ""),
+        finish_time=str(entry.get("finish_time") or ""),
+        start_lsn=int(entry.get("start_lsn") or 0),
+        finish_lsn=int(entry.get("finish_lsn") or 0),
+        system_identifier=str(identifier) if identifier else None,
+        pg_version=int(entry.get("pg_version") or 0),
+        data_dir=str(entry.get("data_dir") or ""),
+        hostname=str(entry.get("hostname") or ""),
+        uncompressed_size=int(entry.get("uncompressed_size") or 0),
+        compressed_size=int(entry.get("compressed_size") or 0),
+        permanent=bool(entry.get("is_permanent")),
+        user_data=entry.get("user_data"),
+    )
+
+
+def identifiers(backups: Iterable[Backup]) -> list[str]:
+    """Return the distinct system identifiers, sorted."""
+    return sorted({backup.system_identifier for backup in backups if backup.system_identifier})
+
+
+def newest_first(backups: Iterable[Backup]) -> list[Backup]:
+    """Sort by the end of the backup (its own record, not the object's time), newest first."""
+    return sorted(backups, key=lambda backup: (backup.finish_time, backup.finish_lsn, backup.name), reverse=True)
+
+
+def of_cluster(backups: Iterable[Backup], system_identifier: str) -> list[Backup]:
+    """Return the backups of one cluster, newest first."""
+    return newest_first(backup for backup in backups if backup.system_identifier == system_identifier)
+
+
+def refuse_foreign(backups: Iterable[Backup], system_identifier: str, storage: str) -> None:
+    """Raise WalgError if the storage holds base backups of another cluster."""
+    foreign = [found for found in identifiers(backups) if found != system_identifier]
+    if foreign:
+        raise WalgError(
+            f"The storage {storage} already holds base backups of another cluster (system identifier "
+            f"{', '.join(foreign)}); this cluster is {system_identifier}. WAL-G's retention would delete across both. "
+            "Give this cluster a prefix of its own in walg_storage.",
+            found=foreign,
+            wanted=system_identifier,
+        )
+
+
+def as_dict(backup: Backup) -> dict[str, Any]:
+    """Return a backup as modules return it; the identifier stays a string (it is above 2^53)."""
+    return {
+        "name": backup.name,
+        "start_time": backup.start_time,
+        "finish_time": backup.finish_time,
+        "timeline": backup.timeline,
+        "system_identifier": backup.system_identifier,
+        "pg_version": backup.pg_version,
+        "uncompressed_size": backup.uncompressed_size,
+        "compressed_size": backup.compressed_size,
+        "permanent": backup.permanent,
+        "delta": backup.delta,
+    }

@@ -1,0 +1,149 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules on segments, LSNs, timelines and what of them an archive holds. Private to this collection.
+
+Names and arithmetic as in PostgreSQL's xlog_internal.h; LSNs are plain integers inside the library, X/Y outside.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ._errors import WalgError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SEGMENT_NAME = re.compile(r"^[0-9A-F]{24}$")
+DEFAULT_SEGMENT_SIZE = 16 * 1024 * 1024
+
+
+def parse_lsn(text: str) -> int:
+    """Return the integer of an LSN written X/Y. Raises WalgError on anything else."""
+    match = re.match(r"^([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})$", text.strip())
+    if not match:
+        raise WalgError(f"Not an LSN: {text!r}; wanted two hexadecimal numbers such as 0/3000148.")
+    return (int(match.group(1), 16) << 32) + int(match.group(2), 16)
+
+
+def format_lsn(lsn: int) -> str:
+    """Return an LSN as PostgreSQL writes it, X/Y."""
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
+
+
+def segment_number(name: str, size: int = DEFAULT_SEGMENT_SIZE) -> int:
+    """Return the number of a segment since LSN 0; ``size`` in bytes."""
+    return int(name[8:16], 16) * (0x100000000 // size) + int(name[16:24], 16)
+
+
+def segment_name(timeline: int, number: int, size: int = DEFAULT_SEGMENT_SIZE) -> str:
+    """Return the 24-digit name of a segment by timeline and number."""
+    per_id = 0x100000000 // size
+    return f"{timeline:08X}{number // per_id:08X}{number % per_id:08X}"
+
+
+def segment_of(timeline: int, lsn: int, size: int = DEFAULT_SEGMENT_SIZE) -> str:
+    """Return the name of the segment that holds the byte at ``lsn``."""
+    return segment_name(timeline, lsn // size, size)
+
+
+def timeline_of(name: str) -> int:
+    """Return the timeline of a segment name or of a base backup's name (base_<segment>...)."""
+    return int(name[5:13] if name.startswith("base_") else name[:8], 16)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One line of a history file: the parent timeline and the LSN up to which it counts."""
+
+    parent: int
+    lsn: int
+
+
+def parse_history(text: str) -> list[Switch]:
+    """Parse a timeline history file, oldest ancestor first."""
+    found = []
+    for line in text.splitlines():
+        words = line.split("#", 1)[0].split()
+        if len(words) >= 2:
+            found.append(Switch(int(words[0]), parse_lsn(words[1])))
+    return found
+
+
+@dataclass(frozen=True)
+class TimelineWal:
+    """The WAL of one timeline as wal-show reports it."""
+
+    timeline: int
+    start: str
+    end: str
+    missing: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Which segments a storage holds, per timeline."""
+
+    timelines: Mapping[int, TimelineWal]
+    segment_size: int = DEFAULT_SEGMENT_SIZE
+
+    def has(self, name: str) -> bool:
+        """Say whether the storage holds this segment."""
+        wal = self.timelines.get(timeline_of(name))
+        return wal is not None and wal.start <= name <= wal.end and name not in wal.missing
+
+    def missing_between(self, timeline: int, first: int, last: int) -> list[str]:
+        """Return the segments of ``timeline`` that are needed for the LSNs first..last (inclusive) and not there."""
+        numbers = range(first // self.segment_size, last // self.segment_size + 1)
+        names = (segment_name(timeline, number, self.segment_size) for number in numbers)
+        return [name for name in names if not self.has(name)]
+
+    def last(self, timeline: int) -> str | None:
+        """Return the newest segment of a timeline, or None."""
+        wal = self.timelines.get(timeline)
+        return wal.end if wal else None
+
+
+def inventory(shown: Iterable[Mapping[str, Any]], segment_size: int = DEFAULT_SEGMENT_SIZE) -> Inventory:
+    """Build the inventory from the answer of ``wal-show --detailed-json`` (walg.md 2.3)."""
+    timelines = {}
+    for entry in shown:
+        timeline = int(entry["id"])
+        missing = frozenset(entry.get("missing_segments") or ())
+        timelines[timeline] = TimelineWal(timeline, str(entry["start_segment"]), str(entry["end_segment"]), missing)
+    return Inventory(timelines, segment_size)
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A stretch of WAL on one timeline: from an LSN, to an LSN (None: as far as the archive goes)."""
+
+    timeline: int
+    first: int
+    last: int | None
+
+
+def path_to(timeline: int, start: int, start_timeline: int, histories: Mapping[int, list[Switch]]) -> list[Leg] | None:
+    """Return the legs from ``start`` on ``start_timeline`` to the end of ``timeline``; None if it doesn't lead there.
+
+    ``histories``: parsed history files by timeline; timeline 1 has none.
+    """
+    if timeline == start_timeline:
+        return [Leg(timeline, start, None)]
+    legs: list[Leg] = []
+    position: int | None = None
+    for switch in histories.get(timeline, []):
+        if switch.parent == start_timeline:
+            position = start
+        if position is None:
+            continue
+        if switch.lsn < position:
+            return None  # that timeline left before our start
+        legs.append(Leg(switch.parent, position, switch.lsn))
+        position = switch.lsn
+    if position is None:
+        return None
+    return [*legs, Leg(timeline, position, None)]

@@ -10,7 +10,9 @@ is the newest *object*, which a copied bucket changes.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from ._errors import WalgError
@@ -89,9 +91,23 @@ def identifiers(backups: Iterable[Backup]) -> list[str]:
     return sorted({backup.system_identifier for backup in backups if backup.system_identifier})
 
 
+def moment(text: str) -> datetime:
+    """Parse an RFC 3339 time with a zone, as Go writes it (0 to 9 fractional digits). Raises WalgError without a zone."""
+    match = re.match(r"^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", text)
+    if not match:
+        raise WalgError(f"Not a time with a zone: {text!r}; wanted RFC 3339 such as 2026-01-31T04:05:06Z.")
+    day, clock, fraction, zone = match.groups()
+    found = datetime.strptime(f"{day} {clock}", "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc)
+    found += timedelta(seconds=float(fraction or 0))
+    if zone != "Z":
+        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
+        found += offset if zone[0] == "-" else -offset
+    return found
+
+
 def newest_first(backups: Iterable[Backup]) -> list[Backup]:
     """Sort by the end of the backup (its own record, not the object's time), newest first."""
-    return sorted(backups, key=lambda backup: (backup.finish_time, backup.finish_lsn, backup.name), reverse=True)
+    return sorted(backups, key=lambda backup: (moment(backup.finish_time), backup.finish_lsn, backup.name), reverse=True)
 
 
 def of_cluster(backups: Iterable[Backup], system_identifier: str) -> list[Backup]:

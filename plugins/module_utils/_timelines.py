@@ -56,30 +56,14 @@ def timeline_of(name: str) -> int:
 
 
 @dataclass(frozen=True)
-class Switch:
-    """One line of a history file: the parent timeline and the LSN up to which it counts."""
-
-    parent: int
-    lsn: int
-
-
-def parse_history(text: str) -> list[Switch]:
-    """Parse a timeline history file, oldest ancestor first."""
-    found = []
-    for line in text.splitlines():
-        words = line.split("#", 1)[0].split()
-        if len(words) >= 2:
-            found.append(Switch(int(words[0]), parse_lsn(words[1])))
-    return found
-
-
-@dataclass(frozen=True)
 class TimelineWal:
-    """The WAL of one timeline as wal-show reports it."""
+    """The WAL of one timeline as wal-show reports it; ``parent`` and ``switch_lsn`` come from its history file."""
 
     timeline: int
     start: str
     end: str
+    parent: int | None = None
+    switch_lsn: int | None = None
     missing: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -113,7 +97,15 @@ def inventory(shown: Iterable[Mapping[str, Any]], segment_size: int = DEFAULT_SE
     for entry in shown:
         timeline = int(entry["id"])
         missing = frozenset(entry.get("missing_segments") or ())
-        timelines[timeline] = TimelineWal(timeline, str(entry["start_segment"]), str(entry["end_segment"]), missing)
+        parent, switch = entry.get("parent_id"), entry.get("switch_point_lsn")
+        timelines[timeline] = TimelineWal(
+            timeline,
+            str(entry["start_segment"]),
+            str(entry["end_segment"]),
+            int(parent) if parent else None,
+            int(switch) if switch else None,
+            missing,
+        )
     return Inventory(timelines, segment_size)
 
 
@@ -126,24 +118,24 @@ class Leg:
     last: int | None
 
 
-def path_to(timeline: int, start: int, start_timeline: int, histories: Mapping[int, list[Switch]]) -> list[Leg] | None:
-    """Return the legs from ``start`` on ``start_timeline`` to the end of ``timeline``; None if it doesn't lead there.
+def path_to(timeline: int, start: int, start_timeline: int, archive: Inventory) -> list[Leg] | None:
+    """Return the legs from ``start`` on ``start_timeline`` to the end of ``timeline``; None if it doesn't lead there."""
+    legs = [Leg(timeline, start, None)]
+    while legs[0].timeline != start_timeline:
+        wal = archive.timelines.get(legs[0].timeline)
+        if wal is None or wal.parent is None or wal.switch_lsn is None or wal.switch_lsn < start:
+            return None  # no history known, or that timeline left before our start
+        if wal.parent >= wal.timeline:
+            return None  # a damaged history must not loop
+        legs[0] = Leg(wal.timeline, wal.switch_lsn, legs[0].last)
+        legs.insert(0, Leg(wal.parent, start, wal.switch_lsn))
+    return legs
 
-    ``histories``: parsed history files by timeline; timeline 1 has none.
-    """
-    if timeline == start_timeline:
-        return [Leg(timeline, start, None)]
-    legs: list[Leg] = []
-    position: int | None = None
-    for switch in histories.get(timeline, []):
-        if switch.parent == start_timeline:
-            position = start
-        if position is None:
-            continue
-        if switch.lsn < position:
-            return None  # that timeline left before our start
-        legs.append(Leg(switch.parent, position, switch.lsn))
-        position = switch.lsn
-    if position is None:
-        return None
-    return [*legs, Leg(timeline, position, None)]
+
+def newest_reachable(start: int, start_timeline: int, archive: Inventory) -> list[Leg]:
+    """Return the path to the highest timeline that a cluster at ``start`` can follow (its own, at the least)."""
+    for timeline in sorted(archive.timelines, reverse=True):
+        path = path_to(timeline, start, start_timeline, archive)
+        if path is not None:
+            return path
+    return [Leg(start_timeline, start, None)]

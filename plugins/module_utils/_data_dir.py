@@ -1,0 +1,137 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A PostgreSQL data directory as files, whether a server runs on it or not. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._errors import WalgError
+from ._process import call_as
+
+if TYPE_CHECKING:
+    from ._process import User
+
+#: First members of ControlFileData in every PostgreSQL from 10 to 18 (src/include/catalog/pg_control.h):
+#: uint64 system_identifier, uint32 pg_control_version, uint32 catalog_version_no, int32 state.
+_CONTROL = struct.Struct("=QIIi")
+#: DBState (same header). 1 and 2 are clean shutdowns, of a primary and in recovery.
+_SHUT_DOWN = (1, 2)
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """What lies at a path. ``kind``: absent, empty, cluster, other; ``pid`` of a live postmaster, else 0."""
+
+    path: str
+    kind: str
+    major: int = 0
+    system_identifier: str = ""
+    clean: bool = False
+    pid: int = 0
+    port: str = ""
+    socket_dir: str = ""
+    start_options: str = ""
+    owner_uid: int = 0
+
+
+def look(path: str, user: User | None) -> DataDir:
+    """Describe the directory, read with the rights of ``user``."""
+    return DataDir(**call_as(user, _look, path))
+
+
+def _look(path: str) -> dict[str, Any]:
+    if not os.path.lexists(path):
+        return {"path": path, "kind": "absent"}
+    if not os.path.isdir(path):
+        return {"path": path, "kind": "other"}
+    owner = os.stat(path).st_uid
+    try:
+        names = os.listdir(path)
+    except PermissionError:
+        raise WalgError(f"{path} cannot be read: run as root or as its owner.") from None
+    if not names:
+        return {"path": path, "kind": "empty", "owner_uid": owner}
+    control = _control(path)
+    if control is None:
+        return {"path": path, "kind": "other", "owner_uid": owner}
+    pid, port, socket_dir = _postmaster(path)
+    return {
+        "path": path,
+        "kind": "cluster",
+        "owner_uid": owner,
+        "major": _major(path),
+        "system_identifier": control[0],
+        "clean": control[1] in _SHUT_DOWN,
+        "pid": pid,
+        "port": port,
+        "socket_dir": socket_dir,
+        "start_options": _start_options(path),
+    }
+
+
+def _control(path: str) -> tuple[str, int] | None:
+    try:
+        with open(os.path.join(path, "global", "pg_control"), "rb") as stream:
+            head = stream.read(_CONTROL.size)
+    except OSError:
+        return None
+    if len(head) < _CONTROL.size:
+        return None
+    identifier, _version, _catalog, state = _CONTROL.unpack(head)
+    return str(identifier), state
+
+
+def _major(path: str) -> int:
+    try:
+        with open(os.path.join(path, "PG_VERSION"), encoding="ascii") as stream:
+            return int(stream.read().strip().split(".")[0])
+    except (OSError, ValueError):
+        return 0
+
+
+def _postmaster(path: str) -> tuple[int, str, str]:
+    """Return pid, port and socket directory of the live postmaster by its pid file; 0 if none lives."""
+    try:
+        with open(os.path.join(path, "postmaster.pid"), encoding="utf-8") as stream:
+            lines = stream.read().splitlines()
+        pid = int(lines[0])
+    except (OSError, ValueError, IndexError):
+        return 0, "", ""
+    if not alive(pid):
+        return 0, "", ""
+    padded = lines + [""] * 8
+    return pid, padded[3].strip(), padded[4].strip()
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process of that number is a PostgreSQL server (a pid file may outlive its server)."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as stream:
+            return stream.read().strip() in ("postgres", "postmaster")
+    except OSError:
+        return False
+
+
+def _start_options(path: str) -> str:
+    """Return the options of the last start besides -D, quoted as PostgreSQL left them in postmaster.opts."""
+    try:
+        with open(os.path.join(path, "postmaster.opts"), encoding="utf-8") as stream:
+            words = shlex.split(stream.read().strip())[1:]
+    except (OSError, ValueError):
+        return ""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == "-D":
+            skip = True
+        elif not word.startswith("-D"):
+            kept.append(word)
+    return " ".join(shlex.quote(word) for word in kept)

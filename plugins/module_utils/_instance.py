@@ -1,0 +1,181 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one instance is on this host: its cluster, its paths, and the record that programs read. Private to this collection.
+
+The record, `<config dir>/<instance>.env`, is a shell fragment of KEY='value' lines without secrets: the wrappers source
+it, the job and the modules parse it. So the programs on the host and the modules cannot disagree.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from ._errors import WalgError
+from ._files import read_text
+from ._process import User
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INSTANCE_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A PostgreSQL data directory and how to reach the server on it."""
+
+    data_dir: str
+    bin_dir: str
+    socket_dir: str
+    port: str = "5432"
+    user: str = "postgres"  # the database role
+    os_user: str = "postgres"
+    service: str = ""  # who starts and stops it, see _service
+    start_options: str = ""  # options of a pg_ctl start, shell-quoted
+    system_identifier: str = ""
+
+    def owner(self) -> User:
+        """The operating system user that owns the data directory."""
+        return User.by_name(self.os_user)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One configured cluster: what the wrappers, the job and the modules need to know. Times in seconds."""
+
+    name: str
+    config_dir: str
+    state_dir: str
+    log_dir: str
+    program_dir: str
+    binary: str
+    storage: str
+    cluster: Cluster
+    push_timeout: int = 15
+    fetch_timeout: int = 60
+    backup_timeout: int = 86400
+
+    @property
+    def settings_file(self) -> str:
+        """WAL-G's settings (secret)."""
+        return settings_path(self.config_dir, self.name)
+
+    @property
+    def record_file(self) -> str:
+        """This record."""
+        return record_path(self.config_dir, self.name)
+
+
+def settings_path(config_dir: str, name: str) -> str:
+    """Return the path of an instance's WAL-G settings."""
+    return os.path.join(config_dir, f"{name}.json")
+
+
+def record_path(config_dir: str, name: str) -> str:
+    """Return the path of an instance's record."""
+    return os.path.join(config_dir, f"{name}.env")
+
+
+def credentials_path(config_dir: str, name: str) -> str:
+    """Return the path of an instance's Google credentials, where their content was given."""
+    return os.path.join(config_dir, f"{name}.credentials.json")
+
+
+def check_name(name: str) -> None:
+    """Raise WalgError unless the name can name files, units and metrics."""
+    if not INSTANCE_NAME.match(name):
+        raise WalgError(f"Instance name {name!r} is refused: it names files, so use small letters, digits, '-' and '_'.")
+
+
+_CLUSTER_KEYS = {
+    "DATA_DIR": "data_dir",
+    "PG_BIN_DIR": "bin_dir",
+    "PG_SOCKET_DIR": "socket_dir",
+    "PG_PORT": "port",
+    "PG_ROLE": "user",
+    "OS_USER": "os_user",
+    "PG_SERVICE": "service",
+    "PG_START_OPTIONS": "start_options",
+    "SYSTEM_IDENTIFIER": "system_identifier",
+}
+_INSTANCE_KEYS = {
+    "WALG_INSTANCE": "name",
+    "CONFIG_DIR": "config_dir",
+    "STATE_DIR": "state_dir",
+    "LOG_DIR": "log_dir",
+    "PROGRAM_DIR": "program_dir",
+    "WALG_BINARY": "binary",
+    "STORAGE": "storage",
+    "PUSH_TIMEOUT": "push_timeout",
+    "FETCH_TIMEOUT": "fetch_timeout",
+    "BACKUP_TIMEOUT": "backup_timeout",
+}
+
+
+def render(instance: Instance) -> str:
+    """Return the record's text."""
+    pairs = {key: getattr(instance, name) for key, name in _INSTANCE_KEYS.items()}
+    pairs.update({key: getattr(instance.cluster, name) for key, name in _CLUSTER_KEYS.items()})
+    pairs["WALG_CONFIG"] = instance.settings_file
+    for key, value in pairs.items():
+        if any(ord(char) < 32 for char in str(value)):
+            raise WalgError(f"A control character in {key}: {str(value)!r}.")
+    lines = [f"{key}={_quoted(str(value))}" for key, value in sorted(pairs.items())]
+    return "\n".join(["# Managed by the Ansible collection mapswipe.walg; holds no secret.", *lines, ""])
+
+
+def parse(text: str, path: str) -> Instance:
+    """Read a record. Raises WalgError when it is not one."""
+    pairs = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            key, _equals, value = line.partition("=")
+            words = shlex.split(value)
+            pairs[key] = words[0] if words else ""
+    try:
+        cluster = Cluster(**{name: pairs[key] for key, name in _CLUSTER_KEYS.items()})
+        values: dict[str, Any] = {name: pairs[key] for key, name in _INSTANCE_KEYS.items()}
+    except KeyError as exc:
+        raise WalgError(f"{path} lacks {exc.args[0]}: it is not a record of this version; run the role mapswipe.walg.walg.") from exc
+    for number in ("push_timeout", "fetch_timeout", "backup_timeout"):
+        values[number] = int(values[number])
+    return Instance(cluster=cluster, **values)
+
+
+def load(config_dir: str, name: str) -> Instance | None:
+    """Return the recorded instance, or None if it was never configured here."""
+    check_name(name)
+    path = record_path(config_dir, name)
+    text = read_text(path)
+    return None if text is None else parse(text, path)
+
+
+def require(config_dir: str, name: str) -> Instance:
+    """Return the recorded instance or raise WalgError."""
+    found = load(config_dir, name)
+    if found is None:
+        raise WalgError(
+            f"The instance {name!r} is not configured: there is no {record_path(config_dir, name)}. "
+            "Run the role mapswipe.walg.walg (or the module walg_config) first."
+        )
+    return found
+
+
+def with_cluster(cluster: Cluster, given: Mapping[str, Any]) -> Cluster:
+    """Return the cluster with the options that were given in place of its own."""
+    names = {field.name for field in fields(Cluster)}
+    return replace(cluster, **{key: str(value) for key, value in given.items() if key in names and value not in (None, "")})
+
+
+def cluster_dict(cluster: Cluster) -> dict[str, str]:
+    """Return the cluster as a plain dict for results and module options."""
+    return {key: str(value) for key, value in asdict(cluster).items()}
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "'\"'\"'") + "'"

@@ -1,0 +1,160 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The PostgreSQL client: questions to a running server through psql. Private to this collection.
+
+psql and not a Python driver: it stands wherever the server stands, and the managed host needs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._errors import WalgError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._instance import Cluster
+    from ._process import Result, Runner
+
+
+def literal(value: str) -> str:
+    """Quote a string for SQL (standard_conforming_strings has been on since 9.1)."""
+    if "\0" in value or "\\" in value:
+        raise WalgError(f"Cannot quote {value!r} for SQL.")
+    return "'" + value.replace("'", "''") + "'"
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What a running server says of itself. LSNs are integers, ``timeline`` that of its last checkpoint or WAL."""
+
+    version_num: int
+    system_identifier: str
+    timeline: int
+    in_recovery: bool
+    data_directory: str
+    config_file: str
+    segment_size: int
+    start_time: str
+
+    @property
+    def major(self) -> int:
+        """PostgreSQL's major version."""
+        return self.version_num // 10000
+
+
+_FACTS = """
+SELECT json_build_object(
+  'version_num', current_setting('server_version_num')::int,
+  'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+  'timeline', CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
+              ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END,
+  'in_recovery', pg_is_in_recovery(),
+  'data_directory', current_setting('data_directory'),
+  'config_file', current_setting('config_file'),
+  'segment_size', (SELECT (setting::bigint * CASE unit WHEN '8kB' THEN 8192 ELSE 1 END)
+                   FROM pg_settings WHERE name = 'wal_segment_size'),
+  'start_time', pg_postmaster_start_time()::text)
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A cluster's server, reached through its socket as the operating system user that owns it."""
+
+    runner: Runner
+    cluster: Cluster
+    timeout: float = 30.0
+
+    def psql(self) -> str:
+        """Return psql's path: beside the server's programs, else on PATH."""
+        beside = os.path.join(self.cluster.bin_dir, "psql")
+        found = beside if os.access(beside, os.X_OK) else shutil.which("psql")
+        if not found:
+            raise WalgError(f"psql is missing: neither {beside} nor one on PATH. Install PostgreSQL's client package.")
+        return found
+
+    def run_sql(self, sql: str, timeout: float | None = None) -> Result:
+        """Run one SQL text in a session of its own; unaligned output without headers."""
+        cluster = self.cluster
+        return self.runner.run(
+            [self.psql(), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"],
+            user=cluster.owner(),
+            env={
+                "PGHOST": cluster.socket_dir,
+                "PGPORT": cluster.port,
+                "PGUSER": cluster.user,
+                "PGDATABASE": "postgres",
+                "PGCONNECT_TIMEOUT": "10",
+                "PGAPPNAME": "mapswipe.walg",
+                "PGOPTIONS": "-c client_min_messages=error -c search_path=pg_catalog",
+            },
+            stdin=sql,
+            timeout=timeout or self.timeout,
+        )
+
+    def ask(self, sql: str, timeout: float | None = None) -> str:
+        """Return the answer of one SQL text. Raises WalgError with what the server said."""
+        result = self.run_sql(sql, timeout)
+        if result.rc != 0 or result.timed_out:
+            cluster = self.cluster
+            trouble = "did not answer in time" if result.timed_out else result.last_line()
+            raise WalgError(
+                f"PostgreSQL (socket {cluster.socket_dir}, port {cluster.port}, role {cluster.user}, "
+                f"as {cluster.os_user}): {trouble}",
+                **result.fields(),
+            )
+        return result.stdout.strip()
+
+    def ask_json(self, sql: str) -> Any:
+        """Return the parsed answer of a SQL text that yields one JSON value."""
+        return json.loads(self.ask(sql) or "null")
+
+    def facts(self) -> ServerFacts:
+        """Ask the server who it is. Raises WalgError when it can't be reached."""
+        return ServerFacts(**self.ask_json(_FACTS))
+
+    def own_facts(self) -> ServerFacts:
+        """Like facts(), and make sure that it is the server of our data directory and nobody else's."""
+        facts = self.facts()
+        if os.path.realpath(facts.data_directory) != os.path.realpath(self.cluster.data_dir):
+            raise WalgError(
+                f"The server at {self.cluster.socket_dir}:{self.cluster.port} runs on {facts.data_directory}, "
+                f"not on {self.cluster.data_dir}. Correct walg_pg_port, walg_pg_socket_dir or walg_pg_data_dir.",
+                found=facts.data_directory,
+                wanted=self.cluster.data_dir,
+            )
+        return facts
+
+    def settings(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return pg_settings rows by name; a setting that this version doesn't know is absent."""
+        listed = ", ".join(literal(name) for name in names)
+        rows = self.ask_json(
+            "SELECT json_agg(json_build_object('name', name, 'setting', setting, 'unit', unit, 'context', context, "
+            "'source', source, 'sourcefile', sourcefile, 'pending_restart', pending_restart)) "
+            f"FROM pg_settings WHERE name IN ({listed})"
+        )
+        return {row["name"]: row for row in rows or []}
+
+    def ready(self) -> bool:
+        """Say whether the server takes a connection now."""
+        return self.run_sql("SELECT 1").rc == 0
+
+
+def wait_until(done: Callable[[], bool], timeout: float, every: float = 0.1) -> bool:
+    """Poll ``done`` until it is true or ``timeout`` seconds passed; the pause grows up to a second."""
+    deadline = time.monotonic() + timeout
+    while True:
+        if done():
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(every)
+        every = min(every * 1.5, 1.0)

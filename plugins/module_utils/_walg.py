@@ -1,0 +1,111 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The WAL-G client: one method for each command we use. Private to this collection.
+
+Answers are read from stdout only; log lines go to stderr. Facts by version: exit codes and outputs of WAL-G 1.1.3 to
+3.0.9 as measured; no exit code but 0 is trusted to mean anything particular.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import _backups, _releases, _timelines
+from ._errors import WalgError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._process import Result, Runner, User
+
+#: Seconds for a question to the storage. WAL-G itself may retry for half an hour and more (a missing bucket).
+ASK_TIMEOUT = 60.0
+
+
+def binary_version(runner: Runner, binary: str) -> _releases.BinaryVersion:
+    """Run ``binary --version``. Raises WalgError when it doesn't start or isn't WAL-G for PostgreSQL."""
+    result = runner.run([binary, "--version"], timeout=30)
+    if result.rc != 0:
+        raise WalgError(
+            f"{binary} --version ended with {result.rc}: {result.last_line()}. A build for another architecture or a newer "
+            "libc fails this way; choose another asset.",
+            **result.fields(),
+        )
+    return _releases.parse_version_output(result.stdout)
+
+
+@dataclass(frozen=True)
+class Walg:
+    """WAL-G with one settings file, run as the cluster's owner."""
+
+    runner: Runner
+    binary: str
+    config: str
+    user: User
+    storage: str  # for messages
+    ask_timeout: float = ASK_TIMEOUT
+
+    def _run(self, arguments: Sequence[str], timeout: float, cwd: str = "/", output: str | None = None) -> Result:
+        argv = [self.binary, "--config", self.config, *arguments]
+        return self.runner.run(argv, user=self.user, timeout=timeout, cwd=cwd, output=output)
+
+    def _ask(self, arguments: Sequence[str]) -> str:
+        result = self._run(arguments, self.ask_timeout)
+        if result.timed_out:
+            raise WalgError(
+                f"The storage {self.storage} did not answer `wal-g {' '.join(arguments)}` within {self.ask_timeout:.0f} s. "
+                "WAL-G retries that long on a missing bucket, a blocked network or a storage that is down: check these.",
+                **result.fields(),
+            )
+        if result.rc != 0:
+            raise WalgError(
+                f"`wal-g {' '.join(arguments)}` on the storage {self.storage} ended with {result.rc}: {result.last_line()}",
+                **result.fields(),
+            )
+        return result.stdout
+
+    def backups(self) -> list[_backups.Backup]:
+        """List all base backups with details, oldest first."""
+        text = self._ask(["backup-list", "--detail", "--json"])
+        found = _backups.parse_list(text)
+        if not found:
+            # Up to 2.0.1 the detailed list calls a refused or dead storage "No backups found", exit 0; the plain one fails.
+            self._ask(["backup-list", "--json"])
+        return found
+
+    def wal(self, segment_size: int) -> _timelines.Inventory:
+        """List the WAL in the storage, per timeline. ``segment_size`` in bytes."""
+        text = self._ask(["wal-show", "--detailed-json", "--without-backups"])
+        try:
+            shown = json.loads(text) if text.strip() else []
+        except ValueError as exc:
+            raise WalgError(f"WAL-G's wal-show did not answer with JSON: {exc}", stdout=text[:2000]) from exc
+        return _timelines.inventory(shown or [], segment_size)
+
+    def sentinel(self, name: str) -> dict[str, Any]:
+        """Read the record that WAL-G keeps of one base backup (tablespaces stand only there)."""
+        text = self._ask(["st", "cat", sentinel_object(name)])
+        try:
+            return dict(json.loads(text))
+        except ValueError as exc:
+            raise WalgError(f"The record of the base backup {name} is not JSON: {exc}", stdout=text[:2000]) from exc
+
+    def backup_push(self, data_dir: str, user_data: dict[str, Any], full: bool, timeout: float) -> Result:
+        """Take a base backup of a local data directory; ``timeout`` in seconds ends WAL-G and its children."""
+        arguments = ["backup-push", data_dir, "--add-user-data", json.dumps(user_data, sort_keys=True)]
+        if full:
+            arguments.append("--full")
+        return self._run(arguments, timeout, cwd=data_dir)
+
+    def backup_fetch(self, destination: str, name: str, timeout: float) -> Result:
+        """Fetch a base backup by name into a directory that is absent or empty."""
+        return self._run(["backup-fetch", destination, name], timeout, cwd=os.path.dirname(destination))
+
+
+def sentinel_object(name: str) -> str:
+    """Return the storage object that says that a base backup is complete."""
+    return f"basebackups_005/{name}_backup_stop_sentinel.json"

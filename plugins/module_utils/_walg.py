@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 ASK_TIMEOUT = 60.0
 
 
-def binary_version(runner: Runner, binary: str) -> _releases.BinaryVersion:
-    """Run ``binary --version``. Raises WalgError when it doesn't start or isn't WAL-G for PostgreSQL."""
-    result = runner.run([binary, "--version"], timeout=30)
+def binary_version(runner: Runner, binary: str, user: User | None = None) -> _releases.BinaryVersion:
+    """Run ``binary --version`` as ``user``. Raises WalgError when it doesn't start or isn't WAL-G for PostgreSQL."""
+    result = runner.run([binary, "--version"], user=user, timeout=30)
     if result.rc != 0:
         raise WalgError(
             f"{binary} --version ended with {result.rc}: {result.last_line()}. A build for another architecture or a newer "
@@ -85,6 +85,12 @@ class Walg:
         except ValueError as exc:
             raise WalgError(f"WAL-G's wal-show did not answer with JSON: {exc}", stdout=text[:2000]) from exc
         return _timelines.inventory(shown or [], segment_size)
+
+    def fetch_segment(self, name: str, destination: str) -> Result:
+        """Fetch one segment to a path that does not exist. One stream: no prefetch child is left behind."""
+        argv = [self.binary, "--config", self.config, "wal-fetch", name, destination]
+        env = {"WALG_DOWNLOAD_CONCURRENCY": "1"}
+        return self.runner.run(argv, user=self.user, timeout=self.ask_timeout, env=env, cwd=os.path.dirname(destination))
 
     def sentinel(self, name: str) -> dict[str, Any]:
         """Read the record that WAL-G keeps of one base backup (tablespaces stand only there)."""

@@ -1,0 +1,100 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Flow: a fresh segment reached the storage. Private to this collection.
+
+A record is written, WAL is switched, and that very segment is fetched back: WAL-G's archive-status cache can say
+"done" for a segment that the storage never got (walg.md 1.7), so neither the exit code nor pg_stat_archiver is proof.
+The proof is kept in the state directory and holds until the archive, the cluster or its timeline changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import _progress, _settings
+from ._errors import WalgError
+from ._files import read_text, write_atomic
+from ._flow_archive import client
+from ._postgres import Server, wait_until
+
+if TYPE_CHECKING:
+    from ._instance import Instance
+    from ._postgres import ServerFacts
+    from ._process import Runner
+
+_WRITE_AND_SWITCH = """
+SELECT pg_walfile_name(pg_logical_emit_message(false, 'mapswipe.walg', 'archive check'));
+SELECT pg_switch_wal();
+"""
+
+
+def _proof_file(instance: Instance) -> str:
+    return os.path.join(instance.state_dir, "archive-proof.json")
+
+
+def _subject(instance: Instance, facts: ServerFacts) -> dict[str, Any]:
+    """What the proof is about: another storage, other settings, another cluster or timeline need a new one."""
+    return {
+        "storage": instance.storage,
+        "settings": _settings.digest(read_text(instance.settings_file) or ""),
+        "system_identifier": facts.system_identifier,
+        "timeline": facts.timeline,
+    }
+
+
+def check(runner: Runner, instance: Instance, *, timeout: float, force: bool, dry: bool) -> dict[str, Any]:
+    """Prove the archive unless it is proved already; run as the cluster's owner. ``timeout`` in seconds."""
+    server = Server(runner, instance.cluster)
+    facts = server.own_facts()
+    if facts.in_recovery:
+        return {"changed": False, "skipped": True, "reason": "a standby writes no WAL: its primary proves the archive"}
+    subject = _subject(instance, facts)
+    known = json.loads(read_text(_proof_file(instance)) or "{}")
+    if known.get("subject") == subject and not force:
+        return {"changed": False, "segment": known["segment"], "latency": known["latency"], "checked": known["checked"]}
+    if dry:
+        return {"changed": True, "reason": "no proof for this storage, cluster and timeline yet"}
+    answer = _prove(runner, instance, server, facts, timeout)
+    write_atomic(_proof_file(instance), json.dumps({"subject": subject, **answer}, indent=2) + "\n", 0o644)
+    return {"changed": True, **answer}
+
+
+def _prove(runner: Runner, instance: Instance, server: Server, facts: ServerFacts, timeout: float) -> dict[str, Any]:
+    started = time.monotonic()
+    segment = server.ask(_WRITE_AND_SWITCH).splitlines()[0].strip()
+
+    def archived() -> bool:
+        return server.ask("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver") >= segment
+
+    reached = wait_until(archived, timeout)
+    statistics = server.ask_json("SELECT row_to_json(a) FROM pg_stat_archiver a")
+    if not reached:
+        raise WalgError(
+            f"The segment {segment} did not leave the server within {timeout:.0f} s. pg_stat_archiver: last archived "
+            f"{statistics['last_archived_wal']}, failed {statistics['failed_count']} times, last {statistics['last_failed_wal']}. "
+            "The server's log holds what the push wrapper and WAL-G said.",
+            segment=segment,
+            archiver=statistics,
+        )
+    with tempfile.TemporaryDirectory(prefix="check-", dir=instance.state_dir) as directory:
+        destination = os.path.join(directory, segment)
+        fetched = client(runner, instance).fetch_segment(segment, destination)
+        size = os.path.getsize(destination) if os.path.exists(destination) else 0
+    if fetched.rc != 0 or size != facts.segment_size:
+        raise WalgError(
+            f"PostgreSQL counts {segment} as archived, but fetching it back from {instance.storage} ended with {fetched.rc} and "
+            f"{size} bytes: {fetched.last_line()}",
+            segment=segment,
+            **fetched.fields(),
+        )
+    return {
+        "segment": segment,
+        "latency": round(time.monotonic() - started, 3),
+        "checked": _progress.now(),
+        "archiver": statistics,
+    }

@@ -1,0 +1,145 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Flow: a base backup exists. The module walg_backup and the job on the host are one and the same code. Private.
+
+A backup counts only when its WAL from start to finish is in the storage: up to WAL-G 3.0.8, PostgreSQL 15 and later
+are not waited for, and a backup without its WAL can't be restored (walg.md 0, fact 9).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from . import _backups, _compatibility, _lock, _progress, _storage, _walg
+from ._errors import WalgError
+from ._flow_archive import client
+from ._postgres import Server, wait_until
+
+if TYPE_CHECKING:
+    from ._instance import Instance
+    from ._postgres import ServerFacts
+    from ._process import Runner
+    from ._timelines import Inventory
+
+#: Seconds to wait for the backup's last segment; the archiver may be behind.
+WAL_TIMEOUT = 300.0
+#: Limits that a server needs at recovery at least as high as the primary had them; kept in the backup's user data.
+_LIMITS = ("max_connections", "max_prepared_transactions", "max_worker_processes", "max_wal_senders", "max_locks_per_transaction")
+
+
+@dataclass(frozen=True)
+class BackupPlan:
+    """What would be done and why. ``existing``: the newest backup that counts, if any."""
+
+    needed: bool
+    reason: str
+    existing: _backups.Backup | None
+    facts: ServerFacts
+    names: frozenset[str]
+
+
+def counts(backup: _backups.Backup, archive: Inventory) -> bool:
+    """Say whether the storage holds all WAL from the start to the finish of a backup."""
+    last = max(backup.finish_lsn - 1, backup.start_lsn)
+    return not archive.missing_between(backup.timeline, backup.start_lsn, last)
+
+
+def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetime) -> BackupPlan:
+    """Decide whether a base backup is needed.
+
+    It is, when none that counts exists for this system identifier and timeline, or (``max_age``, seconds) when the
+    newest is older. ``max_age`` 0 means always. Raises WalgError for what can be known to fail.
+    """
+    facts = Server(runner, instance.cluster).own_facts()
+    version = _walg.binary_version(runner, instance.binary, instance.cluster.owner()).version
+    kind = _storage.kind(_storage.storage_settings(instance.storage))
+    refusals = _compatibility.check_pair(version, facts.major, kind, "backup")
+    if refusals:
+        raise WalgError(" ".join(refusals))
+    walg = client(runner, instance)
+    found = walg.backups()
+    _backups.refuse_foreign(found, facts.system_identifier, instance.storage)
+    names = frozenset(backup.name for backup in found)
+    mine = [one for one in _backups.of_cluster(found, facts.system_identifier) if one.timeline == facts.timeline]
+    archive = walg.wal(facts.segment_size) if mine else None
+    newest = next((one for one in mine if archive and counts(one, archive)), None)
+    if newest is None:
+        where = f"system identifier {facts.system_identifier}, timeline {facts.timeline}"
+        reason = f"no restorable base backup exists for {where}"
+        return BackupPlan(True, reason, None, facts, names)
+    age = (now - _backups.moment(newest.finish_time)).total_seconds()
+    if max_age is not None and age >= max_age:
+        return BackupPlan(True, f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are wanted", newest, facts, names)
+    return BackupPlan(False, f"{newest.name} is {age:.0f} s old", newest, facts, names)
+
+
+def ensure(
+    runner: Runner, instance: Instance, *, max_age: float | None = None, full: bool = False, timeout: float | None = None
+) -> dict[str, Any]:
+    """Take a base backup if one is needed; run as the cluster's owner. Returns changed, reason, backup and WAL-G's log."""
+    with _lock.held(os.path.join(instance.state_dir, "backup.lock"), f"A base backup of the instance {instance.name!r}"):
+        made = plan(runner, instance, max_age, datetime.now(timezone.utc))
+        if not made.needed and made.existing:
+            return {"changed": False, "reason": made.reason, "backup": _backups.as_dict(made.existing), "log": ""}
+        return _take(runner, instance, made, full, timeout or instance.backup_timeout)
+
+
+def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, timeout: float) -> dict[str, Any]:
+    server, walg = Server(runner, instance.cluster), client(runner, instance)
+    progress = _progress.Progress(os.path.join(instance.state_dir, "progress.json"), "backup")
+    runner.tick = progress.touch
+    progress.phase("backup-push")
+    pushed = walg.backup_push(instance.cluster.data_dir, _user_data(instance, server, made.facts), full, timeout)
+    if pushed.timed_out:
+        raise WalgError(
+            f"The base backup of {instance.cluster.data_dir} to {instance.storage} did not end within {timeout:.0f} s and was "
+            "stopped. WAL-G waits for PostgreSQL's archiver at the end: see pg_stat_archiver and the server's log.",
+            **pushed.fields(),
+        )
+    if pushed.rc != 0:
+        raise WalgError(
+            f"The base backup of {instance.cluster.data_dir} to {instance.storage} ended with {pushed.rc}: {pushed.last_line()}",
+            **pushed.fields(),
+        )
+    new = [one for one in _backups.of_cluster(walg.backups(), made.facts.system_identifier) if one.name not in made.names]
+    if not new:
+        raise WalgError(
+            f"WAL-G reported success, but {instance.storage} lists no new base backup of this cluster.", **pushed.fields()
+        )
+    progress.phase("waiting for WAL")
+    if not wait_until(lambda: counts(new[0], walg.wal(made.facts.segment_size)), WAL_TIMEOUT, every=0.5):
+        archive = walg.wal(made.facts.segment_size)
+        missing = archive.missing_between(new[0].timeline, new[0].start_lsn, max(new[0].finish_lsn - 1, new[0].start_lsn))
+        raise WalgError(
+            f"The base backup {new[0].name} is in {instance.storage}, but its WAL is not: {', '.join(missing[:5])} missing after "
+            f"{WAL_TIMEOUT:.0f} s. It can't be restored. Is archiving working? See pg_stat_archiver and the server's log.",
+            missing=missing,
+        )
+    progress.done({"backup": new[0].name})
+    return {
+        "changed": True,
+        "reason": made.reason,
+        "backup": _backups.as_dict(new[0]),
+        "seconds": round(pushed.seconds, 3),
+        "log": pushed.stderr[-8192:],
+    }
+
+
+def _user_data(instance: Instance, server: Server, facts: ServerFacts) -> dict[str, Any]:
+    """What a later restore wants to know and WAL-G does not record."""
+    limits = server.settings(_LIMITS)
+    libc, libc_version = platform.libc_ver()
+    return {
+        "mapswipe_walg": {
+            "instance": instance.name,
+            "system_identifier": facts.system_identifier,
+            "timeline": facts.timeline,
+            "limits": {name: row["setting"] for name, row in limits.items()},
+            "libc": f"{libc} {libc_version}".strip(),
+        }
+    }

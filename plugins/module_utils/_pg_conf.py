@@ -1,0 +1,45 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules on PostgreSQL's configuration syntax and on how our file is included. Private to this collection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE_NAME = "mapswipe_walg.conf"
+INCLUDE_LINE = f"include_if_exists = '{FILE_NAME}'  # managed by the Ansible collection mapswipe.walg"
+
+
+def settings_text(settings: Mapping[str, str]) -> str:
+    """Write settings in PostgreSQL's configuration syntax."""
+    lines = []
+    for name in sorted(settings):
+        value = settings[name].replace("'", "''")
+        lines.append(f"{name} = '{value}'")
+    return "\n".join(lines) + "\n"
+
+
+def conf_text(settings: Mapping[str, str]) -> str:
+    """Return the text of a configuration file of ours."""
+    return "# Managed by the Ansible collection mapswipe.walg; changes here are overwritten.\n" + settings_text(settings)
+
+
+def with_include(text: str) -> str:
+    """Return postgresql.conf with our include as its last line, so that nothing before it overrides us."""
+    lines = text.splitlines()
+    if any(line.strip() == INCLUDE_LINE for line in lines):
+        return text
+    return "\n".join([*lines, "", INCLUDE_LINE, ""])
+
+
+def includes_directory(text: str, directory: str) -> bool:
+    """Say whether a postgresql.conf includes a directory by this relative name (Debian's conf.d)."""
+    for line in text.splitlines():
+        words = line.split("#", 1)[0].replace("=", " ").split()
+        if len(words) >= 2 and words[0].lower() == "include_dir" and words[1].strip("'").rstrip("/") == directory:
+            return True
+    return False

@@ -1,0 +1,49 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The progress file of a long run, for whoever watches: rewritten at every phase and every two seconds. Private."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from ._files import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def now() -> str:
+    """The present moment, RFC 3339 in UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@dataclass
+class Progress:
+    """``watch`` is asked for details (bytes so far, last log line) at each rewrite."""
+
+    path: str
+    what: str
+    watch: Callable[[], dict[str, Any]] | None = None
+    state: dict[str, Any] = field(default_factory=dict)
+    started: str = field(default_factory=now)
+
+    def phase(self, name: str, **details: Any) -> None:
+        """Enter a phase."""
+        self.state = {"what": self.what, "phase": name, "started": self.started, "phase_started": now(), **details}
+        self.touch()
+
+    def touch(self) -> None:
+        """Rewrite the file with fresh details."""
+        details = self.watch() if self.watch else {}
+        state = {**self.state, **details, "updated": now(), "pid": os.getpid()}
+        write_atomic(self.path, json.dumps(state, indent=2, sort_keys=True) + "\n", 0o644)
+
+    def done(self, details: dict[str, Any]) -> None:
+        """Write the last state."""
+        self.watch = None
+        self.phase("done", **details)

@@ -26,7 +26,7 @@ _SHUT_DOWN = (1, 2)
 
 @dataclass(frozen=True)
 class DataDir:
-    """What lies at a path. ``kind``: absent, empty, cluster, other; ``pid`` of a live postmaster, else 0."""
+    """What lies at a path. ``kind``: absent, empty, cluster, damaged (parts of one), other; ``pid`` of a live postmaster, else 0."""
 
     path: str
     kind: str
@@ -59,7 +59,8 @@ def _look(path: str) -> dict[str, Any]:
         return {"path": path, "kind": "empty", "owner_uid": owner}
     control = _control(path)
     if control is None:
-        return {"path": path, "kind": "other", "owner_uid": owner}
+        parts = {"PG_VERSION", "base", "global", "pg_wal"}.intersection(names)
+        return {"path": path, "kind": "damaged" if parts else "other", "owner_uid": owner, "major": _major(path)}
     pid, port, socket_dir = _postmaster(path)
     return {
         "path": path,
@@ -135,3 +136,20 @@ def _start_options(path: str) -> str:
         elif not word.startswith("-D"):
             kept.append(word)
     return " ".join(shlex.quote(word) for word in kept)
+
+
+def servers_on(path: str) -> list[int]:
+    """Return the postmasters that run on a directory, even on one that was deleted under them."""
+    real = os.path.realpath(path)
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and alive(int(entry)):
+            try:
+                cwd = os.readlink(f"/proc/{entry}/cwd")
+                with open(f"/proc/{entry}/stat", encoding="utf-8") as stream:
+                    parent = int(stream.read().rsplit(")", 1)[1].split()[1])
+            except (OSError, ValueError, IndexError):
+                continue
+            if cwd in (real, f"{real} (deleted)"):
+                found[int(entry)] = parent
+    return sorted(pid for pid, parent in found.items() if parent not in found)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 SEGMENT_NAME = re.compile(r"^[0-9A-F]{24}$")
 DEFAULT_SEGMENT_SIZE = 16 * 1024 * 1024
@@ -139,3 +139,38 @@ def newest_reachable(start: int, start_timeline: int, archive: Inventory) -> lis
         if path is not None:
             return path
     return [Leg(start_timeline, start, None)]
+
+
+def needed_segments(legs: Sequence[Leg], archive: Inventory) -> Iterator[tuple[int, int, int]]:
+    """Yield (timeline, first number, number after the last) of the segments that a recovery along ``legs`` reads.
+
+    The segment in which a timeline was left is read from the timeline that follows, whose copy begins with the same bytes.
+    """
+    size = archive.segment_size
+    for leg in legs:
+        if leg.last is not None:
+            yield leg.timeline, leg.first // size, leg.last // size
+            continue
+        last = archive.last(leg.timeline)
+        end = segment_number(last, size) + 1 if last else leg.first // size
+        yield leg.timeline, leg.first // size, end
+
+
+def gaps(legs: Sequence[Leg], archive: Inventory) -> list[str]:
+    """Return the segments along ``legs`` that the storage lacks, in order."""
+    size = archive.segment_size
+    names = (
+        segment_name(timeline, number, size)
+        for timeline, first, end in needed_segments(legs, archive)
+        for number in range(first, end)
+    )
+    return [name for name in names if not archive.has(name)]
+
+
+def last_listed(legs: Sequence[Leg], archive: Inventory) -> list[str]:
+    """Return per timeline the last segment that a recovery along ``legs`` can't find missing."""
+    return [
+        segment_name(timeline, end - 1, archive.segment_size)
+        for timeline, first, end in needed_segments(legs, archive)
+        if end > first
+    ]

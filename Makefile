@@ -1,0 +1,42 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Everything is installed from package registries into .tools; Python 3.11 or newer with pip is all that must be there.
+#   make test                      lint, unit and integration tests, with the time of each
+#   make lint ONLY=mypy            one linter (make lint ONLY=list shows them)
+#   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
+#   make integration PG_MAJOR=13   another PostgreSQL; WALG_BINARY=/path/to/wal-g uses another WAL-G
+
+PYTHON ?= python3
+CHECK = $(PYTHON) tests/toolchain/check.py
+export ARGS ONLY PG_MAJOR WALG_BINARY
+
+.PHONY: help tools paths lint unit integration test demo demo-clean build clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+tools:
+	@$(PYTHON) tests/toolchain/tools.py install
+
+paths:
+	@$(PYTHON) tests/toolchain/tools.py paths
+
+lint unit integration: tools
+	@$(CHECK) $@
+
+test:
+	@$(CHECK) tools lint unit integration
+
+demo: tools
+	@$(PYTHON) tests/demo/demo.py
+
+demo-clean:
+	@$(PYTHON) tests/demo/demo.py clean
+
+build: tools
+	@$(CHECK) build
+
+clean:
+	@$(PYTHON) tests/toolchain/tools.py remove

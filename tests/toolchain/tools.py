@@ -1,0 +1,92 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Install the toolchain of this checkout, and say where it is.
+
+    python3 tests/toolchain/tools.py install     everything, into .tools (or WALG_TOOLS_DIR)
+    python3 tests/toolchain/tools.py paths       where things are, as JSON
+
+WALG_BINARY names a WAL-G to use instead of building one; PG_MAJOR chooses the PostgreSQL (10 to 18), several coexist.
+Other programs import paths(), link_root() and test_environment() from locations.py beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+if sys.version_info < (3, 11):
+    sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: try make PYTHON=python3.12")
+
+import parts
+from locations import ToolError, paths, pg_major, tools_dir
+
+
+def make_group(group: list[parts.Part]) -> list[str]:
+    """Bring parts up to date one after another; returns a line for each that had to be made."""
+    lines = []
+    for part in group:
+        if not part.current():
+            start = time.monotonic()
+            part.make()
+            lines.append(f"{part.name}: installed in {time.monotonic() - start:.0f} s")
+            print(lines[-1], flush=True)
+    return lines
+
+
+def install() -> int:
+    """Bring every part up to date, independent ones at the same time. One run at a time works on a tools folder."""
+    os.umask(0o022)
+    tools = tools_dir()
+    tools.mkdir(parents=True, exist_ok=True)
+    with (tools / "lock").open("w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another run that works on {tools}", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        walg = parts.walg_part()
+        groups = [[parts.venv_part(), parts.pip_wheel_part()], [walg] if walg else [], [parts.pg_part(pg_major())]]
+        if not all(part.current() for group in groups for part in group):
+            print(f"installing into {tools}; logs in {tools / 'log'}", flush=True)
+        failures = []
+        made: list[str] = []
+        with ThreadPoolExecutor() as pool:
+            for future in [pool.submit(make_group, group) for group in groups]:
+                try:
+                    made += future.result()
+                except ToolError as error:
+                    failures.append(str(error))
+        if not failures:
+            try:
+                parts.link_clients(pg_major())
+                if made:
+                    parts.prove_servers(pg_major())
+            except ToolError as error:
+                failures.append(str(error))
+    for failure in failures:
+        print(f"ERROR: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Install the toolchain of this checkout, and say where it is.")
+    parser.add_argument("command", choices=["install", "paths"])
+    try:
+        if parser.parse_args().command == "install":
+            return install()
+        print(json.dumps(paths(), indent=2))
+    except ToolError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,9 +12,12 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ._files import write_atomic
+from ._process import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ._process import User
 
 
 def now() -> str:
@@ -29,6 +32,7 @@ class Progress:
     path: str
     what: str
     watch: Callable[[], dict[str, Any]] | None = None
+    owner: User | None = None
     state: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=now)
 
@@ -41,7 +45,7 @@ class Progress:
         """Rewrite the file with fresh details."""
         details = self.watch() if self.watch else {}
         state = {**self.state, **details, "updated": now(), "pid": os.getpid()}
-        write_atomic(self.path, json.dumps(state, indent=2, sort_keys=True) + "\n", 0o644)
+        call_as(self.owner, write_atomic, self.path, json.dumps(state, indent=2, sort_keys=True) + "\n", 0o644)
 
     def done(self, details: dict[str, Any]) -> None:
         """Write the last state."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _backups, _compatibility, _data_dir, _storage, _timelines, _walg
 from ._errors import WalgError
-from ._files import first_existing_parent, free_bytes
+from ._files import first_existing_parent, free_bytes, read_text
 from ._flow_archive import client
 from ._flow_backup import counts
 from ._process import call_as
@@ -88,7 +88,13 @@ def check_request(request: str) -> None:
         raise WalgError(f"Restore request {request!r} is refused: letters, digits, '.', '_' and '-', 64 at most (it names a directory).")
 
 
-def make(runner: Runner, instance: Instance, request: str, segment_size: int, stop_running: bool) -> RestorePlan:
+def _segment_size(instance: Instance) -> int:
+    """Return the segment size in bytes that WAL-G is told of (MiB in its settings; 16 unless initdb chose another)."""
+    settings = json.loads(call_as(instance.cluster.owner(), read_text, instance.settings_file) or "{}")
+    return int(settings.get("WALG_PG_WAL_SIZE", 16)) * 1024 * 1024
+
+
+def make(runner: Runner, instance: Instance, request: str, stop_running: bool) -> RestorePlan:
     """Look at the archive and the host, choose, refuse. Changes nothing."""
     check_request(request)
     data_dir = os.path.realpath(instance.cluster.data_dir)
@@ -100,6 +106,7 @@ def make(runner: Runner, instance: Instance, request: str, segment_size: int, st
     if not listed:
         raise WalgError(f"The storage {instance.storage} holds no base backup: nothing can be restored from it. Is it the right prefix?")
     identifier = _identifier(instance, listed, found)
+    segment_size = _segment_size(instance)
     archive = walg.wal(segment_size)
     backup, skipped = _choose(instance, _backups.of_cluster(listed, identifier), archive)
     _refuse_unfit(runner, instance, backup, walg)

@@ -1,0 +1,67 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The marker of a restore: which request stands where. A killed run is finished or undone by what it says. Private.
+
+States, in order: fetching, recovering, recovered (stopped cleanly, proved), swapping, starting, done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ._errors import WalgError
+from ._files import read_text, write_atomic
+from ._process import call_as
+
+if TYPE_CHECKING:
+    from ._instance import Instance
+
+STATES = ("fetching", "recovering", "recovered", "swapping", "starting", "done")
+
+
+@dataclass
+class Marker:
+    """What the last restore of this instance was and how far it came."""
+
+    request: str
+    digest: str
+    state: str
+    backup: str
+    system_identifier: str
+    data_dir: str
+    work_dir: str
+    aside_dir: str
+    keeps_old: bool
+    socket_dir: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def swap_begun(self) -> bool:
+        """From here on it is finished, not undone."""
+        return self.state in ("swapping", "starting")
+
+
+def path(instance: Instance) -> str:
+    """Return the marker's path."""
+    return os.path.join(instance.state_dir, "restore.json")
+
+
+def load(instance: Instance) -> Marker | None:
+    """Return the marker, read as the cluster's owner; None if nothing was ever restored here."""
+    text = call_as(instance.cluster.owner(), read_text, path(instance))
+    if text is None:
+        return None
+    try:
+        return Marker(**json.loads(text))
+    except (ValueError, TypeError) as exc:
+        raise WalgError(f"{path(instance)} is damaged ({exc}). It says how far the last restore came; look before you remove it.") from exc
+
+
+def save(instance: Instance, marker: Marker) -> None:
+    """Write the marker durably, as the cluster's owner."""
+    text = json.dumps(asdict(marker), indent=2, sort_keys=True) + "\n"
+    call_as(instance.cluster.owner(), write_atomic, path(instance), text, 0o644)

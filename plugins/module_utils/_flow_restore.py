@@ -89,8 +89,12 @@ class Restore:
     def swap(self, marker: _marker.Marker) -> dict[str, Any]:
         """Put the recovered directory in place and start the server; begun anew or taken up where a killed run stopped."""
         self._enter("swap")
-        self._stop_old(marker.data_dir)
         if marker.state != "starting":
+            if os.path.lexists(marker.work_dir) and _data_dir.servers_on(marker.data_dir):
+                raise WalgError(
+                    f"A server was started on {marker.data_dir} while the restore ran beside it. Stop it and run again; "
+                    f"nothing was changed there, and what was recovered is in {marker.work_dir}."
+                )
             self._set(marker, "swapping")
             actor = self._parent_actor(marker.data_dir)
             call_as(actor, _swap, marker.data_dir, marker.work_dir, marker.aside_dir, marker.keeps_old)
@@ -164,11 +168,9 @@ class Restore:
         marker.result = {**plan.summary(), **proof}
         self._set(marker, "recovered")
 
-    def _stop_old(self, data_dir: str) -> None:
-        """Stop what still runs on the old directory; the plan has refused it unless it was allowed."""
+    def stop_old(self, data_dir: str) -> None:
+        """Stop what runs on the old directory, before the plan is made for good: a clean stop archives its last WAL."""
         pids = _data_dir.servers_on(data_dir)
-        if not pids or _data_dir.look(data_dir, self.instance.cluster.owner()).system_identifier and self._is_restored(data_dir):
-            return
         if os.path.lexists(os.path.join(data_dir, "postmaster.pid")):
             Service(self.runner, self.instance.cluster, "").stop()
         for pid in pids:  # a directory deleted under its server leaves pg_ctl nothing to go by
@@ -176,10 +178,6 @@ class Restore:
                 os.kill(pid, signal.SIGINT)
         if not wait_until(lambda: not _data_dir.servers_on(data_dir), 120):
             raise WalgError(f"The server (pid {', '.join(map(str, pids))}) on {data_dir} does not stop; end it, then run again.")
-
-    def _is_restored(self, data_dir: str) -> bool:
-        marker = _marker.load(self.instance)
-        return marker is not None and marker.state == "starting" and marker.data_dir == data_dir
 
     def _discard(self, marker: _marker.Marker) -> None:
         """Remove what an unfinished run left: its server, its directory, its socket directory. Only ours, by the marker."""

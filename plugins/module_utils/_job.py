@@ -1,0 +1,95 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The job on the host: ``walg-job backup --instance main``, called by cron. Runs without Ansible. Private.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 75 another run holds the lock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import logging.handlers
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from . import _flow_backup, _instance, _lock
+from ._errors import WalgError
+from ._process import Runner, User
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_FAILED, EXIT_LOCKED = 1, 75
+_LOG_BYTES, _LOG_FILES = 1024 * 1024, 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code. Prints nothing on success: cron mails what is printed."""
+    options = _parser().parse_args(arguments)
+    try:
+        instance = _instance.require(options.config_dir, options.instance)
+        _refuse_other_user(instance)
+        log = _log(instance)
+    except WalgError as exc:
+        print(f"walg-job[{options.instance}]: {exc.msg}", file=sys.stderr)
+        return EXIT_FAILED
+    except OSError as exc:
+        print(f"walg-job[{options.instance}]: cannot write the log in {instance.log_dir}: {exc}", file=sys.stderr)
+        return EXIT_FAILED
+    return _backup(instance, options, log)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="walg-job", description="Scheduled work of the Ansible collection mapswipe.walg.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    backup = verbs.add_parser("backup", help="take a base backup")
+    backup.add_argument("--instance", default="main")
+    backup.add_argument("--config-dir", required=True)
+    backup.add_argument("--max-age", type=float, default=0.0, help="seconds; do nothing when a restorable backup is younger (0: always take one)")
+    return parser
+
+
+def _refuse_other_user(instance: _instance.Instance) -> None:
+    wanted, me = instance.cluster.os_user, User.current().name
+    if wanted != me:
+        raise WalgError(f"run this as {wanted!r}, the owner of {instance.cluster.data_dir}; you are {me!r}.")
+
+
+def _log(instance: _instance.Instance) -> logging.Logger:
+    handler = logging.handlers.RotatingFileHandler(
+        os.path.join(instance.log_dir, "job.log"), maxBytes=_LOG_BYTES, backupCount=_LOG_FILES
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(message)s"))
+    log = logging.getLogger("walg-job")
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    return log
+
+
+def _backup(instance: _instance.Instance, options: argparse.Namespace, log: logging.Logger) -> int:
+    log.info("base backup of %s to %s begins", instance.cluster.data_dir, instance.storage)
+    try:
+        answer = _flow_backup.ensure(Runner(), instance, max_age=options.max_age)
+    except _lock.LockedError as exc:
+        return _failed(log, instance, exc, EXIT_LOCKED)
+    except WalgError as exc:
+        return _failed(log, instance, exc, EXIT_FAILED)
+    except Exception as exc:  # whatever it is, it must reach the log and cron
+        log.exception("unexpected error")
+        return _failed(log, instance, WalgError(f"unexpected {type(exc).__name__}: {exc}"), EXIT_FAILED)
+    for line in answer.pop("log").splitlines():
+        log.info("wal-g: %s", line)
+    log.info("base backup done: %s", json.dumps(answer, sort_keys=True))
+    return 0
+
+
+def _failed(log: logging.Logger, instance: _instance.Instance, exc: WalgError, code: int) -> int:
+    for line in str(exc.fields.get("stderr", "")).splitlines():
+        log.error("wal-g: %s", line)
+    log.error("%s", exc.msg)
+    print(f"walg-job[{instance.name}]: {exc.msg}", file=sys.stderr)
+    return code

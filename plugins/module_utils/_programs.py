@@ -1,0 +1,66 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is installed on the managed host: this library as a package, the job's launcher, the wrappers. Private.
+
+The files come out of the module's own payload, so the job on the host is the very code that the modules run.
+"""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import sys
+
+from . import _job
+from ._errors import WalgError
+from ._files import FilePlan, read_text
+
+PACKAGE = "mapswipe_walg"
+_LAUNCHER = """#!{python}
+# Managed by the Ansible collection mapswipe.walg.
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, {directory!r})
+from {package}._job import main
+
+sys.exit(main())
+"""
+
+
+def library() -> dict[str, str]:
+    """Return the job's library: file name -> text, for every module that the job imports."""
+    root = _job.__name__.rpartition(".")[0]
+    found = {"__init__.py": ""}
+    for name in sorted(sys.modules):
+        if not name.startswith(root + "._"):
+            continue
+        file_name = name[len(root) + 1 :] + ".py"
+        data = pkgutil.get_data(root, file_name)
+        if data is None:
+            raise WalgError(f"The source of {name} is not in the module's payload.")
+        found[file_name] = data.decode("utf-8")
+    return found
+
+
+def plan(directory: str, python: str, wrappers: dict[str, str], uid: int, gid: int) -> list[FilePlan]:
+    """Return the files and directories of the program directory, parents first."""
+    package = os.path.join(directory, PACKAGE)
+    launcher = _LAUNCHER.format(python=python, directory=directory, package=PACKAGE)
+    plans = [FilePlan(path, None, 0o755, uid, gid) for path in (directory, package)]
+    plans += [FilePlan(os.path.join(package, name), text, 0o644, uid, gid) for name, text in library().items()]
+    plans += [FilePlan(os.path.join(directory, name), text, 0o755, uid, gid) for name, text in sorted(wrappers.items())]
+    return [*plans, FilePlan(os.path.join(directory, "walg-job"), launcher, 0o755, uid, gid)]
+
+
+def stale(directory: str, plans: list[FilePlan]) -> list[str]:
+    """Return files of ours in the package that this version no longer has."""
+    package = os.path.join(directory, PACKAGE)
+    wanted = {plan.path for plan in plans}
+    try:
+        names = os.listdir(package)
+    except FileNotFoundError:
+        return []
+    paths = [os.path.join(package, name) for name in names if name.startswith("_") and name.endswith(".py")]
+    return sorted(path for path in paths if path not in wanted and read_text(path) is not None)

@@ -1,0 +1,37 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options that modules share, once. Their docs: the fragment mapswipe.walg.instance. Private to this collection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _instance
+from ._errors import WalgError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def instance_options() -> dict[str, dict[str, Any]]:
+    """Return the argument spec of the shared options."""
+    return {
+        "instance": {"type": "str", "default": "main"},
+        "config_dir": {"type": "path", "default": "/etc/mapswipe-walg"},
+        "record": {"type": "str"},
+    }
+
+
+def instance_from(params: Mapping[str, Any], check_mode: bool) -> _instance.Instance:
+    """Return the instance that the options mean.
+
+    In check mode the record that walg_config would write stands in for the file, so that what follows can be planned.
+    """
+    name, config_dir, text = params["instance"], params["config_dir"], params.get("record")
+    if check_mode and text:
+        found = _instance.parse(text, "the option record")
+        if (found.name, found.config_dir) != (name, config_dir):
+            raise WalgError(f"The record is of the instance {found.name!r} in {found.config_dir}, not of {name!r} in {config_dir}.")
+        return found
+    return _instance.require(config_dir, name)

@@ -1,0 +1,30 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the options that modules share. Private to this collection."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Fragments used as mapswipe.walg.instance."""
+
+    DOCUMENTATION = r"""
+options:
+  instance:
+    description: Name of the configured cluster on this host. It names files, units and metrics.
+    type: str
+    default: main
+  config_dir:
+    description: Directory of the instance's settings and record.
+    type: path
+    default: /etc/mapswipe-walg
+  record:
+    description:
+      - The record of the instance as M(mapswipe.walg.walg_config) returns it.
+      - Used in check mode only, where the file may not exist yet. It holds no secret.
+    type: str
+notes:
+  - Run it as root, or as the operating system user that owns the data directory. As root it drops to that user for
+    everything that WAL-G and PostgreSQL do.
+"""

@@ -1,0 +1,121 @@
+#!/usr/bin/python
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring PostgreSQL's archive settings into force."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: walg_archive
+short_description: PostgreSQL ships its WAL through WAL-G
+version_added: 0.1.0
+author:
+  - The mapswipe.walg contributors (@mapswipe)
+description:
+  - Makes sure that C(archive_mode), C(archive_command) and C(archive_timeout) are in force, proved by what the running server
+    says, not by what stands in a file.
+  - The settings go to one file of its own; C(ALTER SYSTEM) is never used. The server is reloaded when that is enough, and
+    restarted only if O(restart=allowed).
+  - Refuses an C(archive_command) or C(archive_library) of somebody else, settings that something overrides, a storage that
+    does not answer, and a storage that holds base backups of another cluster.
+extends_documentation_fragment:
+  - mapswipe.walg.instance
+  - mapswipe.walg.attributes
+options:
+  timeout:
+    description: C(archive_timeout) in seconds, after which a segment that is not full is shipped all the same.
+    type: int
+    default: 60
+  restart:
+    description: Whether the server may be restarted when a setting needs it. A stock server does, once, for C(archive_mode).
+    type: str
+    choices: [never, allowed]
+    default: never
+  replace:
+    description: Take over from an C(archive_command) or C(archive_library) of somebody else.
+    type: bool
+    default: false
+seealso:
+  - module: mapswipe.walg.walg_archive_check
+"""
+
+EXAMPLES = r"""
+- name: Ship WAL; the server may be restarted now
+  mapswipe.walg.walg_archive:
+    restart: allowed
+"""
+
+RETURN = r"""
+settings:
+  description: The settings that are, or would be, in force.
+  returned: success
+  type: dict
+conf_file:
+  description: The file that holds them.
+  returned: success
+  type: str
+restart:
+  description: Whether the server was, or would be, restarted.
+  returned: success
+  type: bool
+unknown:
+  description: What could not be looked at in check mode, since an earlier task would create what it needs.
+  returned: success
+  type: list
+  elements: str
+system_identifier:
+  description: The cluster's system identifier.
+  returned: success
+  type: str
+timeline:
+  description: The cluster's timeline.
+  returned: success
+  type: int
+in_recovery:
+  description: Whether it is a standby.
+  returned: success
+  type: bool
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **instance_options(),
+            "timeout": {"type": "int", "default": 60},
+            "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
+            "replace": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    params, runner = module.params, Runner()
+    try:
+        instance = instance_from(params, module.check_mode)
+        needed = (instance.binary, instance.settings_file, os.path.join(instance.program_dir, "wal-push"))
+        pending = [path for path in needed if not os.path.exists(path)] if module.check_mode else []
+        plan = _flow_archive.plan(
+            runner,
+            instance,
+            timeout=params["timeout"],
+            restart=params["restart"] == "allowed",
+            replace_command=params["replace"],
+            pending=pending,
+        )
+        if plan.changed and not module.check_mode:
+            _flow_archive.apply(runner, plan)
+    except WalgError as exc:
+        module.fail_json(msg=exc.msg, **exc.fields)
+    module.exit_json(changed=plan.changed, diff=plan.diff(), **_flow_archive.result(plan))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+#!/usr/bin/python
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prove that a fresh segment reaches the storage."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: walg_archive_check
+short_description: A fresh segment reached the storage
+version_added: 0.1.0
+author:
+  - The mapswipe.walg contributors (@mapswipe)
+description:
+  - Writes a record, switches WAL, waits until that segment is archived, and fetches it back from the storage.
+  - The proof is kept on the host and holds until the storage, its settings, the cluster or its timeline changes; until then
+    nothing is done. On a standby it is skipped with the reason.
+extends_documentation_fragment:
+  - mapswipe.walg.instance
+  - mapswipe.walg.attributes
+attributes:
+  diff_mode:
+    support: none
+    details: There is nothing to compare; the proof is new or it is not.
+options:
+  timeout:
+    description: Seconds to wait for the segment.
+    type: int
+    default: 120
+  force:
+    description: Prove it again even if it is proved.
+    type: bool
+    default: false
+seealso:
+  - module: mapswipe.walg.walg_archive
+"""
+
+EXAMPLES = r"""
+- name: Does WAL arrive, now
+  mapswipe.walg.walg_archive_check:
+    force: true
+"""
+
+RETURN = r"""
+segment:
+  description: The segment that was found in the storage.
+  returned: when there is a proof
+  type: str
+latency:
+  description: Seconds from the record to the segment fetched back.
+  returned: when there is a proof
+  type: float
+checked:
+  description: When it was proved.
+  returned: when there is a proof
+  type: str
+archiver:
+  description: The row of C(pg_stat_archiver) after it.
+  returned: when it was proved just now
+  type: dict
+reason:
+  description: Why nothing was proved.
+  returned: on a standby and in check mode
+  type: str
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **instance_options(),
+            "timeout": {"type": "int", "default": 120},
+            "force": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        instance = instance_from(params, module.check_mode)
+        if module.check_mode and not os.path.exists(instance.settings_file):
+            module.exit_json(changed=True, reason="the settings are not written yet", unknown=["archive"])
+
+        def check() -> object:
+            return _flow_archive_check.check(
+                Runner(), instance, timeout=params["timeout"], force=params["force"], dry=module.check_mode
+            )
+
+        answer = call_as(instance.cluster.owner(), check)
+    except WalgError as exc:
+        module.fail_json(msg=exc.msg, **exc.fields)
+    module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()

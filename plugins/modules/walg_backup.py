@@ -1,0 +1,127 @@
+#!/usr/bin/python
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make sure that a base backup exists."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: walg_backup
+short_description: A base backup exists
+version_added: 0.1.0
+author:
+  - The mapswipe.walg contributors (@mapswipe)
+description:
+  - Takes a base backup when the storage holds none that can be restored for this system identifier and timeline, or when the
+    newest is older than O(max_age).
+  - A base backup counts only when all WAL from its start to its finish is in the storage.
+  - Only one base backup of an instance runs at a time, whoever started it.
+extends_documentation_fragment:
+  - mapswipe.walg.instance
+  - mapswipe.walg.attributes
+options:
+  max_age:
+    description:
+      - Take one when the newest is this many seconds old or older; V(0) means always.
+      - Not given, only the first one on this system identifier and timeline is taken.
+    type: float
+  full:
+    description: Take a full one even where WAL-G would take a delta.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds after which WAL-G and its children are ended. Not given, what the instance's record says.
+    type: int
+"""
+
+EXAMPLES = r"""
+- name: The first one, if there is none yet
+  mapswipe.walg.walg_backup:
+
+- name: One from today
+  mapswipe.walg.walg_backup:
+    max_age: 86400
+"""
+
+RETURN = r"""
+backup:
+  description: The base backup that was taken, or the one that was there.
+  returned: when there is one
+  type: dict
+  sample:
+    name: base_000000010000000000000004
+    start_time: "2026-01-31T04:05:06.123456Z"
+    finish_time: "2026-01-31T04:05:08.123456Z"
+    timeline: 1
+    system_identifier: "7310203040506070809"
+    pg_version: 140023
+    uncompressed_size: 27262976
+    compressed_size: 3145728
+    permanent: false
+    delta: false
+reason:
+  description: Why one was, or was not, taken.
+  returned: success
+  type: str
+seconds:
+  description: How long WAL-G took.
+  returned: when one was taken
+  type: float
+log:
+  description: What WAL-G said.
+  returned: when one was taken
+  type: str
+"""
+
+import os
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _flow_backup
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+
+
+def _names(backup: Any) -> str:
+    return f"{backup['name']}\n" if backup else ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **instance_options(),
+            "max_age": {"type": "float"},
+            "full": {"type": "bool", "default": False},
+            "timeout": {"type": "int"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        instance = instance_from(params, module.check_mode)
+        if module.check_mode and not (os.path.exists(instance.settings_file) and os.path.exists(instance.binary)):
+            module.exit_json(changed=True, reason="the settings are not written yet", unknown=["storage"])
+
+        def look() -> dict[str, Any]:
+            plan = _flow_backup.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc))
+            backup = _backups.as_dict(plan.existing) if plan.existing else None
+            return {"changed": plan.needed, "reason": plan.reason, "backup": backup}
+
+        def ensure() -> dict[str, Any]:
+            return _flow_backup.ensure(
+                Runner(), instance, max_age=params["max_age"], full=params["full"], timeout=params["timeout"]
+            )
+
+        answer = call_as(instance.cluster.owner(), look if module.check_mode else ensure)
+    except WalgError as exc:
+        module.fail_json(msg=exc.msg, **exc.fields)
+    after = "a new base backup\n" if module.check_mode and answer["changed"] else _names(answer["backup"])
+    before = "" if answer["changed"] else after
+    module.exit_json(diff={"before": before, "after": after}, **answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write WAL-G's settings and the record of an instance."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: walg_config
+short_description: Settings file and record of an instance
+version_added: 0.1.0
+author:
+  - The mapswipe.walg contributors (@mapswipe)
+description:
+  - Writes C(<config_dir>/<instance>.json), which only the cluster's owner can read and which WAL-G is always pointed at, and
+    C(<config_dir>/<instance>.env), which tells the wrappers, the job and the other modules where everything is and holds
+    no secret.
+  - Refuses unknown settings with the nearest known name, secrets outside of O(secrets), and anything but exactly one storage.
+extends_documentation_fragment:
+  - mapswipe.walg.attributes
+options:
+  instance:
+    description: Name of the instance; small letters, digits, C(-) and C(_).
+    type: str
+    default: main
+  storage:
+    description: Where WAL-G writes, as one URL such as C(gs://bucket/path), C(s3://bucket/path) or C(file:///dir).
+    type: str
+    required: true
+  settings:
+    description: WAL-G settings by their own names. Names that carry a secret are refused here.
+    type: dict
+    default: {}
+  secrets:
+    description: WAL-G settings that are secret, by their own names, as a dictionary. They appear in no output.
+    type: raw
+  google_credentials:
+    description:
+      - Content of a Google service account key (JSON). It is written to C(<config_dir>/<instance>.credentials.json), readable
+        by the owner only, and C(GOOGLE_APPLICATION_CREDENTIALS) points there.
+      - Use either this or the path of a file that is on the host already, in O(settings), not both.
+    type: str
+  binary:
+    description: Path of the WAL-G binary of this instance.
+    type: path
+    required: true
+  cluster:
+    description: The cluster as M(mapswipe.walg.walg_instance_info) returns it.
+    type: dict
+    required: true
+  directories:
+    description: The directories as M(mapswipe.walg.walg_instance_info) returns them.
+    type: dict
+    required: true
+  push_timeout:
+    description:
+      - Seconds after which a wal-push is ended and counted as failed.
+      - PostgreSQL tries three times in a row, and waits for that when it stops.
+    type: int
+    default: 15
+  fetch_timeout:
+    description: Seconds after which a wal-fetch is ended.
+    type: int
+    default: 60
+  backup_timeout:
+    description: Seconds after which a base backup is ended.
+    type: int
+    default: 86400
+"""
+
+EXAMPLES = r"""
+- name: Which cluster
+  mapswipe.walg.walg_instance_info:
+  register: found
+
+- name: Google Cloud Storage with the key that lies beside the play
+  mapswipe.walg.walg_config:
+    storage: gs://x4m-test-bucket/walg-folder
+    google_credentials: "{{ lookup('ansible.builtin.file', 'serviceAccountKey.json') }}"
+    binary: /usr/local/bin/wal-g-3.0.8
+    cluster: "{{ found.cluster }}"
+    directories: "{{ found.directories }}"
+"""
+
+RETURN = r"""
+settings_file:
+  description: The settings that WAL-G reads.
+  returned: success
+  type: str
+  sample: /etc/mapswipe-walg/main.json
+record_file:
+  description: The instance's record.
+  returned: success
+  type: str
+  sample: /etc/mapswipe-walg/main.env
+record:
+  description: Text of the record, for the O(mapswipe.walg.walg_backup#module:record) option of the other modules.
+  returned: success
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "instance": {"type": "str", "default": "main"},
+            "storage": {"type": "str", "required": True},
+            "settings": {"type": "dict", "default": {}},
+            # raw: a failed conversion would print the value
+            "secrets": {"type": "raw", "no_log": True},
+            "google_credentials": {"type": "str", "no_log": True},
+            "binary": {"type": "path", "required": True},
+            "cluster": {"type": "dict", "required": True},
+            "directories": {"type": "dict", "required": True},
+            "push_timeout": {"type": "int", "default": 15},
+            "fetch_timeout": {"type": "int", "default": 60},
+            "backup_timeout": {"type": "int", "default": 86400},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        plan = _flow_config.plan(module.params)
+        if plan.changed and not module.check_mode:
+            plan.apply()
+    except WalgError as exc:
+        module.fail_json(msg=exc.msg, **exc.fields)
+    instance = plan.instance
+    module.exit_json(
+        changed=plan.changed,
+        diff=plan.diff(),
+        settings_file=instance.settings_file,
+        record_file=instance.record_file,
+        record=plan.record,
+    )
+
+
+if __name__ == "__main__":
+    main()

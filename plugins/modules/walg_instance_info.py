@@ -1,0 +1,161 @@
+#!/usr/bin/python
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find out which PostgreSQL cluster an instance is and where its files belong."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: walg_instance_info
+short_description: Find the PostgreSQL cluster and the directories of an instance
+version_added: 0.1.0
+author:
+  - The mapswipe.walg contributors (@mapswipe)
+description:
+  - Answers which PostgreSQL data directory, programs, socket, port, user and service manager an instance means, and where
+    the collection's files go on this host.
+  - What is given wins. The rest is taken from the running server, then from the instance's record of an earlier run.
+  - When it is not clear which cluster is meant, it fails and lists what it found.
+extends_documentation_fragment:
+  - mapswipe.walg.attributes.info
+options:
+  instance:
+    description: Name of the configured cluster on this host.
+    type: str
+    default: main
+  cluster:
+    description: What is known already. An empty value is found out.
+    type: dict
+    default: {}
+    suboptions:
+      data_dir:
+        description: PostgreSQL's data directory.
+        type: path
+      bin_dir:
+        description: Directory of PostgreSQL's server programs.
+        type: path
+      socket_dir:
+        description: Directory of the server's socket.
+        type: path
+      port:
+        description: The server's port; it names the socket too.
+        type: str
+      user:
+        description: Database role to connect as; it must be a superuser. C(postgres) if not given.
+        type: str
+      os_user:
+        description: Operating system user that owns the data directory.
+        type: str
+      service:
+        description: "Who starts and stops the server: C(systemd:UNIT), C(pg_ctl), C(command:/path) or C(none)."
+        type: str
+  directories:
+    description:
+      - Directories that are given. An empty value becomes the default, as the filesystem hierarchy standard has it for
+        root, or below the home directory for any other user.
+    type: dict
+    default: {}
+    suboptions:
+      bin_dir:
+        description: Where WAL-G is installed.
+        type: path
+      config_dir:
+        description: Settings and records.
+        type: path
+      program_dir:
+        description: Wrappers and job.
+        type: path
+      state_dir:
+        description: State; one directory below it for each instance.
+        type: path
+      log_dir:
+        description: Logs; one directory below it for each instance.
+        type: path
+      cron_dir:
+        description: Cron files.
+        type: path
+seealso:
+  - module: mapswipe.walg.walg_config
+"""
+
+EXAMPLES = r"""
+- name: Which cluster is the only one on this host
+  mapswipe.walg.walg_instance_info:
+  register: found
+
+- name: One of several, by its data directory
+  mapswipe.walg.walg_instance_info:
+    instance: orders
+    cluster:
+      data_dir: /var/lib/postgresql/14/orders
+"""
+
+RETURN = r"""
+cluster:
+  description: The cluster.
+  returned: success
+  type: dict
+  sample:
+    data_dir: /var/lib/postgresql/14/main
+    bin_dir: /usr/lib/postgresql/14/bin
+    socket_dir: /var/run/postgresql
+    port: "5432"
+    user: postgres
+    os_user: postgres
+    service: systemd:postgresql@14-main.service
+    start_options: ""
+    system_identifier: "7310203040506070809"
+directories:
+  description: Where the collection's files go. RV(directories.state_dir) and RV(directories.log_dir) are the instance's own.
+  returned: success
+  type: dict
+  sample:
+    bin_dir: /usr/local/bin
+    config_dir: /etc/mapswipe-walg
+    program_dir: /usr/local/lib/mapswipe-walg
+    state_dir: /var/lib/mapswipe-walg/main
+    log_dir: /var/log/mapswipe-walg/main
+    cron_dir: /etc/cron.d
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mapswipe.walg.plugins.module_utils import _directories, _discovery, _instance
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+
+
+def main() -> None:
+    paths = {name: {"type": "path"} for name in ("bin_dir", "config_dir", "program_dir", "state_dir", "log_dir", "cron_dir")}
+    module = AnsibleModule(
+        argument_spec={
+            "instance": {"type": "str", "default": "main"},
+            "cluster": {
+                "type": "dict",
+                "default": {},
+                "options": {
+                    "data_dir": {"type": "path"},
+                    "bin_dir": {"type": "path"},
+                    "socket_dir": {"type": "path"},
+                    "port": {"type": "str"},
+                    "user": {"type": "str"},
+                    "os_user": {"type": "str"},
+                    "service": {"type": "str"},
+                },
+            },
+            "directories": {"type": "dict", "default": {}, "options": paths},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        name = module.params["instance"]
+        directories = _directories.of_instance(name, module.params["directories"])
+        recorded = _instance.load(directories["config_dir"], name)
+        cluster = _discovery.find(Runner(), module.params["cluster"], recorded.cluster if recorded else None)
+    except WalgError as exc:
+        module.fail_json(msg=exc.msg, **exc.fields)
+    module.exit_json(changed=False, cluster=_instance.cluster_dict(cluster), directories=directories)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+#!/usr/bin/python
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Install the wrappers and the job on the managed host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: walg_programs
+short_description: Wrappers and job on the managed host
+version_added: 0.1.0
+author:
+  - The mapswipe.walg contributors (@mapswipe)
+description:
+  - Installs what runs on the host without Ansible, that is the wrappers that PostgreSQL calls, and C(walg-job) with the
+    library that the modules of this collection use too.
+  - The files belong to whoever installs them; installed by root, the database user can't change them.
+extends_documentation_fragment:
+  - mapswipe.walg.attributes
+options:
+  path:
+    description: Directory for the programs. It should hold nothing else.
+    type: path
+    default: /usr/local/lib/mapswipe-walg
+  wrappers:
+    description: The wrappers, name to text. The role M(mapswipe.walg.walg#role) passes its own.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Programs of this collection
+  mapswipe.walg.walg_programs:
+    wrappers:
+      wal-push: "{{ lookup('ansible.builtin.file', 'wal-push') }}"
+      wal-fetch: "{{ lookup('ansible.builtin.file', 'wal-fetch') }}"
+"""
+
+RETURN = r"""
+path:
+  description: Where the programs are.
+  returned: success
+  type: str
+files:
+  description: Files that were, or would be, written or removed.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import os
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mapswipe.walg.plugins.module_utils import _programs
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "default": "/usr/local/lib/mapswipe-walg"},
+            "wrappers": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    path = module.params["path"]
+    try:
+        plans = _programs.plan(path, sys.executable, module.params["wrappers"], os.geteuid(), os.getegid())
+        written = [plan for plan in plans if plan.differs()]
+        stale = _programs.stale(path, plans)
+        if not module.check_mode:
+            for plan in written:
+                plan.apply()
+            for name in stale:
+                os.unlink(name)
+    except (WalgError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    files = [plan.path for plan in written] + stale
+    listed = "".join(f"{name}\n" for name in files)
+    module.exit_json(changed=bool(files), path=path, files=files, diff={"before": "", "after": listed})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Install the cron file of an instance's job."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: walg_schedule
+short_description: Cron file of the job
+version_added: 0.1.0
+author:
+  - The mapswipe.walg contributors (@mapswipe)
+description:
+  - Makes sure that cron takes base backups of an instance, by one file of its own in C(cron.d) format.
+extends_documentation_fragment:
+  - mapswipe.walg.instance
+  - mapswipe.walg.attributes
+options:
+  cron_dir:
+    description: Directory of cron files. Cron itself reads C(/etc/cron.d) only.
+    type: path
+    default: /etc/cron.d
+  minute:
+    description: Cron's minute field. Not given, a minute that depends on the host and the instance, so that not all hosts begin at once.
+    type: str
+  hour:
+    description: Cron's hour field.
+    type: str
+    default: "2"
+  weekday:
+    description: Cron's day of week field.
+    type: str
+    default: "*"
+  state:
+    description: Whether the file is there.
+    type: str
+    choices: [present, absent]
+    default: present
+"""
+
+EXAMPLES = r"""
+- name: Every night between two and three
+  mapswipe.walg.walg_schedule:
+
+- name: Never again
+  mapswipe.walg.walg_schedule:
+    state: absent
+"""
+
+RETURN = r"""
+path:
+  description: The cron file.
+  returned: success
+  type: str
+  sample: /etc/cron.d/mapswipe-walg-main
+"""
+
+import os
+import socket
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _schedule
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **instance_options(),
+            "cron_dir": {"type": "path", "default": "/etc/cron.d"},
+            "minute": {"type": "str"},
+            "hour": {"type": "str", "default": "2"},
+            "weekday": {"type": "str", "default": "*"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    path = os.path.join(params["cron_dir"], f"mapswipe-walg-{params['instance']}")
+    try:
+        before = _files.read_text(path)
+        if params["state"] == "absent":
+            changed, after = before is not None, ""
+            if changed and not module.check_mode:
+                os.unlink(path)
+        else:
+            instance = instance_from(params, module.check_mode)
+            after = _schedule.job_file(instance, params["minute"], params["hour"], params["weekday"], socket.gethostname())
+            me = User.current()
+            plans = [_files.owned(path, after, 0o644, me)]
+            if not os.path.isdir(params["cron_dir"]):
+                plans.insert(0, _files.owned(params["cron_dir"], None, 0o755, me))
+            changed = any(plan.differs() for plan in plans)
+            if changed and not module.check_mode:
+                for plan in plans:
+                    plan.apply()
+            if params["cron_dir"] != "/etc/cron.d":
+                module.warn(f"Cron reads /etc/cron.d only: make it, or whatever runs jobs here, read {path}.")
+    except (WalgError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(
+        changed=changed,
+        path=path,
+        diff={"before_header": path, "after_header": path, "before": before or "", "after": after},
+    )
+
+
+if __name__ == "__main__":
+    main()

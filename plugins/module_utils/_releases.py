@@ -1,0 +1,89 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules on WAL-G releases: what a binary says of itself, is it the wanted one. Private to this collection."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ._errors import WalgError
+
+#: The last field of ``wal-g --version`` for the build that serves PostgreSQL.
+FLAVOUR = "PostgreSQL"
+
+_VERSION = re.compile(r"v?([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:[-+].*)?", re.ASCII)
+# v2.0.0-rc1 is not v2.0.0. A bare "-rc" is part of WAL-G's naming of final releases (v1.1.3-rc, v1.1.3-rc-with-build).
+_CANDIDATE = re.compile(r"-rc([0-9]+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class BinaryVersion:
+    """What ``wal-g --version`` says. ``version`` is None for a build without a release's number ("devel")."""
+
+    raw: str
+    tag: str
+    version: tuple[int, int, int] | None
+    flavour: str
+
+
+def parse_version_output(text: str) -> BinaryVersion:
+    """Read the answer of ``wal-g --version``: one line, tab-separated: version, revision, date, flavour.
+
+    Raises WalgError for another program, or for WAL-G built for another database.
+    """
+    line = next((one for one in text.splitlines() if one.startswith("wal-g version ")), None)
+    if line is None:
+        raise WalgError(
+            f"Wanted: an answer of `wal-g --version` that begins with 'wal-g version'. Found: {text.strip()[:200]!r}. "
+            "This program is not WAL-G.",
+            found=text[:200],
+        )
+    parts = [part.strip() for part in line.split("\t")]
+    tag = parts[0][len("wal-g version ") :].strip()
+    flavour = parts[-1] if len(parts) > 1 else ""
+    if flavour != FLAVOUR:
+        raise WalgError(
+            f"This WAL-G ({tag}) is built for {flavour or 'an unnamed database'}, not for {FLAVOUR}. The releases hold one "
+            "file for each database; the names of the right ones begin with wal-g-pg-.",
+            found=flavour,
+            wanted=FLAVOUR,
+        )
+    match = _VERSION.fullmatch(tag)
+    return BinaryVersion(raw=line, tag=tag, version=_numbers(match) if match else None, flavour=flavour)
+
+
+def parse_version(text: str) -> tuple[int, int, int]:
+    """Return the numbers of a version such as 3.0.8, v3.0.8 or v1.1.3-rc-with-build. Raises WalgError for others."""
+    match = _VERSION.fullmatch(text)
+    if match is None:
+        raise WalgError(f"{text!r} is not a version of WAL-G. Wanted: for example 3.0.8 or v1.1.3-rc.", found=text)
+    return _numbers(match)
+
+
+def same_version(wanted: str, found: BinaryVersion) -> bool:
+    """Say whether a binary is of the wanted release. A build without a number is of none; mismatch says why."""
+    return mismatch(wanted, found) is None
+
+
+def mismatch(wanted: str, found: BinaryVersion) -> str | None:
+    """Return why a binary is not of the wanted release, or None if it is. WalgError: ``wanted`` is no version."""
+    numbers = parse_version(wanted)
+    if found.version is None:
+        return (
+            f"Wanted is WAL-G {wanted}, but the binary calls itself {found.tag!r}: a build of one's own without a "
+            "release's number. Build it with its version stamped, or leave walg_version unset for it."
+        )
+    if numbers != found.version or _candidate(wanted) != _candidate(found.tag):
+        return f"Wanted is WAL-G {wanted}, but the binary is {found.tag}."
+    return None
+
+
+def _numbers(match: re.Match[str]) -> tuple[int, int, int]:
+    return int(match.group(1)), int(match.group(2)), int(match.group(3) or 0)
+
+
+def _candidate(text: str) -> int:
+    match = _CANDIDATE.search(text)
+    return int(match.group(1)) if match else 0

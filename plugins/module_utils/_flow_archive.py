@@ -151,7 +151,7 @@ def _refuse_unfit(runner: Runner, instance: Instance, facts: ServerFacts) -> Non
 
 def client(runner: Runner, instance: Instance) -> _walg.Walg:
     """Return the WAL-G client of an instance."""
-    return _walg.Walg(runner, instance.binary, instance.settings_file, instance.cluster.owner(), instance.storage)
+    return _walg.Walg(runner, instance.binary, instance.settings_file, instance.cluster.owner(), instance.storage, instance.environment)
 
 
 def apply(runner: Runner, made: ArchivePlan) -> None:

@@ -92,7 +92,7 @@ def plan(params: Mapping[str, Any]) -> ConfigPlan:
 def _make(params: Mapping[str, Any]) -> Instance:
     _instance.check_name(params["instance"])
     directories = params["directories"]
-    names = {field.name for field in fields(Cluster)}
+    names = {one.name for one in fields(Cluster)}
     return Instance(
         name=params["instance"],
         config_dir=directories["config_dir"],
@@ -105,6 +105,7 @@ def _make(params: Mapping[str, Any]) -> Instance:
         push_timeout=params["push_timeout"],
         fetch_timeout=params["fetch_timeout"],
         backup_timeout=params["backup_timeout"],
+        environment={name: str(params["settings"][name]) for name in _instance.ENVIRONMENT if params["settings"].get(name)},
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ._errors import WalgError
@@ -59,6 +59,8 @@ class Instance:
     push_timeout: int = 15
     fetch_timeout: int = 60
     backup_timeout: int = 86400
+    #: Variables of WAL-G's process that are no settings of WAL-G: how Go reaches the network.
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def settings_file(self) -> str:
@@ -103,6 +105,7 @@ _CLUSTER_KEYS = {
     "PG_START_OPTIONS": "start_options",
     "SYSTEM_IDENTIFIER": "system_identifier",
 }
+ENVIRONMENT = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _INSTANCE_KEYS = {
     "WALG_INSTANCE": "name",
     "CONFIG_DIR": "config_dir",
@@ -122,6 +125,7 @@ def render(instance: Instance) -> str:
     pairs = {key: getattr(instance, name) for key, name in _INSTANCE_KEYS.items()}
     pairs.update({key: getattr(instance.cluster, name) for key, name in _CLUSTER_KEYS.items()})
     pairs["WALG_CONFIG"] = instance.settings_file
+    pairs.update({key: instance.environment[key] for key in ENVIRONMENT if key in instance.environment})
     for key, value in pairs.items():
         if any(ord(char) < 32 for char in str(value)):
             raise WalgError(f"A control character in {key}: {str(value)!r}.")
@@ -144,6 +148,7 @@ def parse(text: str, path: str) -> Instance:
         raise WalgError(f"{path} lacks {exc.args[0]}: it is not a record of this version; run the role mapswipe.walg.walg.") from exc
     for number in ("push_timeout", "fetch_timeout", "backup_timeout"):
         values[number] = int(values[number])
+    values["environment"] = {key: pairs[key] for key in ENVIRONMENT if key in pairs}
     return Instance(cluster=cluster, **values)
 
 
@@ -168,7 +173,7 @@ def require(config_dir: str, name: str) -> Instance:
 
 def with_cluster(cluster: Cluster, given: Mapping[str, Any]) -> Cluster:
     """Return the cluster with the options that were given in place of its own."""
-    names = {field.name for field in fields(Cluster)}
+    names = {one.name for one in fields(Cluster)}
     return replace(cluster, **{key: str(value) for key, value in given.items() if key in names and value not in (None, "")})
 
 

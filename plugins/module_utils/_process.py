@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Variables that a child may inherit. Anything else in our environment (a stray WALG_FILE_PREFIX, PGHOST,
 #: AWS_PROFILE, ...) would override the settings file, since WAL-G prefers the environment (walg.md 3.1).
-INHERITED = ("PATH", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+INHERITED = ("PATH", "TZ", "TMPDIR")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KILL_AFTER = 5.0  # seconds between TERM and KILL
 _KEEP = 64 * 1024  # bytes of each stream kept in a Result's tail
@@ -165,22 +165,16 @@ class Runner:
         timeout: float = 60.0,
         cwd: str = "/",
         stdin: str = "",
-        output: str | None = None,
     ) -> Result:
         """Run a program to its end or its time-out (seconds). Never raises for a non-zero exit.
 
-        ``output``: a file to which both streams are appended instead of being returned (a log).
         Raises WalgError when the program can't be started.
         """
         started = time.monotonic()
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as inp:
             inp.write(stdin.encode())
             inp.seek(0)
-            if output is None:
-                process = self._spawn(argv, user, env, cwd, inp, out, err)
-            else:
-                with open(output, "ab", opener=_private) as log:
-                    process = self._spawn(argv, user, env, cwd, inp, log, log)
+            process = self._spawn(argv, user, env, cwd, inp, out, err)
             timed_out = not self._wait(process, timeout)
             if timed_out:
                 _end_group(process)

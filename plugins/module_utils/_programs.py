@@ -11,10 +11,14 @@ from __future__ import annotations
 import os
 import pkgutil
 import sys
+from typing import TYPE_CHECKING
 
 from . import _job
 from ._errors import WalgError
 from ._files import FilePlan, read_text
+
+if TYPE_CHECKING:
+    from ._process import Runner, User
 
 PACKAGE = "mapswipe_walg"
 _LAUNCHER = """#!{python}
@@ -42,6 +46,24 @@ def library() -> dict[str, str]:
             raise WalgError(f"The source of {name} is not in the module's payload.")
         found[file_name] = data.decode("utf-8")
     return found
+
+
+def interpreter(runner: Runner, user: User) -> str:
+    """Return a Python that ``user`` can run: the one that runs us, else the system's. Raises WalgError."""
+    candidates = [sys.executable, "/usr/bin/python3", "/usr/local/bin/python3", "/usr/libexec/platform-python"]
+    for candidate in candidates:
+        if not candidate or not os.path.exists(candidate):
+            continue
+        try:
+            answer = runner.run([candidate, "-c", "import sys; sys.exit(sys.version_info < (3, 8))"], user=user)
+        except WalgError:
+            continue  # closed to that user
+        if answer.rc == 0:
+            return candidate
+    raise WalgError(
+        f"The user {user.name!r} can run none of these: {', '.join(candidates)}. The job needs a Python from 3.8 on that this "
+        "user can start: install one as /usr/bin/python3."
+    )
 
 
 def plan(directory: str, python: str, wrappers: dict[str, str], uid: int, gid: int) -> list[FilePlan]:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import _backups, _releases, _timelines
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ._process import Result, Runner, User
 
@@ -47,11 +47,12 @@ class Walg:
     config: str
     user: User
     storage: str  # for messages
+    environment: Mapping[str, str] = field(default_factory=dict)
     ask_timeout: float = ASK_TIMEOUT
 
-    def _run(self, arguments: Sequence[str], timeout: float, cwd: str = "/", output: str | None = None) -> Result:
+    def _run(self, arguments: Sequence[str], timeout: float, cwd: str = "/") -> Result:
         argv = [self.binary, "--config", self.config, *arguments]
-        return self.runner.run(argv, user=self.user, timeout=timeout, cwd=cwd, output=output)
+        return self.runner.run(argv, user=self.user, env=self.environment, timeout=timeout, cwd=cwd)
 
     def _ask(self, arguments: Sequence[str]) -> str:
         result = self._run(arguments, self.ask_timeout)
@@ -89,7 +90,7 @@ class Walg:
     def fetch_segment(self, name: str, destination: str) -> Result:
         """Fetch one segment to a path that does not exist. One stream: no prefetch child is left behind."""
         argv = [self.binary, "--config", self.config, "wal-fetch", name, destination]
-        env = {"WALG_DOWNLOAD_CONCURRENCY": "1"}
+        env = {**self.environment, "WALG_DOWNLOAD_CONCURRENCY": "1"}
         return self.runner.run(argv, user=self.user, timeout=self.ask_timeout, env=env, cwd=os.path.dirname(destination))
 
     def sentinel(self, name: str) -> dict[str, Any]:

@@ -23,6 +23,10 @@ options:
     description: Directory for the programs. It should hold nothing else.
     type: path
     default: /usr/local/lib/mapswipe-walg
+  user:
+    description: Operating system user that runs them, the owner of the data directory. The job's Python is one that this user can start.
+    type: str
+    required: true
   wrappers:
     description: The wrappers, name to text. The role M(mapswipe.walg.walg#role) passes its own.
     type: dict
@@ -32,6 +36,7 @@ options:
 EXAMPLES = r"""
 - name: Programs of this collection
   mapswipe.walg.walg_programs:
+    user: postgres
     wrappers:
       wal-push: "{{ lookup('ansible.builtin.file', 'wal-push') }}"
       wal-fetch: "{{ lookup('ansible.builtin.file', 'wal-fetch') }}"
@@ -50,24 +55,26 @@ files:
 """
 
 import os
-import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _programs
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": "/usr/local/lib/mapswipe-walg"},
+            "user": {"type": "str", "required": True},
             "wrappers": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
     )
     path = module.params["path"]
     try:
-        plans = _programs.plan(path, sys.executable, module.params["wrappers"], os.geteuid(), os.getegid())
+        python = _programs.interpreter(Runner(), User.by_name(module.params["user"]))
+        plans = _programs.plan(path, python, module.params["wrappers"], os.geteuid(), os.getegid())
         written = [plan for plan in plans if plan.differs()]
         stale = _programs.stale(path, plans)
         if not module.check_mode:

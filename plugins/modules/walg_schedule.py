@@ -61,7 +61,7 @@ import os
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _schedule
+from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _flow_schedule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
@@ -89,7 +89,7 @@ def main() -> None:
                 os.unlink(path)
         else:
             instance = instance_from(params, module.check_mode)
-            after = _schedule.job_file(instance, params["minute"], params["hour"], params["weekday"], socket.gethostname())
+            after = _flow_schedule.job_file(instance, params["minute"], params["hour"], params["weekday"], socket.gethostname())
             me = User.current()
             plans = [_files.owned(path, after, 0o644, me)]
             if not os.path.isdir(params["cron_dir"]):

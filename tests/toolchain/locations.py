@@ -26,7 +26,7 @@ class ToolError(Exception):
 
 
 def passable(path: Path) -> bool:
-    """Can every other user walk through all folders above C(path), as it really lies on the disk?"""
+    """Can every other user walk through all folders above `path`, as it really lies on the disk?"""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
 
 
@@ -36,7 +36,7 @@ def tools_dir() -> Path:
     PostgreSQL refuses to run as root, so what root installs must be reachable by an unprivileged user. A checkout
     below a closed folder (such as root's home) therefore keeps its tools in /var/tmp, in a folder that is root's own.
     """
-    if "WALG_TOOLS_DIR" in os.environ:
+    if os.environ.get("WALG_TOOLS_DIR"):
         return Path(os.environ["WALG_TOOLS_DIR"]).absolute()
     inside = ROOT / ".tools"
     if os.geteuid() != 0 or passable(inside):
@@ -76,7 +76,7 @@ def client_bin_dir(tools: Path) -> Path | None:
 
 
 def paths() -> dict[str, Any]:
-    """All places as text, JSON-ready. They are where things belong; C(missing) lists those that are not there yet."""
+    """All places as text, JSON-ready. They are where things belong; `missing` lists those that are not there yet."""
     tools = tools_dir()
     override = os.environ.get("WALG_BINARY")
     binary = Path(override).absolute() if override else tools / "walg" / "wal-g"
@@ -119,7 +119,7 @@ def link_root() -> Path:
 
 
 def test_environment() -> dict[str, str]:
-    """The environment for tests: the caller's, with this checkout as the only collection and an Ansible home of our own.
+    """The environment for tests: the caller's, with this checkout as the only collection and an Ansible home of ours.
 
     Every ANSIBLE_ variable of the caller is dropped: a personal setting must not decide a test.
     """
@@ -129,6 +129,7 @@ def test_environment() -> dict[str, str]:
     env["PYTHONPATH"] = str(link_root())
     env["ANSIBLE_COLLECTIONS_PATH"] = str(link_root())
     env["ANSIBLE_HOME"] = str(tools / "ansible-home")
-    env["ANSIBLE_CONFIG"] = os.devnull
+    env["ANSIBLE_CONFIG"] = str(tools / "ansible.cfg")
+    (tools / "ansible.cfg").touch()
     env["ANSIBLE_NOCOLOR"] = "1"
     return env

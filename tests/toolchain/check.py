@@ -1,0 +1,109 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run steps of the test suite: tools, lint, unit, integration, build.
+
+Environment: ONLY names one linter (or `list`), ARGS holds arguments for pytest. With more than one step the last line
+sums up the tests; a failed step does not keep the later ones from running, except that nothing runs without tools.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from lint import lint
+from locations import COLLECTION, HERE, ROOT, ToolError, test_environment, tools_dir
+from stage import copy_root
+
+STEPS = ("tools", "lint", "unit", "integration", "build")
+
+
+def run_lint(reports: Path) -> bool:
+    """Lint, one run at a time: ansible-test's environments and the staged copy are shared."""
+    with (tools_dir() / "lint.lock").open("w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another lint run", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        return lint(os.environ.get("ONLY", ""), reports)
+
+
+def run_pytest(folder: str, reports: Path) -> bool:
+    """Run one folder of tests with the venv's Python; no test at all counts as failed (pytest's exit code 5)."""
+    python = tools_dir() / "venv" / "bin" / "python"
+    report = reports / f"{folder}.xml"
+    argv = [str(python), "-m", "pytest", f"tests/{folder}", f"--junitxml={report}"]
+    argv += shlex.split(os.environ.get("ARGS", ""))
+    return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0
+
+
+def run_build() -> bool:
+    """Build the collection's archive from committed and other not ignored files, into the checkout."""
+    root = copy_root()
+    argv = ["ansible-galaxy", "collection", "build", "--force", "--output-path", str(ROOT)]
+    shutil.rmtree(root / COLLECTION / ".git")
+    return subprocess.run(argv, cwd=root / COLLECTION, env=test_environment(), check=False).returncode == 0
+
+
+def run_step(step: str, reports: Path) -> bool:
+    """Run one step; says whether it passed."""
+    if step == "tools":
+        return subprocess.run([sys.executable, str(HERE / "tools.py"), "install"], check=False).returncode == 0
+    if step == "lint":
+        return run_lint(reports)
+    if step == "build":
+        return run_build()
+    return run_pytest(step, reports)
+
+
+def totals(reports: Path) -> str:
+    """The plain closing line over all pytest runs of this call."""
+    counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
+    for report in reports.glob("*.xml"):
+        for suite in ET.parse(report).getroot().iter("testsuite"):
+            for name in counts:
+                counts[name] += int(suite.get(name, "0"))
+    failed = counts["failures"] + counts["errors"]
+    passed = counts["tests"] - failed - counts["skipped"]
+    return f"{passed} passed, {failed} failed" + (f", {counts['skipped']} skipped" if counts["skipped"] else "")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run steps of the test suite.")
+    parser.add_argument("steps", nargs="+", choices=STEPS)
+    steps = parser.parse_args().steps
+    lines = []
+    passed = True
+    try:
+        reports = tools_dir() / "reports" / str(os.getpid())
+        for step in steps:
+            if len(steps) > 1:
+                print(f"=== {step}", flush=True)
+            start = time.monotonic()
+            good = run_step(step, reports)
+            lines.append(f"{step:<12} {time.monotonic() - start:6.0f} s  {'ok' if good else 'FAILED'}")
+            passed = passed and good
+            if step == "tools" and not good:
+                break
+        if len(steps) > 1:
+            print("===", *lines, totals(reports), sep="\n", flush=True)
+        shutil.rmtree(reports, ignore_errors=True)
+    except ToolError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 1
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

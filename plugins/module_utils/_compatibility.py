@@ -100,8 +100,8 @@ def check_pair(
     refusals = []
     if not PG_OLDEST <= pg_major <= PG_NEWEST:
         refusals.append(
-            f"Found PostgreSQL {pg_major}; this collection serves PostgreSQL {PG_OLDEST} to {PG_NEWEST} and was tried with "
-            "no other."
+            f"Found PostgreSQL {pg_major}; this collection serves PostgreSQL {PG_OLDEST} to {PG_NEWEST} and was tried "
+            "with no other."
         )
     if walg is not None:
         found = f"Found WAL-G {'.'.join(map(str, walg))} with PostgreSQL {pg_major} on {storage_kind}:// for {purpose}"

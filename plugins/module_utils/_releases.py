@@ -45,8 +45,8 @@ def parse_version_output(text: str) -> BinaryVersion:
     flavour = parts[-1] if len(parts) > 1 else ""
     if flavour != FLAVOUR:
         raise WalgError(
-            f"This WAL-G ({tag}) is built for {flavour or 'an unnamed database'}, not for {FLAVOUR}. The releases hold one "
-            "file for each database; the names of the right ones begin with wal-g-pg-.",
+            f"This WAL-G ({tag}) is built for {flavour or 'an unnamed database'}, not for {FLAVOUR}. The releases hold "
+            "one file for each database; the names of the right ones begin with wal-g-pg-.",
             found=flavour,
             wanted=FLAVOUR,
         )

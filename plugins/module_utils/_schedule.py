@@ -52,8 +52,8 @@ def cron_line(
         raise WalgError(f"The schedule's user {user!r} is refused: it can't be the name of a user.", found=user)
     if not argv or not argv[0].startswith("/"):
         raise WalgError(
-            f"The schedule's program {argv[0] if argv else ''!r} is refused: cron knows hardly any PATH, so an absolute "
-            "path is wanted."
+            f"The schedule's program {argv[0] if argv else ''!r} is refused: cron knows hardly any PATH, so an "
+            "absolute path is wanted."
         )
     command = " ".join(_word(word) for word in argv)
     if len(command.encode("utf-8")) > _LONGEST:
@@ -129,8 +129,8 @@ def _field(name: str, value: str) -> str:
     if value.lower() not in _NAMES.get(name, ()) and not all(_good_part(name, part) for part in value.split(",")):
         low, high = _BOUNDS[name]
         raise WalgError(
-            f"The schedule's {name} {value!r} is refused. Wanted: *, a number from {low} to {high}, a range, a list, or "
-            "steps such as */5.",
+            f"The schedule's {name} {value!r} is refused. Wanted: *, a number from {low} to {high}, a range, a list, "
+            "or steps such as */5.",
             found=value,
         )
     return value

@@ -134,7 +134,7 @@ def prefixes_of(settings: Mapping[str, object]) -> dict[str, str]:
 
 
 def kind(settings: Mapping[str, object]) -> str:
-    """Return the kind of storage: gs, s3, azure, ssh, swift, oss or file. Raises WalgError unless exactly one is set."""
+    """Return the kind of storage: gs, s3, azure, ssh, swift, oss or file. Raises WalgError unless one is set."""
     found = prefixes_of(settings)
     if not found:
         raise WalgError(
@@ -194,13 +194,13 @@ def _refusal(url: str, reason: str, scheme: str | None = None) -> WalgError:
 def _split_scheme(url: str) -> tuple[str, str]:
     match = _SCHEME.match(url)
     if match is None:
-        hint = f"; did you mean file://{shown(url)}?" if url.startswith("/") else ""
+        hint = f" (did you mean file://{shown(url)}?)" if url.startswith("/") else ""
         raise _refusal(url, f"it has no scheme{hint}", "file" if hint else None)
     scheme, slashes, rest = match.groups()
     if scheme not in SCHEMES:
         close = difflib.get_close_matches(scheme.lower(), SCHEMES, 1)
         near = _OTHER_NAMES.get(scheme.lower()) or next(iter(close), None)
-        hint = f"; did you mean {near}://?" if near else ""
+        hint = f" (did you mean {near}://?)" if near else ""
         raise _refusal(url, f"the scheme {scheme}:// is unknown{hint}", near)
     if len(slashes) < 2:
         raise _refusal(url, f"after {scheme}: there must be //", scheme)

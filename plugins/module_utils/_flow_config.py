@@ -27,6 +27,7 @@ class ConfigPlan:
     instance: Instance
     record: str
     rendered: str
+    hidden: frozenset[str]  # names given as secrets
     plans: list[FilePlan]
 
     @property
@@ -42,7 +43,7 @@ class ConfigPlan:
     def diff(self) -> list[dict[str, str]]:
         """Before and after of both files; secrets are placeholders."""
         settings_file, record_file = self.instance.settings_file, self.instance.record_file
-        before, after = _settings.masked_pair(read_text(settings_file), self.rendered)
+        before, after = _settings.masked_pair(read_text(settings_file), self.rendered, self.hidden)
         known = read_text(record_file)
         return [
             {"before_header": settings_file, "after_header": settings_file, "before": _shown(before), "after": _shown(after)},
@@ -59,10 +60,9 @@ def plan(params: Mapping[str, Any]) -> ConfigPlan:
     secrets = params["secrets"] or {}
     if not isinstance(secrets, Mapping):
         raise WalgError("walg_secrets has to be a dictionary of WAL-G settings by name.")
-    instance = _make(params)
+    given = params["settings"]
+    instance = _make(params, _settings.environment(given, secrets))
     owner = instance.cluster.owner()
-    given = {key: value for key, value in params["settings"].items() if value is not None}
-    _settings.check_settings(given, secrets)
     settings = {**_connection(instance), **_storage.storage_settings(params["storage"]), **given}
     files: list[FilePlan] = []
     content = params["google_credentials"]
@@ -73,7 +73,7 @@ def plan(params: Mapping[str, Any]) -> ConfigPlan:
         files.append(owned(path, _checked_credentials(content), 0o600, owner))
         settings[_CREDENTIALS] = path
     _settings.exactly_one_prefix({**settings, **secrets})
-    rendered = _settings.render(settings, secrets)
+    rendered = _settings.render(settings, secrets, environment_too=False)
     record = _instance.render(instance)
     me = User.current()
     plans = [
@@ -86,10 +86,10 @@ def plan(params: Mapping[str, Any]) -> ConfigPlan:
         owned(instance.settings_file, rendered, 0o600, owner),
         owned(instance.record_file, record, 0o644, me),
     ]
-    return ConfigPlan(instance, record, rendered, plans)
+    return ConfigPlan(instance, record, rendered, frozenset(secrets), plans)
 
 
-def _make(params: Mapping[str, Any]) -> Instance:
+def _make(params: Mapping[str, Any], environment: dict[str, str]) -> Instance:
     _instance.check_name(params["instance"])
     directories = params["directories"]
     names = {one.name for one in fields(Cluster)}
@@ -105,7 +105,7 @@ def _make(params: Mapping[str, Any]) -> Instance:
         push_timeout=params["push_timeout"],
         fetch_timeout=params["fetch_timeout"],
         backup_timeout=params["backup_timeout"],
-        environment={name: str(params["settings"][name]) for name in _instance.ENVIRONMENT if params["settings"].get(name)},
+        environment=environment,
     )
 
 

@@ -1,0 +1,323 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real clusters and real plays in a directory of their own, for the demo and the integration tests.
+
+Everything lies below one temporary directory that other users can pass; servers listen on private sockets only; whatever
+was started is stopped by its process id when the sandbox closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SUPPORT = Path(__file__).resolve().parent
+CHECKOUT = SUPPORT.parent.parent
+
+
+def load_tools() -> dict[str, Any]:
+    """Return where the toolchain put everything (tests/toolchain)."""
+    script = CHECKOUT / "tests" / "toolchain" / "tools.py"
+    shown = subprocess.run([sys.executable, str(script), "paths"], check=True, capture_output=True, text=True)
+    tools: dict[str, Any] = json.loads(shown.stdout)
+    if tools["missing"]:
+        raise SystemExit(f"The tools are not complete ({', '.join(tools['missing'])}): run `make tools` first.")
+    return tools
+
+
+def database_user() -> str:
+    """Return an unprivileged user for PostgreSQL: ourselves, or an existing one when we are root."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    raise SystemExit("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody.")
+
+
+def passable(path: str) -> bool:
+    """Say whether every directory on the way to ``path`` lets other users through."""
+    real = Path(path).resolve()
+    return all(parent.stat().st_mode & 0o001 for parent in [real, *real.parents] if parent.is_dir())
+
+
+@dataclass
+class Play:
+    """How one ansible-playbook run ended."""
+
+    rc: int
+    stdout: str
+    results: list[dict[str, Any]]
+    seconds: float
+
+    def of(self, action: str) -> list[dict[str, Any]]:
+        """Return the results of one module (its short name)."""
+        return [line["result"] for line in self.results if line["action"].endswith(f".{action}") and line["status"] != "skipped"]
+
+    def changed(self) -> list[str]:
+        """Return the tasks that changed something."""
+        return [line["task"] for line in self.results if line["status"] == "ok" and line["result"].get("changed")]
+
+    def failure(self) -> str:
+        """Return the message of the task that failed."""
+        return next((str(line["result"].get("msg")) for line in self.results if line["status"] == "failed"), "")
+
+
+@dataclass
+class Cluster:
+    """A PostgreSQL cluster of the tests' own."""
+
+    sandbox: Sandbox
+    name: str
+    data_dir: Path
+    socket_dir: Path
+    port: int
+    bin_dir: Path
+
+    @property
+    def log(self) -> Path:
+        return self.sandbox.pg_dir / f"{self.name}.log"
+
+    def create(self, **settings: str) -> None:
+        """initdb with checksums, a private socket, and the given settings."""
+        self._as_owner("initdb", "-D", str(self.data_dir), "-k", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale")
+        values = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.socket_dir),
+            "port": str(self.port),
+            "shared_buffers": "32MB",
+            "fsync": "off",
+            **settings,
+        }
+        text = "".join(f"{key} = '{value}'\n" for key, value in values.items())
+        with open(self.data_dir / "postgresql.conf", "a", encoding="utf-8") as stream:
+            stream.write(text)
+
+    def start(self) -> None:
+        self._as_owner("pg_ctl", "-D", str(self.data_dir), "-l", str(self.log), "-w", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        if self.pid():
+            self._as_owner("pg_ctl", "-D", str(self.data_dir), "-m", mode, "-w", "stop")
+
+    def pid(self) -> int:
+        """Return the postmaster's process id, 0 if none lives."""
+        try:
+            pid = int((self.data_dir / "postmaster.pid").read_text().splitlines()[0])
+            os.kill(pid, 0)
+        except (OSError, ValueError, IndexError):
+            return 0
+        return pid
+
+    def kill(self) -> None:
+        """The power goes out."""
+        pid = self.pid()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            for _ in range(200):
+                if not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z":
+                    break
+                time.sleep(0.05)
+            time.sleep(0.3)  # its children leave as well
+
+    def sql(self, text: str) -> str:
+        """Return psql's unaligned answer."""
+        argv = [str(self.bin_dir / "psql"), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-h", str(self.socket_dir), "-p", str(self.port)]
+        done = subprocess.run([*argv, "-U", "postgres", "-d", "postgres", "-f", "-"], input=text, capture_output=True, text=True)
+        if done.returncode:
+            raise AssertionError(f"psql: {done.stderr}")
+        return done.stdout.strip()
+
+    def rows(self, table: str) -> list[str]:
+        """Return every row of a table as text, in the order of its first column."""
+        return self.sql(f"SELECT t::text FROM {table} t ORDER BY 1").splitlines()
+
+    def variables(self) -> dict[str, str]:
+        """Return what a play has to be told when several clusters run here."""
+        return {
+            "walg_pg_data_dir": str(self.data_dir),
+            "walg_pg_bin_dir": str(self.bin_dir),
+            "walg_pg_socket_dir": str(self.socket_dir),
+            "walg_pg_port": str(self.port),
+            "walg_pg_os_user": self.sandbox.user,
+        }
+
+    def _as_owner(self, program: str, *arguments: str) -> None:
+        done = self.sandbox.run([str(self.bin_dir / program), *arguments], user=self.sandbox.user, timeout=120)
+        if done.returncode:
+            raise AssertionError(f"{program}: {done.stdout}")
+
+
+@dataclass
+class Sandbox:
+    """``user`` owns PostgreSQL; ``as_user``: plays run as that user too and not as root."""
+
+    tools: dict[str, Any]
+    as_user: bool = False
+    user: str = field(default_factory=database_user)
+    base: str | None = None
+
+    def __post_init__(self) -> None:
+        self.root = Path(self.base) if self.base else Path(tempfile.mkdtemp(prefix="mapswipe-walg-"))
+        self.root.mkdir(exist_ok=True)
+        self.root.chmod(0o755)
+        self.clusters: list[Cluster] = []
+        self.pg_dir = self._own("pg")
+        self.storage_dir = self._own("storage")
+        self.host = self._own("host") if self.as_user else self._mine("host")
+        self.control = self._own("control") if self.as_user else self._mine("control")
+        self.pg_bin_dir, self.walg = Path(self.tools["pg_bin_dir"]), Path(self.tools["walg_binary"])
+        self.python, self._python_env = self._interpreter()
+        self.collections = self._collections()
+        shutil.copy(SUPPORT / "recorder.py", self.control / "recorder.py")
+        (self.control / "ansible.cfg").write_text("")
+
+    def _own(self, name: str) -> Path:
+        path = self.root / name
+        path.mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            entry = pwd.getpwnam(self.user)
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+        return path
+
+    def _mine(self, name: str) -> Path:
+        path = self.root / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def _interpreter(self) -> tuple[str, dict[str, str]]:
+        """Return the Python that plays run with; an unprivileged user may not reach the venv's own."""
+        if not self.as_user or passable(self.tools["python"]):
+            return self.tools["python"], {}
+        packages = next(Path(self.tools["venv"]).glob("lib/python3*/site-packages"))
+        return self.tools["public_python"], {"PYTHONPATH": str(packages)}
+
+    def _collections(self) -> str:
+        """Return the collections path: the staged checkout, or a copy where the user can't reach that."""
+        if not self.as_user or passable(str(CHECKOUT)):
+            return str(self.tools["collections"])
+        copy = self.root / "collections"
+        for part in ("plugins", "roles", "playbooks", "meta"):
+            shutil.copytree(CHECKOUT / part, copy / "ansible_collections/mapswipe/walg" / part, dirs_exist_ok=True)
+        return str(copy)
+
+    def run(self, argv: list[str], user: str | None = None, timeout: float = 300, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a program, as another user if we are root; both streams come back in stdout, by a file."""
+        who = user if user and os.geteuid() == 0 else None
+        with tempfile.TemporaryFile("w+") as out:
+            done = subprocess.run(
+                argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, text=True, timeout=timeout, cwd=self.root, env=env,
+                user=who, group=pwd.getpwnam(who).pw_gid if who else None, extra_groups=[] if who else None,
+            )
+            out.seek(0)
+            return subprocess.CompletedProcess(argv, done.returncode, out.read(), "")
+
+    def cluster(self, name: str = "main", **settings: str) -> Cluster:
+        """Create and start a cluster."""
+        socket_dir = self._own(f"s{len(self.clusters)}")
+        made = Cluster(self, name, self.pg_dir / name, socket_dir, random.randint(20000, 60000), self.pg_bin_dir)
+        self.clusters.append(made)
+        made.create(**settings)
+        made.start()
+        return made
+
+    def storage(self, name: str = "main") -> str:
+        """Return the URL of a fresh file storage that the database user can write."""
+        path = self._own(f"storage/{name}")
+        return f"file://{path}"
+
+    def directories(self) -> dict[str, str]:
+        """Return the collection's directories on this "host"."""
+        names = ("bin", "config", "program", "state", "log", "cron")
+        return {f"walg_{name}_dir": str(self.host / name) for name in names}
+
+    def variables(self, cluster: Cluster, **more: Any) -> dict[str, Any]:
+        """Return the variables of a play for one cluster."""
+        return {
+            **self.directories(),
+            **cluster.variables(),
+            "walg_storage": f"file://{self.storage_dir}/{cluster.name}",
+            "walg_instance": cluster.name,
+            "walg_binary_src": str(self.walg),
+            "walg_binary_checksum": f"sha256:{self.tools['walg_sha256']}",
+            "walg_version": self.tools.get("walg_version", "1.1.3"),
+            "walg_backup_restart": "allowed",
+            **more,
+        }
+
+    def play(self, playbook: str, variables: dict[str, Any], *arguments: str, env: dict[str, str] | None = None) -> Play:
+        """Run ansible-playbook against one local host with these variables."""
+        number = len(list(self.control.glob("inventory-*.json")))
+        inventory = self.control / f"inventory-{number:03}.json"
+        record = self.control / f"record-{number:03}.jsonl"
+        host = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}", **variables}
+        inventory.write_text(json.dumps({"walg": {"hosts": {"db": host}}}))
+        if os.geteuid() == 0 and self.as_user:
+            os.chown(inventory, pwd.getpwnam(self.user).pw_uid, -1)
+        argv = [self.python, "-m", "ansible", "playbook", "-i", str(inventory), playbook, *arguments]
+        started = time.monotonic()
+        done = self.run(argv, user=self.user if self.as_user else None, timeout=900, env={**self.environment(record), **(env or {})})
+        seconds = time.monotonic() - started
+        lines = record.read_text().splitlines() if record.exists() else []
+        return Play(done.returncode, done.stdout, [json.loads(line) for line in lines], seconds)
+
+    def environment(self, record: Path) -> dict[str, str]:
+        """Return the environment of a play: its own Ansible home, and the checkout as the only collection."""
+        return {
+            "PATH": f"{self.tools['venv_bin']}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": str(self.control),
+            "LANG": "C.UTF-8",
+            "TERM": os.environ.get("TERM", "dumb"),
+            "ANSIBLE_HOME": str(self.control / "ansible"),
+            "ANSIBLE_CONFIG": str(self.control / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": self.collections,
+            "ANSIBLE_CALLBACK_PLUGINS": str(self.control),
+            "ANSIBLE_CALLBACKS_ENABLED": "recorder",
+            "ANSIBLE_REMOTE_TMP": str(self.control / "tmp"),
+            "ANSIBLE_LOCAL_TEMP": str(self.control / "local"),
+            "ANSIBLE_INJECT_FACT_VARS": "false",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "RECORDER_FILE": str(record),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **self._python_env,
+        }
+
+    def close(self, keep: bool = False) -> None:
+        """Stop every server whose directory lies in here, and remove everything."""
+        for pid in self.servers():
+            try:
+                os.kill(pid, signal.SIGQUIT)
+            except ProcessLookupError:
+                continue
+        deadline = time.monotonic() + 20
+        while self.servers() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if not keep:
+            shutil.rmtree(self.root, ignore_errors=False)
+
+    def servers(self) -> list[int]:
+        """Return the process ids of PostgreSQL servers that run below the sandbox."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if (entry / "comm").read_text().strip() == "postgres" and os.readlink(entry / "cwd").startswith(f"{self.root}/"):
+                        found.append(int(entry.name))
+                except OSError:
+                    continue
+        return found

@@ -93,11 +93,12 @@ def identifiers(backups: Iterable[Backup]) -> list[str]:
 
 def moment(text: str) -> datetime:
     """Parse an RFC 3339 time with a zone, as Go writes it (0 to 9 fractional digits). Raises WalgError without a zone."""
-    match = re.match(r"^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", text)
+    match = re.match(r"^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", text)
     if not match:
         raise WalgError(f"Not a time with a zone: {text!r}; wanted RFC 3339 such as 2026-01-31T04:05:06Z.")
-    day, clock, fraction, zone = match.groups()
-    found = datetime.strptime(f"{day} {clock}", "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc)
+    year, month, day, hour, minute, second = (int(number) for number in match.groups()[:6])
+    fraction, zone = match.group(7), match.group(8)
+    found = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
     found += timedelta(seconds=float(fraction or 0))
     if zone != "Z":
         offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))

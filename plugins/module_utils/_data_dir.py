@@ -90,7 +90,7 @@ def _control(path: str) -> tuple[str, int] | None:
 
 def _major(path: str) -> int:
     try:
-        with open(os.path.join(path, "PG_VERSION"), encoding="ascii") as stream:
+        with open(os.path.join(path, "PG_VERSION"), encoding="utf-8") as stream:
             return int(stream.read().strip().split(".")[0])
     except (OSError, ValueError):
         return 0

@@ -28,7 +28,7 @@ def held(path: str, what: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = os.pread(handle, 32, 0).decode("utf-8", "replace").strip() or "unknown"
             raise LockedError(f"{what} is already running (pid {holder}, lock {path}).", holder=holder) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -273,6 +274,8 @@ def _answer(writer: int, drop: PreExec, function: Callable[..., Any], args: Sequ
             answer = {"error": exc.msg, "fields": exc.fields}
         except OSError as exc:
             answer = {"error": str(exc), "fields": {}}
+        except Exception as exc:  # a defect of ours: the parent has to hear of it
+            answer = {"error": f"unexpected {type(exc).__name__}: {exc}", "fields": {"exception": traceback.format_exc()}}
         payload = json.dumps(answer).encode()
         with os.fdopen(writer, "wb") as stream:
             stream.write(payload)

@@ -57,8 +57,8 @@ def check_settings(settings: Mapping[str, object], secrets: Mapping[str, object]
             if canonical(name) in seen:
                 twin, there = seen[canonical(name)]
                 raise WalgError(
-                    f"{name} in {where} is the same setting as {twin} in {there}. WAL-G would silently take one of them; "
-                    "keep one.",
+                    f"{name} in {where} is the same setting as {twin} in {there}. WAL-G would silently take one of "
+                    "them; keep one.",
                     found=[twin, name],
                 )
             seen[canonical(name)] = (name, where)
@@ -145,7 +145,8 @@ def _text(name: str, value: object, where: str) -> str:
         # WAL-G reads sizes and limits as integers: 1e9 in YAML is a float.
         text = str(int(value)) if value.is_integer() else repr(value)
     else:
-        raise WalgError(f"{name} in {where} must be text, a number or a boolean; it is {_type_name(value)}.", found=name)
+        msg = f"{name} in {where} must be text, a number or a boolean; it is {_type_name(value)}."
+        raise WalgError(msg, found=name)
     if not text.strip():
         raise WalgError(f"{name} in {where} is empty: leave it out, or give it a value.", found=name)
     allowed = "\n\r\t" if name in MULTILINE else ""
@@ -154,9 +155,10 @@ def _text(name: str, value: object, where: str) -> str:
             f"{name} in {where} holds a line break or another control character (a file read with its last newline?).",
             found=name,
         )
-    if text not in _LOG_LEVELS and (name == "WALG_LOG_LEVEL" or (canonical(name) == "S3_LOG_LEVEL" and text == "DEVEL")):
+    to_s3_log = canonical(name) == "S3_LOG_LEVEL" and text == "DEVEL"
+    if to_s3_log or (name == "WALG_LOG_LEVEL" and text not in _LOG_LEVELS):
         raise WalgError(
-            f"The value of {name} in {where} is refused. Wanted: {' or '.join(_LOG_LEVELS)} (ERROR from WAL-G 3.0.0 on). "
+            f"The value of {name} in {where} is refused. Wanted: {' or '.join(_LOG_LEVELS)} (ERROR from WAL-G 3.0.0). "
             "DEVEL would write credentials to the log, and with any other word WAL-G refuses to start.",
             found=name,
             wanted=list(_LOG_LEVELS),

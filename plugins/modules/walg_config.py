@@ -125,14 +125,15 @@ def main() -> None:
     )
     try:
         plan = _flow_config.plan(module.params)
-        if plan.changed and not module.check_mode:
+        changed, diff = plan.changed, plan.diff()  # what stands on the disk now; not after apply
+        if changed and not module.check_mode:
             plan.apply()
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
     instance = plan.instance
     module.exit_json(
-        changed=plan.changed,
-        diff=plan.diff(),
+        changed=changed,
+        diff=diff,
         settings_file=instance.settings_file,
         record_file=instance.record_file,
         record=plan.record,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 from ansible.plugins.callback import CallbackBase
 
@@ -27,6 +28,7 @@ class CallbackModule(CallbackBase):
     def _write(self, status, result):
         with open(os.environ["RECORDER_FILE"], "a", encoding="utf-8") as stream:
             line = {
+                "time": time.time(),
                 "status": status,
                 "host": result.host.get_name(),
                 "task": result.task.get_name(),

@@ -288,6 +288,7 @@ class Sandbox:
             "ANSIBLE_CALLBACK_PLUGINS": str(self.control),
             "ANSIBLE_CALLBACKS_ENABLED": "recorder",
             "ANSIBLE_REMOTE_TMP": str(self.control / "tmp"),
+            "ANSIBLE_ASYNC_DIR": str(self.control / "async"),
             "ANSIBLE_LOCAL_TEMP": str(self.control / "local"),
             "ANSIBLE_INJECT_FACT_VARS": "false",
             "ANSIBLE_NOCOLOR": "1",

@@ -86,6 +86,8 @@ def main() -> int:
     lines = []
     passed = True
     try:
+        if "tools" not in steps and not (tools_dir() / "venv" / "bin" / "python").exists():
+            raise ToolError("the tools are not installed yet: make tools")
         reports = tools_dir() / "reports" / str(os.getpid())
         for step in steps:
             if len(steps) > 1:

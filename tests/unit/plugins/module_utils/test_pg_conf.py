@@ -1,0 +1,111 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PostgreSQL's configuration syntax, written by us and read by a reader that follows guc-file.l."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils import _pg_conf
+from hypothesis import given
+from hypothesis import strategies as st
+
+#: A line as src/backend/utils/misc/guc-file.l takes it: name, optional =, quoted string, optional comment.
+LINE = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_.$]*)\s*=?\s*'((?:[^'\\\n]|\\.|'')*)'\s*(#.*)?$")
+ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+NAMES = st.from_regex(r"[a-z][a-z_]{0,20}", fullmatch=True)
+#: What our settings hold: commands and paths. Backslashes and control characters are another matter.
+VALUES = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters="\\"), max_size=60)
+
+
+def unquote(text: str) -> str:
+    """DeescapeQuotedString of guc-file.l."""
+    return re.sub(r"''|\\[0-7]{1,3}|\\.", lambda match: _unescaped(match.group(0)), text)
+
+
+def _unescaped(found: str) -> str:
+    if found == "''":
+        return "'"
+    return chr(int(found[1:], 8)) if found[1:].isdigit() else ESCAPES.get(found[1:], found[1:])
+
+
+def read(text: str) -> dict[str, str]:
+    """Read a configuration file the way the server does, for quoted values."""
+    found = {}
+    for line in text.split("\n"):
+        if line.strip() and not line.lstrip().startswith("#"):
+            match = LINE.match(line)
+            assert match, line
+            found[match.group(1)] = unquote(match.group(2))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("on", "x = 'on'\n"),
+        ("", "x = ''\n"),
+        ("it's", "x = 'it''s'\n"),
+        ("/a b/wal-push '/e/main.env' \"%p\"", "x = '/a b/wal-push ''/e/main.env'' \"%p\"'\n"),
+        ("a # b", "x = 'a # b'\n"),
+    ],
+)
+def test_a_line(value: str, line: str) -> None:
+    assert _pg_conf.settings_text({"x": value}) == line
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5))
+def test_settings_round_trip(settings: dict[str, str]) -> None:
+    assert read(_pg_conf.settings_text(settings)) == settings
+    assert read(_pg_conf.conf_text(settings)) == settings
+
+
+def test_lines_are_sorted() -> None:
+    """The same settings give the same text, so that a second run changes nothing."""
+    text = _pg_conf.conf_text({"b": "2", "a": "1"})
+    assert text == _pg_conf.conf_text({"a": "1", "b": "2"})
+    assert text.splitlines()[0].startswith("# Managed by")
+
+
+@pytest.mark.parametrize("text", ["", "port = 5432\n", "port = 5432", "# end\n\n"])
+def test_include_is_added_once_and_last(text: str) -> None:
+    once = _pg_conf.with_include(text)
+    assert once.endswith(f"\n{_pg_conf.INCLUDE_LINE}\n")
+    assert once.startswith(text.rstrip("\n"))
+    assert _pg_conf.with_include(once) == once
+    assert once.count("include_if_exists") == 1
+
+
+def test_include_line_is_postgresql_syntax() -> None:
+    assert read(_pg_conf.INCLUDE_LINE) == {"include_if_exists": _pg_conf.FILE_NAME}
+
+
+@pytest.mark.parametrize(
+    "line", ["# " + _pg_conf.INCLUDE_LINE, "include_if_exists = 'mapswipe_walg.conf.d'", "include 'x'"]
+)
+def test_what_only_looks_like_our_include(line: str) -> None:
+    assert _pg_conf.with_include(line + "\n").splitlines()[-1] == _pg_conf.INCLUDE_LINE
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("include_dir = 'conf.d'\t\t\t# include files ending in '.conf' from\n", True),
+        ("include_dir 'conf.d'\n", True),
+        ("include_dir='conf.d'\n", True),
+        ("INCLUDE_DIR = 'conf.d/'\n", True),
+        ("  include_dir = 'conf.d'\nport = 1\n", True),
+        ("include_dir = conf.d\n", True),
+        ("#include_dir = 'conf.d'\n", False),
+        ("#include_dir = '...'\t# include files\n", False),
+        ("include_dir = 'other.d'\n", False),
+        ("include_dir =\n", False),
+        ("include = 'conf.d'\n", False),
+        ("", False),
+    ],
+)
+def test_includes_directory(text: str, expected: bool) -> None:
+    assert _pg_conf.includes_directory(text, "conf.d") is expected

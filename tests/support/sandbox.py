@@ -142,6 +142,18 @@ class Cluster:
             raise AssertionError(f"psql: {done.stderr}")
         return done.stdout.strip()
 
+    def ship(self) -> None:
+        """Have everything that was committed archived."""
+        segment = self.sql("SELECT pg_walfile_name(pg_logical_emit_message(false, 'test', 'ship')); SELECT pg_switch_wal()").splitlines()[0]
+        for _ in range(600):
+            if self.sql("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver") >= segment:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{segment} was not archived: {self.sql('SELECT * FROM pg_stat_archiver')}")
+
+    def system_identifier(self) -> str:
+        return self.sql("SELECT system_identifier FROM pg_control_system()")
+
     def rows(self, table: str) -> list[str]:
         """Return every row of a table as text, in the order of its first column."""
         return self.sql(f"SELECT t::text FROM {table} t ORDER BY 1").splitlines()
@@ -181,7 +193,7 @@ class Sandbox:
         self.host = self._own("host") if self.as_user else self._mine("host")
         self.control = self._own("control") if self.as_user else self._mine("control")
         self.pg_bin_dir, self.walg = Path(self.tools["pg_bin_dir"]), Path(self.tools["walg_binary"])
-        self.python, self._python_env = self._interpreter()
+        self.python, self._python_path = self._interpreter()
         self.collections = self._collections()
         shutil.copy(SUPPORT / "recorder.py", self.control / "recorder.py")
         (self.control / "ansible.cfg").write_text("")
@@ -199,12 +211,12 @@ class Sandbox:
         path.mkdir(exist_ok=True)
         return path
 
-    def _interpreter(self) -> tuple[str, dict[str, str]]:
+    def _interpreter(self) -> tuple[str, list[str]]:
         """Return the Python that plays run with; an unprivileged user may not reach the venv's own."""
         if not self.as_user or passable(self.tools["python"]):
-            return self.tools["python"], {}
+            return self.tools["python"], []
         packages = next(Path(self.tools["venv"]).glob("lib/python3*/site-packages"))
-        return self.tools["public_python"], {"PYTHONPATH": str(packages)}
+        return self.tools["public_python"], [str(packages)]
 
     def _collections(self) -> str:
         """Return the collections path: the staged checkout, or a copy where the user can't reach that."""
@@ -259,6 +271,10 @@ class Sandbox:
             **more,
         }
 
+    def instance(self, name: str = "main") -> dict[str, str]:
+        """Return the options that name a configured instance to a module."""
+        return {"instance": name, "config_dir": str(self.host / "config")}
+
     def play(self, playbook: str, variables: dict[str, Any], *arguments: str, env: dict[str, str] | None = None) -> Play:
         """Run ansible-playbook against one local host with these variables."""
         number = len(list(self.control.glob("inventory-*.json")))
@@ -274,6 +290,24 @@ class Sandbox:
         seconds = time.monotonic() - started
         lines = record.read_text().splitlines() if record.exists() else []
         return Play(done.returncode, done.stdout, [json.loads(line) for line in lines], seconds)
+
+    def module_argv(self, name: str, options: dict[str, Any], check: bool = False) -> list[str]:
+        """Return the command that runs one module by itself, without a play."""
+        arguments = self.control / f"arguments-{len(list(self.control.glob('arguments-*.json'))):03}.json"
+        extra = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": str(self.control / "tmp")}
+        arguments.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {**options, **extra}}))
+        source = Path(self.collections) / "ansible_collections/mapswipe/walg/plugins/modules" / f"{name}.py"
+        return [self.python, str(source), str(arguments)]
+
+    def module(self, name: str, options: dict[str, Any], check: bool = False) -> dict[str, Any]:
+        """Run one module by itself and return its answer."""
+        argv = self.module_argv(name, options, check)
+        done = self.run(argv, user=self.user if self.as_user else None, timeout=600, env=self.environment(self.control / "none"))
+        for line in done.stdout.splitlines():
+            if line.startswith("{"):
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+        raise AssertionError(f"{name} answered nothing: {done.stdout}")
 
     def environment(self, record: Path) -> dict[str, str]:
         """Return the environment of a play: its own Ansible home, and the checkout as the only collection."""
@@ -295,7 +329,7 @@ class Sandbox:
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "RECORDER_FILE": str(record),
             "PYTHONDONTWRITEBYTECODE": "1",
-            **self._python_env,
+            "PYTHONPATH": os.pathsep.join([self.collections, *self._python_path]),
         }
 
     def close(self, keep: bool = False) -> None:

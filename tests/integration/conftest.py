@@ -1,0 +1,38 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures: a sandbox for each test file, with clusters and storages of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.sandbox import Sandbox, load_tools
+
+
+@pytest.fixture(scope="session")
+def tools() -> dict[str, Any]:
+    """Where the toolchain put everything."""
+    return load_tools()
+
+
+@pytest.fixture(scope="module")
+def make_sandbox(tools: dict[str, Any]) -> Iterator[Callable[..., Sandbox]]:
+    """A factory of sandboxes, all of them closed at the end of the file."""
+    made: list[Sandbox] = []
+
+    def make(**options: Any) -> Sandbox:
+        made.append(Sandbox(tools, **options))
+        return made[-1]
+
+    yield make
+    for sandbox in made:
+        sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
+    """The file's own sandbox; plays run as whoever runs the tests."""
+    return make_sandbox()

@@ -1,0 +1,294 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""File work on a real disk: nothing half-written, nothing with too wide a mode, nothing of others overwritten."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils import _files
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._files import FilePlan, owned
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+
+UID, GID = os.geteuid(), os.getegid()
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def trouble(*_args: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_write(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    _files.write_atomic(str(target), "Zürich 🐘\n", 0o640)
+    assert (target.read_text(encoding="utf-8"), mode(target)) == ("Zürich 🐘\n", 0o640)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_write_is_private_unless_told(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        _files.write_atomic(str(tmp_path / "file"), "x")
+    finally:
+        os.umask(old)
+    assert mode(tmp_path / "file") == 0o600
+
+
+def test_a_mode_is_not_cut_by_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        _files.write_atomic(str(tmp_path / "file"), "x", 0o644)
+    finally:
+        os.umask(old)
+    assert mode(tmp_path / "file") == 0o644
+
+
+def test_owner_and_mode_stand_before_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever could open the file by its old mode or owner would keep the handle and read the secret later."""
+    sizes: list[tuple[str, int]] = []
+
+    def chown(handle: int, uid: int, gid: int) -> None:
+        sizes.append((f"chown {uid}:{gid}", os.fstat(handle).st_size))
+
+    def chmod(handle: int, bits: int) -> None:
+        sizes.append((f"chmod {bits:o}", os.fstat(handle).st_size))
+
+    monkeypatch.setattr(os, "fchown", chown)
+    monkeypatch.setattr(os, "fchmod", chmod)
+    _files.write_atomic(str(tmp_path / "file"), "x" * 100_000, 0o640, UID + 1, GID + 1)
+    assert sizes == [(f"chown {UID + 1}:{GID + 1}", 0), ("chmod 640", 0)]
+
+
+def test_content_is_durable_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, seen = tmp_path / "file", []
+    target.write_text("old")
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        kind = "directory" if os.path.isdir(f"/proc/self/fd/{handle}") else "file"
+        seen.append((kind, target.read_text()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    _files.write_atomic(str(target), "new")
+    assert seen == [("file", "old"), ("directory", "new")]
+
+
+@needs_root
+def test_write_gives_the_file_away(tmp_path: Path) -> None:
+    _files.write_atomic(str(tmp_path / "file"), "x", 0o600, 65534, 65534)
+    found = (tmp_path / "file").stat()
+    assert (found.st_uid, found.st_gid) == (65534, 65534)
+
+
+@pytest.mark.parametrize("step", ["fsync", "rename", "fchmod"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    target = tmp_path / "file"
+    target.write_text("old")
+    monkeypatch.setattr(os, step, trouble)
+    with pytest.raises(WalgError, match=f"Cannot write {target}: No space left on device"):
+        _files.write_atomic(str(target), "new")
+    assert os.listdir(tmp_path) == ["file"]
+    assert target.read_text() == "old"
+
+
+def test_write_into_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(WalgError, match=r"Cannot write into .*/absent: No such file or directory"):
+        _files.write_atomic(str(tmp_path / "absent" / "file"), "x")
+
+
+def test_write_over_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(WalgError, match=r"Cannot write .*Is a directory"):
+        _files.write_atomic(str(tmp_path / "file"), "x")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_write_replaces_a_link_and_not_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "file").symlink_to(tmp_path / "victim")
+    _files.write_atomic(str(tmp_path / "file"), "x")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert not (tmp_path / "file").is_symlink()
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+def test_plan_of_a_file(tmp_path: Path) -> None:
+    plan = FilePlan(str(tmp_path / "file"), "x\n", 0o640, UID, GID)
+    assert plan.differs()
+    plan.apply()
+    assert not plan.differs()
+    assert (mode(tmp_path / "file"), (tmp_path / "file").read_text()) == (0o640, "x\n")
+
+
+def test_plan_of_a_directory(tmp_path: Path) -> None:
+    plan = FilePlan(str(tmp_path / "a" / "b"), None, 0o750, UID, GID)
+    assert plan.differs()
+    plan.apply()
+    assert not plan.differs()
+    assert mode(tmp_path / "a" / "b") == 0o750
+    (tmp_path / "a" / "b" / "theirs").write_text("x")
+    (tmp_path / "a" / "b").chmod(0o700)
+    assert plan.differs()
+    plan.apply()
+    assert (tmp_path / "a" / "b" / "theirs").read_text() == "x"
+
+
+@pytest.mark.parametrize("content", ["y\n", "x", "", "x\n\n"])
+def test_other_content_differs(tmp_path: Path, content: str) -> None:
+    plan = FilePlan(str(tmp_path / "file"), "x\n", 0o600, UID, GID)
+    _files.write_atomic(plan.path, content)
+    assert plan.differs()
+
+
+@pytest.mark.parametrize("bits", [0o644, 0o700, 0o4600, 0o400])
+def test_another_mode_differs(tmp_path: Path, bits: int) -> None:
+    plan = FilePlan(str(tmp_path / "file"), "x\n", 0o600, UID, GID)
+    plan.apply()
+    os.chmod(plan.path, bits)
+    assert plan.differs()
+    plan.apply()
+    assert not plan.differs()
+
+
+@needs_root
+@pytest.mark.parametrize("content", ["x", None])
+def test_another_owner_differs(tmp_path: Path, content: str | None) -> None:
+    FilePlan(str(tmp_path / "it"), content, 0o700, UID, GID).apply()
+    for uid, gid in ((65534, GID), (UID, 65534)):
+        plan = FilePlan(str(tmp_path / "it"), content, 0o700, uid, gid)
+        assert plan.differs()
+        plan.apply()
+        assert not plan.differs()
+
+
+@pytest.mark.parametrize("content", ["x", None])
+@pytest.mark.parametrize("target", ["file", "directory", "nothing"])
+def test_a_link_is_refused_whatever_it_points_to(tmp_path: Path, content: str | None, target: str) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    with pytest.raises(WalgError, match="is a symbolic link"):
+        FilePlan(str(tmp_path / "link"), content, 0o700, UID, GID).differs()
+
+
+def test_a_file_in_a_directorys_place_and_the_other_way_round(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WalgError, match="exists, but is a file"):
+        FilePlan(str(tmp_path / "file"), None, 0o755, UID, GID).differs()
+    with pytest.raises(WalgError, match="exists, but is not a file"):
+        FilePlan(str(tmp_path), "x", 0o755, UID, GID).differs()
+
+
+def test_a_path_through_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WalgError, match=r"Cannot look at .*Not a directory"):
+        FilePlan(str(tmp_path / "file" / "x"), "x", 0o600, UID, GID).differs()
+
+
+def test_owned() -> None:
+    assert owned("/p", "c", 0o600, User("u", 7, 8, "/")) == FilePlan("/p", "c", 0o600, 7, 8)
+
+
+# --- reading, renaming, copying ---------------------------------------------------------------------------------------
+
+
+def test_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes("ü\n".encode())
+    assert _files.read_text(str(tmp_path / "file")) == "ü\n"
+    assert _files.read_text(str(tmp_path / "absent")) is None
+    (tmp_path / "bad").write_bytes(b"\xff")
+    with pytest.raises(WalgError, match="not UTF-8"):
+        _files.read_text(str(tmp_path / "bad"))
+    with pytest.raises(WalgError, match=r"Cannot read .*Is a directory"):
+        _files.read_text(str(tmp_path))
+
+
+def test_rename_directory(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "x").write_text("x")
+    _files.rename_directory(str(tmp_path / "old"), str(tmp_path / "new"))
+    assert (tmp_path / "new" / "x").read_text() == "x"
+    assert os.listdir(tmp_path) == ["new"]
+
+
+@pytest.mark.parametrize("kind", ["empty directory", "full directory", "file", "dangling link"])
+def test_rename_directory_never_replaces(tmp_path: Path, kind: str) -> None:
+    """rename(2) takes the place of an empty directory without a word."""
+    (tmp_path / "old").mkdir()
+    target = tmp_path / "new"
+    if kind == "file":
+        target.write_text("x")
+    elif kind == "dangling link":
+        target.symlink_to("/no/such/place")
+    else:
+        target.mkdir()
+        if kind == "full directory":
+            (target / "x").write_text("x")
+    inode = target.lstat().st_ino
+    with pytest.raises(WalgError, match="the target exists"):
+        _files.rename_directory(str(tmp_path / "old"), str(target))
+    assert (tmp_path / "old").is_dir()
+    assert target.lstat().st_ino == inode
+
+
+def test_rename_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(WalgError, match=r"Cannot rename .*No such file"):
+        _files.rename_directory(str(tmp_path / "old"), str(tmp_path / "new"))
+
+
+def test_rename_is_made_durable_in_both_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "old").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    synced: list[str] = []
+    monkeypatch.setattr(_files, "fsync_directory", synced.append)
+    _files.rename_directory(str(tmp_path / "a" / "old"), str(tmp_path / "b" / "new"))
+    assert sorted(synced) == [str(tmp_path / "a"), str(tmp_path / "b")]
+
+
+def test_copy_beside_and_replace(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"new" * 1_000_000)
+    (tmp_path / "target").write_text("old")
+    temporary = _files.copy_beside(str(tmp_path / "source"), str(tmp_path / "target"), 0o755)
+    assert os.path.dirname(temporary) == str(tmp_path)
+    assert (tmp_path / "target").read_text() == "old"
+    _files.replace(temporary, str(tmp_path / "target"))
+    assert (tmp_path / "target").read_bytes() == b"new" * 1_000_000
+    assert mode(tmp_path / "target") == 0o755
+    assert sorted(os.listdir(tmp_path)) == ["source", "target"]
+
+
+def test_copy_beside_leaves_nothing_on_failure(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        _files.copy_beside(str(tmp_path / "absent"), str(tmp_path / "target"), 0o755)
+    assert os.listdir(tmp_path) == []
+
+
+def test_digest(tmp_path: Path) -> None:
+    content = os.urandom(3 * 1024 * 1024 + 1)
+    (tmp_path / "file").write_bytes(content)
+    assert _files.sha256(str(tmp_path / "file")) == hashlib.sha256(content).hexdigest()
+
+
+def test_first_existing_parent(tmp_path: Path) -> None:
+    assert _files.first_existing_parent(str(tmp_path / "a" / "b" / "c")) == str(tmp_path)
+    assert _files.first_existing_parent(str(tmp_path)) == str(tmp_path)
+    assert _files.first_existing_parent("/no/such") == "/"
+
+
+def test_free_bytes(tmp_path: Path) -> None:
+    found = os.statvfs(tmp_path)
+    assert 0 <= _files.free_bytes(str(tmp_path)) <= found.f_blocks * found.f_frsize

@@ -1,0 +1,57 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The marker of a restore: what is written is what is read, and a damaged one is not taken for none."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils import _marker
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster, Instance
+from ansible_collections.mapswipe.walg.plugins.module_utils._marker import STATES, Marker
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+
+MARKER = Marker(
+    "r1", "d1", "fetching", "base_1", "7", "/d", "/d.restore-r1", "/d.before-r1", True, "/tmp/s", {"a": [1]}
+)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    cluster = Cluster(str(tmp_path / "data"), "/bin", "/run", os_user=User.current().name)
+    return Instance("main", str(tmp_path), str(tmp_path), str(tmp_path), "/p", "/b", "file:///s", cluster)
+
+
+def test_no_marker(instance: Instance) -> None:
+    assert _marker.load(instance) is None
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_round_trip(instance: Instance, state: str) -> None:
+    written = replace(MARKER, state=state)
+    _marker.save(instance, written)
+    assert _marker.load(instance) == written
+    assert os.listdir(instance.state_dir) == ["restore.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "[]", "{}", '"x"', json.dumps({"request": "r1"}), json.dumps({**vars(MARKER), "added_later": 1})],
+)
+def test_a_damaged_marker_is_an_error_and_stays(instance: Instance, text: str) -> None:
+    """Taken for none, the directory of an unfinished swap would be forgotten."""
+    path = Path(_marker.path(instance))
+    path.write_text(text)
+    with pytest.raises(WalgError, match=r"restore\.json is damaged"):
+        _marker.load(instance)
+    assert path.read_text() == text
+
+
+def test_swap_begun() -> None:
+    assert [state for state in STATES if replace(MARKER, state=state).swap_begun] == ["swapping", "starting"]

@@ -1,0 +1,168 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Questions to PostgreSQL through psql: the exact call, and what becomes of a bad answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils import _postgres
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import Server, ServerFacts
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.tests.support.scripted import Call, Scripted
+
+ME = User.current().name
+FACTS: dict[str, Any] = {
+    "version_num": 140023,
+    "system_identifier": "18446744073709551557",
+    "timeline": 2,
+    "in_recovery": False,
+    "data_directory": "/data",
+    "config_file": "/data/postgresql.conf",
+    "segment_size": 16777216,
+    "start_time": "2026-01-01 00:00:00+00",
+}
+
+
+@pytest.fixture
+def bin_dir(tmp_path: Path) -> Path:
+    made = tmp_path / "bin"
+    made.mkdir()
+    (made / "psql").write_text("#!/bin/sh\n")
+    (made / "psql").chmod(0o755)
+    return made
+
+
+def argv(bin_dir: Path) -> list[str]:
+    return [str(bin_dir / "psql"), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"]
+
+
+def server(bin_dir: Path, *calls: dict[str, Any], data_dir: str = "/data") -> tuple[Server, Scripted]:
+    runner = Scripted(calls=[Call(argv(bin_dir), **call) for call in calls])
+    return Server(runner, Cluster(data_dir, str(bin_dir), "/run/pg", "5433", "admin", ME), 9.0), runner
+
+
+def test_the_question_goes_by_the_socket_as_the_owner(bin_dir: Path) -> None:
+    """By stdin: a statement in argv could be read by everybody in the process list."""
+    env = {
+        "PGHOST": "/run/pg",
+        "PGPORT": "5433",
+        "PGUSER": "admin",
+        "PGDATABASE": "postgres",
+        "PGCONNECT_TIMEOUT": "10",
+        "PGAPPNAME": "mapswipe.walg",
+        "PGOPTIONS": "-c client_min_messages=error -c search_path=pg_catalog",
+    }
+    asked, runner = server(bin_dir, {"stdout": " 1 \n", "env": env, "user": ME})
+    assert asked.ask("SELECT 1") == "1"
+    assert (runner.stdins, runner.timeouts) == (["SELECT 1"], [9.0])
+
+
+def test_psql_beside_the_server_or_on_path(bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster("/data", str(tmp_path / "other"), "/run/pg")
+    monkeypatch.setenv("PATH", str(bin_dir))
+    assert Server(Scripted(), cluster).psql() == str(bin_dir / "psql")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(WalgError, match="psql is missing"):
+        Server(Scripted(), cluster).psql()
+    assert Server(Scripted(), Cluster("/data", str(bin_dir), "/run/pg")).psql() == str(bin_dir / "psql")
+
+
+@pytest.mark.parametrize("rc", [1, 2, 3, -15])
+def test_an_error_names_the_server_and_quotes_it(bin_dir: Path, rc: int) -> None:
+    message = "psql:<stdin>:1: ERROR:  permission denied for function pg_switch_wal\n"
+    asked, _runner = server(bin_dir, {"rc": rc, "stderr": message})
+    with pytest.raises(WalgError, match="permission denied for function pg_switch_wal") as caught:
+        asked.ask("SELECT 1")
+    assert all(word in caught.value.msg for word in ("/run/pg", "5433", "admin", ME))
+    assert caught.value.fields["rc"] == rc
+
+
+def test_a_server_that_does_not_answer(bin_dir: Path) -> None:
+    asked, _runner = server(bin_dir, {"rc": 0, "timed_out": True})
+    with pytest.raises(WalgError, match="did not answer in time"):
+        asked.ask("SELECT 1")
+
+
+def test_json(bin_dir: Path) -> None:
+    asked, _runner = server(bin_dir, {"stdout": '{"a": 1}\n'}, {"stdout": "\n"})
+    assert asked.ask_json("SELECT") == {"a": 1}
+    assert asked.ask_json("SELECT") is None
+
+
+def test_facts(bin_dir: Path) -> None:
+    asked, runner = server(bin_dir, {"stdout": json.dumps(FACTS), "stdin": "pg_control_system()"})
+    assert asked.facts() == ServerFacts(**FACTS)
+    runner.finish()
+
+
+@pytest.mark.parametrize(("number", "major"), [(100023, 10), (110022, 11), (140023, 14), (180004, 18)])
+def test_major(number: int, major: int) -> None:
+    assert ServerFacts(**{**FACTS, "version_num": number}).major == major
+
+
+def test_the_server_of_another_directory_is_refused(bin_dir: Path) -> None:
+    """WAL-G and psql fall back to whatever listens; a backup of that cluster would be filed under this one's name."""
+    asked, _runner = server(bin_dir, {"stdout": json.dumps({**FACTS, "data_directory": "/other"})})
+    with pytest.raises(WalgError, match="runs on /other, not on /data") as caught:
+        asked.own_facts()
+    assert caught.value.fields == {"found": "/other", "wanted": "/data"}
+
+
+def test_the_same_directory_by_a_link_is_ours(bin_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    answer = json.dumps({**FACTS, "data_directory": str(tmp_path / "data")})
+    asked, _runner = server(bin_dir, {"stdout": answer}, data_dir=str(tmp_path / "link"))
+    assert asked.own_facts().data_directory == str(tmp_path / "data")
+
+
+def test_settings(bin_dir: Path) -> None:
+    rows = [{"name": "archive_mode", "setting": "on"}]
+    asked, runner = server(bin_dir, {"stdout": json.dumps(rows)}, {"stdout": ""})
+    assert asked.settings(("archive_mode", "archive_library")) == {"archive_mode": rows[0]}
+    assert "name IN ('archive_mode', 'archive_library')" in runner.stdins[0]
+    assert asked.settings(("none",)) == {}
+
+
+def test_ready(bin_dir: Path) -> None:
+    asked, _runner = server(bin_dir, {"rc": 2, "stderr": "the database system is starting up"}, {"stdout": "1"})
+    assert [asked.ready(), asked.ready()] == [False, True]
+
+
+@pytest.mark.parametrize(("value", "quoted"), [("a", "'a'"), ("", "''"), ("it's", "'it''s'"), ("ü", "'ü'")])
+def test_literal(value: str, quoted: str) -> None:
+    assert _postgres.literal(value) == quoted
+
+
+@pytest.mark.parametrize("value", ["\\", "a\\'; DROP", "\0"])
+def test_literal_refuses(value: str) -> None:
+    with pytest.raises(WalgError, match="Cannot quote"):
+        _postgres.literal(value)
+
+
+def test_wait_until() -> None:
+    answers = iter([False, False, True])
+    assert _postgres.wait_until(lambda: next(answers), 5, every=0.01)
+    started = time.monotonic()
+    assert not _postgres.wait_until(lambda: False, 0.2, every=0.01)
+    assert 0.2 <= time.monotonic() - started < 3
+    assert _postgres.wait_until(lambda: True, 0)
+
+
+def test_psql_that_is_not_executable_is_passed_over(
+    bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "psql").write_text("")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), str(bin_dir)]))
+    assert Server(Scripted(), Cluster("/data", str(broken), "/run/pg")).psql() == str(bin_dir / "psql")

@@ -1,0 +1,330 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a restore: what is chosen, and everything that is refused before the first change."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _restore_plan
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan
+from scripted import Call, Scripted
+from walg_world import (
+    SIZE,
+    World,
+    listed,
+    segment,
+    shown,
+    write_cluster,
+)
+
+POSTGRES = "postgres (PostgreSQL) 14.23\n"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """One backup in segment 2, WAL from 1 to 5, and no data directory: the disk is gone."""
+    return World(tmp_path, [listed(1, 2, "2026-01-02T00:00:00Z")], [shown(1, 1, 5)])
+
+
+def chosen(world: World, name: str, sentinel: dict[str, Any] | None = None) -> list[Call]:
+    """The questions that follow when a backup was chosen."""
+    record = json.dumps(sentinel or {"Spec": None})
+    return [
+        world.version(),
+        world.walg("st", "cat", f"basebackups_005/{name}_backup_stop_sentinel.json", stdout=record),
+        Call([os.path.join(world.instance.cluster.bin_dir, "postgres"), "-V"], stdout=POSTGRES),
+    ]
+
+
+def make(world: World, *calls: Call, stop_running: bool = False, finish: bool = True) -> RestorePlan:
+    runner = Scripted(calls=list(calls))
+    made = _restore_plan.make(runner, world.instance, "r1", stop_running)
+    if finish:
+        runner.finish()
+    return made
+
+
+def looked(world: World, name: str = f"base_{segment(1, 2)}") -> list[Call]:
+    """All questions of a plan that goes through."""
+    return [*world.lists(), world.shows(), *chosen(world, name)]
+
+
+def snapshot(root: Path) -> list[tuple[str, int]]:
+    return sorted((str(path), path.lstat().st_mtime_ns) for path in root.rglob("*"))
+
+
+def test_plan_of_a_lost_disk(world: World) -> None:
+    before = snapshot(world.root)
+    made = make(world, *looked(world))
+    assert snapshot(world.root) == before
+    data = os.path.realpath(world.data_dir)
+    assert (made.data_dir, made.work_dir, made.aside_dir) == (data, f"{data}.restore-r1", f"{data}.before-r1")
+    assert (made.backup.name, made.timeline, made.skipped) == (f"base_{segment(1, 2)}", 1, [])
+    assert made.last_segments == [segment(1, 5)]
+    assert made.found.kind == "absent"
+    assert made.summary()["kept_as"] is None
+    assert json.loads(made.diff()["before"])["holds"] == "absent"
+    assert json.loads(made.diff()["after"])["up_to_segment"] == segment(1, 5)
+
+
+def test_an_old_directory_is_kept_and_named(world: World) -> None:
+    write_cluster(world.data_dir)
+    made = make(world, *looked(world))
+    assert made.found.kind == "cluster"
+    assert made.summary()["kept_as"] == made.aside_dir
+
+
+def test_the_data_directory_by_a_link(world: World) -> None:
+    (world.root / "pg" / "real").mkdir()
+    world.data_dir.symlink_to(world.root / "pg" / "real")
+    made = make(world, *looked(world))
+    assert made.data_dir == str(world.root / "pg" / "real")
+    assert made.work_dir == f"{made.data_dir}.restore-r1"
+
+
+def test_the_newest_backup_whose_wal_is_there(world: World) -> None:
+    """A newer one without its last segment can't be restored; that it was passed over is said."""
+    world.backups += [listed(1, 4, "2026-01-03T00:00:00Z"), listed(1, 5, "2026-01-04T00:00:00Z", segments=1)]
+    made = make(world, *looked(world, f"base_{segment(1, 4)}"))
+    assert made.backup.name == f"base_{segment(1, 4)}"
+    assert made.skipped == [f"base_{segment(1, 5)}"]
+
+
+def test_the_timeline_of_a_promotion_is_followed(world: World) -> None:
+    world.wal = [shown(1, 1, 5), shown(2, 5, 9, parent=1, switch=5 * SIZE + 160)]
+    made = make(world, *looked(world))
+    assert made.timeline == 2
+    assert made.last_segments == [segment(1, 4), segment(2, 9)]
+
+
+def test_a_segment_size_of_its_own(world: World) -> None:
+    settings = Path(world.instance.settings_file)
+    settings.write_text('{"WALG_FILE_PREFIX": "/storage", "WALG_PG_WAL_SIZE": "64"}')
+    world.backups[0]["start_lsn"] = 2 * 4 * SIZE + 40
+    world.backups[0]["finish_lsn"] = 2 * 4 * SIZE + 256
+    assert make(world, *looked(world)).segment_size == 4 * SIZE
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def refused(world: World, *calls: Call, text: str, **options: Any) -> WalgError:
+    before = snapshot(world.root)
+    with pytest.raises(WalgError, match=text) as caught:
+        make(world, *calls, **options)
+    assert snapshot(world.root) == before
+    return caught.value
+
+
+def test_empty_storage(world: World) -> None:
+    world.backups = []
+    refused(world, *world.lists(), text=r"file:///storage holds no base backup.*right prefix")
+
+
+def test_another_clusters_archive(world: World) -> None:
+    world.backups = [listed(1, 2, "2026-01-02T00:00:00Z", identifier="7")]
+    found = refused(world, *world.lists(), text="holds no base backup of this cluster")
+    assert found.fields == {"found": ["7"], "wanted": world.system_identifier}
+
+
+@pytest.mark.parametrize(("known", "good"), [("8", True), ("", False)])
+def test_an_archive_of_several_clusters_needs_a_name(tmp_path: Path, known: str, good: bool) -> None:
+    backups = [listed(1, number, "2026-01-02T00:00:00Z", identifier=str(number)) for number in (7, 8)]
+    world = World(tmp_path, backups, [shown(1, 1, 9)], known)
+    if good:
+        assert make(world, *looked(world, f"base_{segment(1, 8)}")).backup.system_identifier == known
+    else:
+        refused(world, *world.lists(), text=r"several clusters: 7, 8")
+
+
+def test_on_a_fresh_host_the_one_cluster_of_the_archive_is_meant(tmp_path: Path) -> None:
+    world = World(tmp_path, [listed(1, 2, "2026-01-02T00:00:00Z", identifier="7")], [shown(1, 1, 5)], "")
+    assert make(world, *looked(world)).backup.system_identifier == "7"
+
+
+def test_on_a_fresh_record_the_directory_says_which_cluster(tmp_path: Path) -> None:
+    backups = [listed(1, number, "2026-01-02T00:00:00Z", identifier=str(number)) for number in (7, 8)]
+    world = World(tmp_path, backups, [shown(1, 1, 9)], "")
+    write_cluster(world.data_dir, "7")
+    assert make(world, *looked(world, f"base_{segment(1, 7)}")).backup.system_identifier == "7"
+
+
+def test_no_backup_has_its_wal(world: World) -> None:
+    world.wal = [shown(1, 3, 5)]
+    found = refused(world, *world.lists(), world.shows(), text="No base backup in file:///storage can be restored")
+    assert found.fields == {"missing": [segment(1, 2)]}
+
+
+def test_a_gap_after_the_backup(world: World) -> None:
+    world.wal = [shown(1, 1, 5, missing=(4,))]
+    found = refused(world, *looked(world), text=rf"The archive has a gap: {segment(1, 4)} \(1 in all\)")
+    assert found.fields == {"missing": [segment(1, 4)]}
+
+
+def test_a_long_gap_is_named_in_short(world: World) -> None:
+    world.wal = [shown(1, 1, 20, missing=tuple(range(4, 14)))]
+    found = refused(world, *looked(world), text=r"\.\.\. \(10 in all\)")
+    assert len(found.fields["missing"]) == 10
+
+
+def test_a_gap_before_the_backup_is_nobodys_trouble(world: World) -> None:
+    world.wal = [shown(1, 0, 5, missing=(1,))]
+    assert make(world, *looked(world)).last_segments == [segment(1, 5)]
+
+
+@pytest.mark.parametrize(("free", "good"), [(512 * 1024 * 1024 + 1000, True), (512 * 1024 * 1024 + 999, False)])
+def test_room(world: World, monkeypatch: pytest.MonkeyPatch, free: int, good: bool) -> None:
+    monkeypatch.setattr(_restore_plan, "free_bytes", lambda _path: free)
+    if good:
+        assert make(world, *looked(world)).free == free
+    else:
+        found = refused(world, *looked(world), text="Too little room")
+        assert found.fields == {"found": free, "wanted": free + 1}
+
+
+def test_tablespaces(world: World) -> None:
+    sentinel = {"Spec": {"base_prefix": "/data", "tablespaces": ["16388"], "16388": {"loc": "/t", "link": "x"}}}
+    calls = [*world.lists(), world.shows(), *chosen(world, f"base_{segment(1, 2)}", sentinel)[:2]]
+    refused(world, *calls, text=r"has tablespaces \(16388\)")
+
+
+def test_another_major_of_postgresql(world: World) -> None:
+    calls = looked(world)
+    calls[-1] = replace(calls[-1], stdout="postgres (PostgreSQL) 15.2\n")
+    found = refused(world, *calls, text=r"of PostgreSQL 14, but .*/bin/postgres is of 15\. Install PostgreSQL 14")
+    assert found.fields == {"found": 15, "wanted": 14}
+
+
+def test_postgresql_that_does_not_start(world: World) -> None:
+    calls = looked(world)
+    calls[-1] = replace(calls[-1], rc=127, stdout="", stderr="libpq.so.5: cannot open shared object file")
+    refused(world, *calls, text="cannot open shared object file")
+
+
+def test_a_pair_that_can_not_work(world: World) -> None:
+    """WAL-G 3.0.9 can't find the end of an archive on Google Cloud Storage."""
+    world.instance = replace(world.instance, storage="gs://b/p")
+    calls = looked(world)
+    calls[2] = world.version("wal-g version v3.0.9\tx\ty\tPostgreSQL\n")
+    refused(world, *calls[:4], text=r"WAL-G 3\.0\.9 .* on gs://.*Use WAL-G 3\.0\.8")
+
+
+def test_the_fetch_wrapper_is_missing(world: World) -> None:
+    (world.root / "programs" / "wal-fetch").unlink()
+    refused(world, *looked(world), text=r"wal-fetch can't be run by .*role mapswipe\.walg\.walg first")
+
+
+@pytest.mark.parametrize("request_name", ["", "-x", ".", "a/b", "..", "a b", "x" * 65, "ä", "$(id)"])
+def test_request_names_directories(world: World, request_name: str) -> None:
+    with pytest.raises(WalgError, match="Restore request"):
+        _restore_plan.make(Scripted(), world.instance, request_name, False)
+
+
+@pytest.mark.parametrize("request_name", ["a", "1", "lost-disk-2026-01-31", "v1.2_3", "x" * 64])
+def test_good_requests(request_name: str) -> None:
+    _restore_plan.check_request(request_name)
+
+
+def test_digest_tells_requests_and_places_apart() -> None:
+    digest = _restore_plan.request_digest
+    assert digest("a", "/d") == digest("a", "/d")
+    assert len({digest("a", "/d"), digest("b", "/d"), digest("a", "/e")}) == 3
+
+
+# --- the target directory ---------------------------------------------------------------------------------------------
+
+
+def nothing(_world: World) -> None:
+    """Absent."""
+
+
+def foreign(world: World) -> None:
+    (world.data_dir / "photos").mkdir(parents=True)
+
+
+def other_cluster(world: World) -> None:
+    write_cluster(world.data_dir, "7")
+
+
+def a_file(world: World) -> None:
+    world.data_dir.write_text("")
+
+
+def aside_there(world: World) -> None:
+    Path(f"{world.data_dir}.before-r1").mkdir()
+
+
+def no_parent(world: World) -> None:
+    world.data_dir.parent.rmdir()
+
+
+def empty(world: World) -> None:
+    world.data_dir.mkdir()
+
+
+def damaged(world: World) -> None:
+    (world.data_dir / "base").mkdir(parents=True)
+
+
+def own_cluster(world: World) -> None:
+    write_cluster(world.data_dir)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "text"),
+    [
+        (foreign, "holds something that is no PostgreSQL cluster"),
+        (a_file, "holds something that is no PostgreSQL cluster"),
+        (other_cluster, "holds another cluster: system identifier 7"),
+        (aside_there, "exists already, where the old directory would be kept"),
+        (no_parent, "does not exist: make it first"),
+        (nothing, None),
+        (empty, None),
+        (damaged, None),
+        (own_cluster, None),
+    ],
+)
+def test_target_directory(world: World, prepare: Callable[[World], None], text: str | None) -> None:
+    """Refused without one question to the storage."""
+    prepare(world)
+    if text is None:
+        assert make(world, *looked(world)).backup.timeline == 1
+    else:
+        refused(world, text=text)
+
+
+def test_a_mount_point(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.data_dir.mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == os.path.realpath(world.data_dir))
+    refused(world, text="is a mount point and can't be renamed")
+
+
+def test_a_cluster_of_unknown_identity_in_the_record_is_not_foreign(tmp_path: Path) -> None:
+    """The directory's own identifier then has to be one of the archive's."""
+    world = World(tmp_path, [listed(1, 2, "2026-01-02T00:00:00Z", identifier="8")], [shown(1, 1, 5)], "")
+    write_cluster(world.data_dir, "7")
+    refused(world, *world.lists(), text=r"system identifier 7\), but of 8")
+
+
+def test_a_running_server_is_refused_unless_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cluster(world.data_dir)
+    monkeypatch.setattr(_data_dir, "servers_on", lambda path: [4711] if path == str(world.data_dir) else [])
+    found = refused(world, text=r"A server \(pid 4711\) runs on .*walg_restore_stop_running: true")
+    assert found.fields == {"pids": [4711]}
+    assert make(world, *looked(world), stop_running=True).backup.timeline == 1
+
+
+@pytest.mark.parametrize(("prepare", "kept"), [(nothing, False), (empty, True), (damaged, True), (own_cluster, True)])
+def test_the_old_directory_is_promised_to_be_kept(world: World, prepare: Callable[[World], None], kept: bool) -> None:
+    prepare(world)
+    made = make(world, *looked(world))
+    assert made.summary()["kept_as"] == (made.aside_dir if kept else None)

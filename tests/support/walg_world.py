@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.mapswipe.walg.plugins.module_utils import _timelines
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster, Instance, render
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
-from scripted import Call
+from support.scripted import Call
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import Server, ServerFacts
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
-from scripted import Call, Scripted
+from support.scripted import Call, Scripted
 
 ME = User.current().name
 FACTS: dict[str, Any] = {

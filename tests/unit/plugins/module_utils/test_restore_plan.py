@@ -16,8 +16,8 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _restore_plan
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan
-from scripted import Call, Scripted
-from walg_world import (
+from support.scripted import Call, Scripted
+from support.walg_world import (
     SIZE,
     World,
     listed,

@@ -17,7 +17,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
 from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
-from scripted import Call, Scripted
+from support.scripted import Call, Scripted
 
 ME = User.current().name
 PID = 4711

@@ -14,7 +14,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import _walg
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import Walg
-from scripted import Call, Scripted
+from support.scripted import Call, Scripted
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 OWNER = User("postgres", 999, 999, "/var/lib/postgresql")

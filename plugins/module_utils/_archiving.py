@@ -110,7 +110,11 @@ def refuse_override(current: Mapping[str, Mapping[str, Any]], wanted: Mapping[st
 
 def refuse_broken_files(files: Sequence[Mapping[str, Any]]) -> None:
     """Raise WalgError when the configuration files hold errors: a reload would be ignored, a restart would fail."""
-    broken = [row for row in files if row["error"] and row["error"] != "setting could not be applied"]
-    if broken:
-        row = broken[0]
-        raise WalgError(f"PostgreSQL's configuration has an error: {row['sourcefile']} line {row['sourceline']}: {row['error']}. Mend it first.")
+    for row in files:
+        # PostgreSQL says the same of a good value that waits for a restart as of a bad value.
+        waits = row["context"] == "postmaster" and row["error"] == "setting could not be applied"
+        if row["error"] and not waits:
+            raise WalgError(
+                f"PostgreSQL's configuration has an error: {row['sourcefile']} line {row['sourceline']}, "
+                f"{row['name']}: {row['error']}. Mend it first."
+            )

@@ -81,8 +81,8 @@ def plan(
     facts = server.own_facts()
     current = server.settings(_archiving.NAMES)
     files = server.ask_json(
-        "SELECT json_agg(json_build_object('name', name, 'setting', setting, 'sourcefile', sourcefile, "
-        "'sourceline', sourceline, 'error', error) ORDER BY seqno) FROM pg_file_settings"
+        "SELECT json_agg(json_build_object('name', f.name, 'setting', f.setting, 'sourcefile', f.sourcefile, 'sourceline', "
+        "f.sourceline, 'error', f.error, 'context', s.context) ORDER BY seqno) FROM pg_file_settings f LEFT JOIN pg_settings s USING (name)"
     )
     owner = instance.cluster.owner()
     config_dir = os.path.dirname(facts.config_file)

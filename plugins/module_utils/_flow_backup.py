@@ -82,11 +82,15 @@ def ensure(
     runner: Runner, instance: Instance, *, max_age: float | None = None, full: bool = False, timeout: float | None = None
 ) -> dict[str, Any]:
     """Take a base backup if one is needed; run as the cluster's owner. Returns changed, reason, backup and WAL-G's log."""
-    with _lock.held(os.path.join(instance.state_dir, "backup.lock"), f"A base backup of the instance {instance.name!r}"):
-        made = plan(runner, instance, max_age, datetime.now(timezone.utc))
-        if not made.needed and made.existing:
-            return {"changed": False, "reason": made.reason, "backup": _backups.as_dict(made.existing), "log": ""}
-        return _take(runner, instance, made, full, timeout or instance.backup_timeout)
+    limit = timeout or instance.backup_timeout
+    made = plan(runner, instance, max_age, datetime.now(timezone.utc))
+    if made.needed:
+        with _lock.held(os.path.join(instance.state_dir, "backup.lock"), f"A base backup of the instance {instance.name!r}"):
+            made = plan(runner, instance, max_age, datetime.now(timezone.utc))  # another run may just have taken it
+            if made.needed:
+                return _take(runner, instance, made, full, limit)
+    backup = _backups.as_dict(made.existing) if made.existing else None
+    return {"changed": False, "reason": made.reason, "backup": backup, "log": ""}
 
 
 def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, timeout: float) -> dict[str, Any]:

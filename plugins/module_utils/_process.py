@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import signal
 import subprocess
 import tempfile
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 #: AWS_PROFILE, ...) would override the settings file, since WAL-G prefers the environment (walg.md 3.1).
 INHERITED = ("PATH", "TZ", "TMPDIR")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LOG_PREFIX = re.compile(r"^[A-Z]+: \d{4}/\d\d/\d\d \d\d:\d\d:\d\d(\.\d+)? ")  # WAL-G's: level and local time
 _KILL_AFTER = 5.0  # seconds between TERM and KILL
 _KEEP = 64 * 1024  # bytes of each stream kept in a Result's tail
 
@@ -54,7 +56,7 @@ class Result:
 
     def last_line(self) -> str:
         """Return the last line that says something, for a one-line message."""
-        lines = [line.strip() for line in (self.stderr or self.stdout).splitlines() if line.strip()]
+        lines = [_LOG_PREFIX.sub("", line.strip()) for line in (self.stderr or self.stdout).splitlines() if line.strip()]
         return lines[-1] if lines else "no output"
 
 

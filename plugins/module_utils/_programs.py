@@ -8,8 +8,8 @@ The files come out of the module's own payload, so the job on the host is the ve
 
 from __future__ import annotations
 
+import inspect
 import os
-import pkgutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -38,13 +38,9 @@ def library() -> dict[str, str]:
     root = _job.__name__.rpartition(".")[0]
     found = {"__init__.py": ""}
     for name in sorted(sys.modules):
-        if not name.startswith(root + "._"):
-            continue
-        file_name = name[len(root) + 1 :] + ".py"
-        data = pkgutil.get_data(root, file_name)
-        if data is None:
-            raise WalgError(f"The source of {name} is not in the module's payload.")
-        found[file_name] = data.decode("utf-8")
+        if name.startswith(root + "._"):
+            source = inspect.getsource(sys.modules[name])
+            found[name[len(root) + 1 :] + ".py"] = source
     return found
 
 

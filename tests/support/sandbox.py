@@ -13,6 +13,7 @@ import json
 import os
 import pwd
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -107,8 +108,10 @@ class Cluster:
         with open(self.data_dir / "postgresql.conf", "a", encoding="utf-8") as stream:
             stream.write(text)
 
-    def start(self) -> None:
-        self._as_owner("pg_ctl", "-D", str(self.data_dir), "-l", str(self.log), "-w", "start")
+    def start(self, *options: str) -> None:
+        """Start it by pg_ctl, with options for the server."""
+        given = ["-o", shlex.join(options)] if options else []
+        self._as_owner("pg_ctl", "-D", str(self.data_dir), "-l", str(self.log), "-w", *given, "start")
 
     def stop(self, mode: str = "fast") -> None:
         if self.pid():
@@ -290,6 +293,33 @@ class Sandbox:
         seconds = time.monotonic() - started
         lines = record.read_text().splitlines() if record.exists() else []
         return Play(done.returncode, done.stdout, [json.loads(line) for line in lines], seconds)
+
+    def configure(self, cluster: Cluster, storage: str = "") -> None:
+        """Do what the role mapswipe.walg.walg does, by its modules: binary, programs, settings."""
+        wanted = self.variables(cluster)
+        found = self.module(
+            "walg_instance_info",
+            {
+                "instance": cluster.name,
+                "cluster": {key[len("walg_pg_") :]: value for key, value in cluster.variables().items()},
+                "directories": {key[len("walg_") :]: value for key, value in self.directories().items()},
+            },
+        )
+        binary = str(self.host / "bin" / "wal-g")
+        files = CHECKOUT / "roles" / "walg" / "files"
+        install = {"src": str(self.walg), "checksum": wanted["walg_binary_checksum"], "path": binary, "version": wanted["walg_version"]}
+        wrappers = {name: (files / name).read_text() for name in ("wal-push", "wal-fetch")}
+        programs = {"path": found["directories"]["program_dir"], "user": self.user, "wrappers": wrappers}
+        config = {
+            "instance": cluster.name,
+            "storage": storage or self.storage(cluster.name),
+            "binary": binary,
+            "cluster": found["cluster"],
+            "directories": found["directories"],
+        }
+        for name, options in (("walg_install", install), ("walg_programs", programs), ("walg_config", config)):
+            answer = self.module(name, options)
+            assert not answer.get("failed"), answer
 
     def module_argv(self, name: str, options: dict[str, Any], check: bool = False) -> list[str]:
         """Return the command that runs one module by itself, without a play."""

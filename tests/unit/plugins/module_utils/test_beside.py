@@ -1,0 +1,243 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The server that recovers beside the real one, without a server: its files, its call, and what is made of its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils import _beside, _data_dir, _recovery
+from ansible_collections.mapswipe.walg.plugins.module_utils._beside import Beside
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from support.scripted import Call, Scripted
+from support.walg_world import World, write_cluster
+
+
+class Process:
+    """A server by its exit codes: None while it runs."""
+
+    def __init__(self, *codes: int | None) -> None:
+        self.codes = list(codes)
+        self.stopped: list[int] = []
+
+    def poll(self) -> int | None:
+        return self.codes.pop(0) if len(self.codes) > 1 else self.codes[0]
+
+    def stop(self, signum: int, _wait: float) -> int:
+        self.stopped.append(signum)
+        return self.codes[-1] or 0
+
+
+class Starting(Scripted):
+    """Remembers what it was asked to start."""
+
+    started: dict[str, Any]
+
+    def start(self, argv: Any, **options: Any) -> Any:
+        self.started = {"argv": list(argv), **options}
+        return Process(None)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
+    (tmp_path / "private").mkdir()
+    return made
+
+
+def beside(world: World, *calls: Call, process: Process | None = None, major: int = 14) -> Beside:
+    write_cluster(world.data_dir)
+    made = Beside(Starting(calls=list(calls)), world.instance, str(world.data_dir), major, str(world.root / "private"))
+    made.process = process  # as Background, for what is asked of it here
+    return made
+
+
+@pytest.mark.parametrize(
+    ("major", "file"), [(10, "recovery.conf"), (11, "recovery.conf"), (12, "recovery.signal"), (18, "recovery.signal")]
+)
+def test_prepare_clears_leftovers_and_keeps_what_recovery_needs(world: World, major: int, file: str) -> None:
+    made = beside(world, major=major)
+    for name in (*_recovery.LEFTOVERS, "backup_label", "tablespace_map", "postgresql.auto.conf"):
+        (world.data_dir / name).write_text("of the backup's time")
+    made.prepare(_recovery.recover_to_latest(major, "cmd", 1))
+    found = {name for name in os.listdir(world.data_dir) if name not in ("global", "PG_VERSION")}
+    assert found == {file, "backup_label", "tablespace_map", "postgresql.auto.conf"}
+    assert (world.data_dir / file).read_text() != "of the backup's time"
+    assert (world.data_dir / "backup_label").read_text() == "of the backup's time"
+    assert (world.root / "private" / "pg_hba.conf").read_text() == "local all all trust\n"
+    assert Path(made.log).read_text() == ""
+
+
+def test_start_gives_every_setting_as_one_argument(world: World) -> None:
+    made = beside(world)
+    recovery = _recovery.recover_to_latest(14, "/opt/wal-fetch 'a b' \"%f\"", 3)
+    made.start(recovery)
+    assert isinstance(made.runner, Starting)
+    argv = made.runner.started["argv"]
+    assert argv[:3] == [os.path.join(world.instance.cluster.bin_dir, "postgres"), "-D", str(world.data_dir)]
+    assert argv[3::2] == ["-c"] * (len(argv[3:]) // 2)
+    settings = dict(word.split("=", 1) for word in argv[4::2])
+    assert settings["restore_command"] == "/opt/wal-fetch 'a b' \"%f\""
+    assert settings["recovery_target_timeline"] == "3"
+    assert settings["recovery_target_time"] == ""
+    assert settings["listen_addresses"] == ""
+    assert settings["archive_command"] == "false"
+    assert settings["unix_socket_directories"] == str(world.root / "private")
+    assert made.runner.started["output"] == made.log
+
+
+IN_RECOVERY = {"stdin": "pg_is_in_recovery()"}
+
+
+def test_wait_until_it_writes(world: World) -> None:
+    calls = [
+        world.psql("", rc=2, **IN_RECOVERY),  # hot_standby is off: no connection before the end
+        world.psql("t\n", **IN_RECOVERY),
+        world.psql("f\n", **IN_RECOVERY),
+    ]
+    made = beside(world, *calls, process=Process(None))
+    made.wait_recovered(5)
+    assert isinstance(made.runner, Scripted)
+    made.runner.finish()
+
+
+def test_a_recovery_that_stops_says_why(world: World) -> None:
+    """The wrapper's own line and PostgreSQL's FATAL, of a log that says much besides."""
+    made = beside(world, process=Process(1))
+    lines = [
+        "LOG:  starting",
+        "mapswipe.walg wal-fetch[main]: the storage is gone",
+        "LOG:  x",
+        "FATAL:  could not restore file",
+    ]
+    Path(made.log).write_text("\n".join(lines) + "\n")
+    with pytest.raises(
+        WalgError, match=r"PostgreSQL ended with 1\. mapswipe.*the storage is gone \| FATAL: "
+    ) as caught:
+        made.wait_recovered(5)
+    assert caught.value.fields == {"log": lines}
+
+
+def test_a_recovery_that_takes_too_long(world: World) -> None:
+    made = beside(world, *[world.psql("t\n")] * 20, process=Process(None))
+    Path(made.log).write_text("LOG:  redo in progress\n")
+    with pytest.raises(WalgError, match="did not end within 0 s"):
+        made.wait_recovered(0.2)
+
+
+def test_ticks_go_on_during_recovery(world: World) -> None:
+    ticks: list[int] = []
+    made = beside(world, world.psql("t\n"), world.psql("f\n"), process=Process(None))
+    made.runner.tick = lambda: ticks.append(1)
+    made.wait_recovered(5)
+    assert ticks == [1]
+
+
+def test_prove_writes_before_it_believes(world: World) -> None:
+    calls = [
+        world.psql("743\n", stdin="txid_current()"),
+        world.facts(timeline=2),
+        world.psql({"lsn": "0/5000148", "commit": "2026-01-01 00:00:00+00"}, stdin="pg_last_wal_replay_lsn"),
+    ]
+    assert beside(world, *calls).prove() == {
+        "system_identifier": world.system_identifier,
+        "timeline": 2,
+        "replayed_lsn": "0/5000148",
+        "last_commit": "2026-01-01 00:00:00+00",
+    }
+
+
+def test_a_server_that_cannot_write_proves_nothing(world: World) -> None:
+    refused = world.psql("", rc=3, stderr="ERROR:  cannot execute txid_current() during recovery")
+    with pytest.raises(WalgError, match="during recovery"):
+        beside(world, refused).prove()
+
+
+def test_stop_leaves_no_file_that_would_start_another_recovery(world: World) -> None:
+    process = Process(0)
+    made = beside(world, process=process)
+    (world.data_dir / "postmaster.opts").write_text("x")
+    (world.data_dir / "recovery.done").write_text("x")
+    made.stop()
+    assert process.stopped == [2]
+    assert sorted(os.listdir(world.data_dir)) == ["PG_VERSION", "global"]
+
+
+@pytest.mark.parametrize(("code", "state"), [(1, 1), (0, 6), (0, 5)])
+def test_a_stop_that_is_not_clean_is_an_error(world: World, code: int, state: int) -> None:
+    """By its exit code or by what the control file says: the real start would need recovery again."""
+    made = beside(world, process=Process(code))
+    shutil.rmtree(world.data_dir)
+    write_cluster(world.data_dir, state=state)
+    Path(made.log).write_text("")
+    with pytest.raises(WalgError, match="did not stop cleanly"):
+        made.stop()
+
+
+def test_kill() -> None:
+    running, over = Process(None), Process(0)
+    for process in (running, over):
+        made = Beside(Scripted(), Any, "/d", 14, "/s")  # nothing of the instance is asked
+        made.process = process
+        made.kill()
+    assert (running.stopped, over.stopped) == ([3], [])
+
+
+def test_tail_is_the_end_of_a_long_log(world: World) -> None:
+    made = beside(world)
+    Path(made.log).write_text("".join(f"line {number} ü\n" for number in range(20_000)))
+    assert made.tail()[-1] == "line 19999 ü"
+    assert len(made.tail()) == 40
+    assert made.reason() == f"See {made.log}."
+
+
+def test_private_directory_comes_and_goes(world: World) -> None:
+    path = _beside.make_socket_dir(world.instance)
+    assert os.stat(path).st_mode & 0o777 == 0o700
+    assert len(os.path.join(path, ".s.PGSQL.5432.lock")) < 107
+    _beside.remove_directory(world.instance, path)
+    assert not os.path.exists(path)
+    _beside.remove_directory(world.instance, path)
+    _beside.remove_directory(world.instance, "")
+
+
+def test_a_link_in_the_trees_place_is_not_followed(world: World, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "precious")
+    with pytest.raises(WalgError):
+        _beside.remove_directory(world.instance, str(tmp_path / "link"))
+    assert (tmp_path / "precious").is_dir()
+
+
+def test_remove_files_takes_links_and_leaves_what_is_not_named(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").write_text("kept")
+    _beside.remove_files(str(tmp_path), ("a", "absent"))
+    assert os.listdir(tmp_path) == ["b"]
+
+
+def test_a_stray_server_is_ended_and_no_other(world: World) -> None:
+    program = world.root / "programs" / "postgres"
+    shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
+    places = [world.root / "pg", world.root / "log"]
+    stray, other = (subprocess.Popen([str(program), "60"], cwd=place) for place in places)
+    try:
+        deadline = time.monotonic() + 5
+        while not (_data_dir.alive(stray.pid) and _data_dir.alive(other.pid)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        threading.Thread(target=stray.wait).start()  # as init would: a process that nobody collects keeps its name
+        _beside.stop_stray(world.instance, str(places[0]))
+        assert stray.wait(5) != 0
+        assert other.poll() is None
+    finally:
+        for process in (stray, other):
+            process.kill()
+            process.wait()

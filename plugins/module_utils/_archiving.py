@@ -66,7 +66,11 @@ def changes(current: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, str])
 
 
 def refuse_foreign(
-    current: Mapping[str, Mapping[str, Any]], files: Sequence[Mapping[str, Any]], ours: str, wanted: Mapping[str, str], replace: bool
+    current: Mapping[str, Mapping[str, Any]],
+    files: Sequence[Mapping[str, Any]],
+    ours: str,
+    wanted: Mapping[str, str],
+    replace: bool,
 ) -> None:
     """Raise WalgError when somebody else's archive_command or archive_library is set, unless ``replace``.
 
@@ -86,7 +90,9 @@ def refuse_foreign(
         )
 
 
-def refuse_override(current: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, str], ours: str, auto_conf: str) -> None:
+def refuse_override(
+    current: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, str], ours: str, auto_conf: str
+) -> None:
     """Raise WalgError when what we write would not take effect: ALTER SYSTEM and the command line win over any file."""
     for name, value in wanted.items():
         row = current[name]

@@ -108,7 +108,9 @@ def moment(text: str) -> datetime:
 
 def newest_first(backups: Iterable[Backup]) -> list[Backup]:
     """Sort by the end of the backup (its own record, not the object's time), newest first."""
-    return sorted(backups, key=lambda backup: (moment(backup.finish_time), backup.finish_lsn, backup.name), reverse=True)
+    return sorted(
+        backups, key=lambda backup: (moment(backup.finish_time), backup.finish_lsn, backup.name), reverse=True
+    )
 
 
 def of_cluster(backups: Iterable[Backup], system_identifier: str) -> list[Backup]:

@@ -53,11 +53,16 @@ class Beside:
 
     def prepare(self, recovery: _recovery.Recovery) -> None:
         """Clear leftovers of the backup's time and write what makes PostgreSQL recover."""
-        call_as(self.instance.cluster.owner(), _prepare, self.directory, self.socket_dir, self.log, dict(recovery.files))
+        call_as(
+            self.instance.cluster.owner(), _prepare, self.directory, self.socket_dir, self.log, dict(recovery.files)
+        )
 
     def start(self, recovery: _recovery.Recovery) -> None:
         """Start it and return at once."""
-        settings = {**_recovery.beside_settings(self.major, _PORT, self.socket_dir, self.socket_dir), **recovery.settings}
+        settings = {
+            **_recovery.beside_settings(self.major, _PORT, self.socket_dir, self.socket_dir),
+            **recovery.settings,
+        }
         argv = [os.path.join(self.instance.cluster.bin_dir, "postgres"), "-D", self.directory]
         for name in sorted(settings):
             argv += ["-c", f"{name}={settings[name]}"]
@@ -107,7 +112,9 @@ class Beside:
         code = self.process.stop(signal.SIGINT, _STOP_TIMEOUT)
         looked = _data_dir.look(self.directory, self.instance.cluster.owner())
         if code != 0 or not looked.clean:
-            raise WalgError(f"The recovered server in {self.directory} did not stop cleanly (exit {code}).", log=self.tail())
+            raise WalgError(
+                f"The recovered server in {self.directory} did not stop cleanly (exit {code}).", log=self.tail()
+            )
         call_as(self.instance.cluster.owner(), remove_files, self.directory, _recovery.LEFTOVERS)
 
     def kill(self) -> None:

@@ -82,7 +82,9 @@ def _from_options(given: Mapping[str, Any], data_dir: str) -> Cluster:
     """Build a cluster that does not run from options and from what its directory says."""
     missing = [f"walg_pg_{name}" for name in ("bin_dir", "socket_dir") if not given.get(name)]
     if missing:
-        raise WalgError(f"No server runs on {data_dir} and it was never configured here: set {' and '.join(missing)} too, or start it.")
+        raise WalgError(
+            f"No server runs on {data_dir} and it was never configured here: set {' and '.join(missing)} too, or start it."
+        )
     user = str(given.get("os_user") or "")
     if not user:
         try:

@@ -38,7 +38,9 @@ class FilePlan:
         except OSError as exc:
             raise WalgError(f"Cannot look at {self.path}: {exc.strerror}") from exc
         if stat.S_ISLNK(found.st_mode):
-            raise WalgError(f"{self.path} is a symbolic link; remove it or choose another directory: we write real files.")
+            raise WalgError(
+                f"{self.path} is a symbolic link; remove it or choose another directory: we write real files."
+            )
         if stat.S_ISDIR(found.st_mode) != (self.content is None):
             raise WalgError(f"{self.path} exists, but is {'' if self.content is None else 'not '}a file.")
         if (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (self.mode, self.uid, self.gid):

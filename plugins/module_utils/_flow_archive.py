@@ -142,7 +142,9 @@ def _refuse_unfit(runner: Runner, instance: Instance, facts: ServerFacts) -> Non
                 "above it is closed to that user."
             )
     version = _walg.binary_version(runner, instance.binary, owner).version
-    refusals = _compatibility.check_pair(version, facts.major, _storage.kind(_storage.storage_settings(instance.storage)), "backup")
+    refusals = _compatibility.check_pair(
+        version, facts.major, _storage.kind(_storage.storage_settings(instance.storage)), "backup"
+    )
     if refusals:
         raise WalgError(" ".join(refusals))
     found = client(runner, instance).backups()
@@ -151,13 +153,28 @@ def _refuse_unfit(runner: Runner, instance: Instance, facts: ServerFacts) -> Non
 
 def client(runner: Runner, instance: Instance) -> _walg.Walg:
     """Return the WAL-G client of an instance."""
-    return _walg.Walg(runner, instance.binary, instance.settings_file, instance.cluster.owner(), instance.storage, instance.environment)
+    return _walg.Walg(
+        runner,
+        instance.binary,
+        instance.settings_file,
+        instance.cluster.owner(),
+        instance.storage,
+        instance.environment,
+    )
 
 
 def apply(runner: Runner, made: ArchivePlan) -> None:
     """Write our files, reload, restart if the plan says so, and prove by what is in force."""
     instance, server = made.instance, Server(runner, made.instance.cluster)
-    call_as(instance.cluster.owner(), _write, made.conf_file, made.conf_after, made.main_file, made.main_before, made.main_after)
+    call_as(
+        instance.cluster.owner(),
+        _write,
+        made.conf_file,
+        made.conf_after,
+        made.main_file,
+        made.main_before,
+        made.main_after,
+    )
     server.ask("SELECT pg_reload_conf()")
     if made.restart:
         Service(runner, instance.cluster, os.path.join(instance.log_dir, "server.log")).restart()

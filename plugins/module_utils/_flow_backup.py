@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 #: Seconds to wait for the backup's last segment; the archiver may be behind.
 WAL_TIMEOUT = 300.0
 #: Limits that a server needs at recovery at least as high as the primary had them; kept in the backup's user data.
-_LIMITS = ("max_connections", "max_prepared_transactions", "max_worker_processes", "max_wal_senders", "max_locks_per_transaction")
+_LIMITS = (
+    "max_connections",
+    "max_prepared_transactions",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_locks_per_transaction",
+)
 
 
 @dataclass(frozen=True)
@@ -74,18 +80,27 @@ def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetim
         return BackupPlan(True, reason, None, facts, names)
     age = (now - _backups.moment(newest.finish_time)).total_seconds()
     if max_age is not None and age >= max_age:
-        return BackupPlan(True, f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are wanted", newest, facts, names)
+        return BackupPlan(
+            True, f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are wanted", newest, facts, names
+        )
     return BackupPlan(False, f"{newest.name} is {age:.0f} s old", newest, facts, names)
 
 
 def ensure(
-    runner: Runner, instance: Instance, *, max_age: float | None = None, full: bool = False, timeout: float | None = None
+    runner: Runner,
+    instance: Instance,
+    *,
+    max_age: float | None = None,
+    full: bool = False,
+    timeout: float | None = None,
 ) -> dict[str, Any]:
     """Take a base backup if one is needed; run as the cluster's owner. Returns changed, reason, backup and WAL-G's log."""
     limit = timeout or instance.backup_timeout
     made = plan(runner, instance, max_age, datetime.now(timezone.utc))
     if made.needed:
-        with _lock.held(os.path.join(instance.state_dir, "backup.lock"), f"A base backup of the instance {instance.name!r}"):
+        with _lock.held(
+            os.path.join(instance.state_dir, "backup.lock"), f"A base backup of the instance {instance.name!r}"
+        ):
             made = plan(runner, instance, max_age, datetime.now(timezone.utc))  # another run may just have taken it
             if made.needed:
                 return _take(runner, instance, made, full, limit)
@@ -110,15 +125,20 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
             f"The base backup of {instance.cluster.data_dir} to {instance.storage} ended with {pushed.rc}: {pushed.last_line()}",
             **pushed.fields(),
         )
-    new = [one for one in _backups.of_cluster(walg.backups(), made.facts.system_identifier) if one.name not in made.names]
+    new = [
+        one for one in _backups.of_cluster(walg.backups(), made.facts.system_identifier) if one.name not in made.names
+    ]
     if not new:
         raise WalgError(
-            f"WAL-G reported success, but {instance.storage} lists no new base backup of this cluster.", **pushed.fields()
+            f"WAL-G reported success, but {instance.storage} lists no new base backup of this cluster.",
+            **pushed.fields(),
         )
     progress.phase("waiting for WAL")
     if not wait_until(lambda: counts(new[0], walg.wal(made.facts.segment_size)), WAL_TIMEOUT, every=0.5):
         archive = walg.wal(made.facts.segment_size)
-        missing = archive.missing_between(new[0].timeline, new[0].start_lsn, max(new[0].finish_lsn - 1, new[0].start_lsn))
+        missing = archive.missing_between(
+            new[0].timeline, new[0].start_lsn, max(new[0].finish_lsn - 1, new[0].start_lsn)
+        )
         raise WalgError(
             f"The base backup {new[0].name} is in {instance.storage}, but its WAL is not: {', '.join(missing[:5])} missing after "
             f"{WAL_TIMEOUT:.0f} s. It can't be restored. Is archiving working? See pg_stat_archiver and the server's log.",

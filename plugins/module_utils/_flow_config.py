@@ -46,7 +46,12 @@ class ConfigPlan:
         before, after = _settings.masked_pair(read_text(settings_file), self.rendered, self.hidden)
         known = read_text(record_file)
         return [
-            {"before_header": settings_file, "after_header": settings_file, "before": _shown(before), "after": _shown(after)},
+            {
+                "before_header": settings_file,
+                "after_header": settings_file,
+                "before": _shown(before),
+                "after": _shown(after),
+            },
             {"before_header": record_file, "after_header": record_file, "before": known or "", "after": self.record},
         ]
 
@@ -68,7 +73,9 @@ def plan(params: Mapping[str, Any]) -> ConfigPlan:
     content = params["google_credentials"]
     if content:
         if _CREDENTIALS in given:
-            raise WalgError(f"Credentials are given twice: {_CREDENTIALS} in walg_settings and their content in walg_google_credentials.")
+            raise WalgError(
+                f"Credentials are given twice: {_CREDENTIALS} in walg_settings and their content in walg_google_credentials."
+            )
         path = _instance.credentials_path(instance.config_dir, instance.name)
         files.append(owned(path, _checked_credentials(content), 0o600, owner))
         settings[_CREDENTIALS] = path

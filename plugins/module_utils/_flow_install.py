@@ -37,7 +37,11 @@ class InstallPlan:
 
     def diff(self) -> dict[str, str]:
         """Digests before and after."""
-        before = f"{self.path} sha256:{self.installed} mode {self.mode:04o}\n" if self.installed and self.mode is not None else ""
+        before = (
+            f"{self.path} sha256:{self.installed} mode {self.mode:04o}\n"
+            if self.installed and self.mode is not None
+            else ""
+        )
         return {"before": before, "after": f"{self.path} sha256:{self.wanted} mode 0755\n"}
 
 
@@ -55,7 +59,11 @@ def plan(runner: Runner, src: str, checksum: str, path: str, version: str) -> In
         raise WalgError(f"There is no file {src} on this host to install WAL-G from.")
     found = _files.sha256(src)
     if found != wanted:
-        raise WalgError(f"The digest of {src} is {found}, wanted {wanted}: it is another file, or damaged.", found=found, wanted=wanted)
+        raise WalgError(
+            f"The digest of {src} is {found}, wanted {wanted}: it is another file, or damaged.",
+            found=found,
+            wanted=wanted,
+        )
     return InstallPlan(src, path, wanted, installed, mode, _started(runner, src, version))
 
 

@@ -75,9 +75,11 @@ class Restore:
         """Carry the plan out. ``before``: the marker of an unfinished run, whose leftovers are removed first."""
         if before is not None:
             self._discard(before)
-        marker = self._marker(plan)
+        marker = self._new_marker(plan)
         if os.path.lexists(plan.work_dir):
-            raise WalgError(f"{plan.work_dir} exists and no marker says that it is ours. Move it away, or choose another walg_restore_request.")
+            raise WalgError(
+                f"{plan.work_dir} exists and no marker says that it is ours. Move it away, or choose another walg_restore_request."
+            )
         marker.socket_dir = _beside.make_socket_dir(self.instance)
         try:
             self._fetch(plan, marker)
@@ -105,17 +107,22 @@ class Restore:
             service.start()
         server = Server(self.runner, self.instance.cluster)
         if not wait_until(lambda: server.run_sql("SELECT 1 WHERE NOT pg_is_in_recovery()").stdout.strip() == "1", 60):
-            raise WalgError(f"The restored server on {marker.data_dir} was started, but is in recovery: a standby.signal or recovery settings of somebody else?")
+            raise WalgError(
+                f"The restored server on {marker.data_dir} was started, but is in recovery. "
+                "Is there a standby.signal, or are there recovery settings of somebody else?"
+            )
         facts = server.own_facts()
         if facts.system_identifier != marker.system_identifier:
-            raise WalgError(f"The server on {marker.data_dir} has system identifier {facts.system_identifier}, not {marker.system_identifier}.")
+            raise WalgError(
+                f"The server on {marker.data_dir} has system identifier {facts.system_identifier}, not {marker.system_identifier}."
+            )
         self._enter("done")
         marker.result.update({"timeline": facts.timeline, "seconds": self.seconds, "finished": _progress.now()})
         self._set(marker, "done")
         self.progress.done({"request": marker.request})
         return marker.result
 
-    def _marker(self, plan: _restore_plan.RestorePlan) -> _marker.Marker:
+    def _new_marker(self, plan: _restore_plan.RestorePlan) -> _marker.Marker:
         return _marker.Marker(
             plan.request,
             plan.digest,
@@ -136,7 +143,11 @@ class Restore:
         fetched = client(self.runner, self.instance).backup_fetch(plan.work_dir, plan.backup.name, self.fetch_timeout)
         if fetched.rc != 0 or fetched.timed_out:
             self._discard(marker)
-            trouble = f"did not end within {self.fetch_timeout:.0f} s" if fetched.timed_out else f"ended with {fetched.rc}: {fetched.last_line()}"
+            trouble = (
+                f"did not end within {self.fetch_timeout:.0f} s"
+                if fetched.timed_out
+                else f"ended with {fetched.rc}: {fetched.last_line()}"
+            )
             raise WalgError(
                 f"Fetching the base backup {plan.backup.name} from {self.instance.storage} {trouble}. {plan.data_dir} was not touched.",
                 **fetched.fields(),
@@ -177,7 +188,9 @@ class Restore:
             if _data_dir.alive(pid):
                 os.kill(pid, signal.SIGINT)
         if not wait_until(lambda: not _data_dir.servers_on(data_dir), 120):
-            raise WalgError(f"The server (pid {', '.join(map(str, pids))}) on {data_dir} does not stop; end it, then run again.")
+            raise WalgError(
+                f"The server (pid {', '.join(map(str, pids))}) on {data_dir} does not stop; end it, then run again."
+            )
 
     def _discard(self, marker: _marker.Marker) -> None:
         """Remove what an unfinished run left: its server, its directory, its socket directory. Only ours, by the marker."""
@@ -206,9 +219,13 @@ class Restore:
 def _refuse_less(plan: _restore_plan.RestorePlan, proof: dict[str, Any]) -> None:
     """Never silently less: all WAL that the plan listed was replayed, on the right cluster, and a new timeline begun."""
     if proof["system_identifier"] != plan.backup.system_identifier:
-        raise WalgError(f"The recovered cluster has system identifier {proof['system_identifier']}, wanted {plan.backup.system_identifier}.")
+        raise WalgError(
+            f"The recovered cluster has system identifier {proof['system_identifier']}, wanted {plan.backup.system_identifier}."
+        )
     if proof["timeline"] <= plan.timeline:
-        raise WalgError(f"The recovered cluster is on timeline {proof['timeline']}, which is not above {plan.timeline}.")
+        raise WalgError(
+            f"The recovered cluster is on timeline {proof['timeline']}, which is not above {plan.timeline}."
+        )
     if not plan.last_segments:
         return
     last = plan.last_segments[-1]
@@ -235,4 +252,6 @@ def _swap(data_dir: str, work_dir: str, aside_dir: str, keeps_old: bool) -> None
             rename_directory(data_dir, aside_dir)
         rename_directory(work_dir, data_dir)
     elif not os.path.lexists(data_dir):
-        raise WalgError(f"Neither {work_dir} nor {data_dir} exists; the old directory is {aside_dir}. Somebody moved them: put one back.")
+        raise WalgError(
+            f"Neither {work_dir} nor {data_dir} exists; the old directory is {aside_dir}. Somebody moved them: put one back."
+        )

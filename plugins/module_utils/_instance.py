@@ -91,7 +91,9 @@ def credentials_path(config_dir: str, name: str) -> str:
 def check_name(name: str) -> None:
     """Raise WalgError unless the name can name files, units and metrics."""
     if not INSTANCE_NAME.match(name):
-        raise WalgError(f"Instance name {name!r} is refused: it names files, so use small letters, digits, '-' and '_'.")
+        raise WalgError(
+            f"Instance name {name!r} is refused: it names files, so use small letters, digits, '-' and '_'."
+        )
 
 
 _CLUSTER_KEYS = {
@@ -145,7 +147,9 @@ def parse(text: str, path: str) -> Instance:
         cluster = Cluster(**{name: pairs[key] for key, name in _CLUSTER_KEYS.items()})
         values: dict[str, Any] = {name: pairs[key] for key, name in _INSTANCE_KEYS.items()}
     except KeyError as exc:
-        raise WalgError(f"{path} lacks {exc.args[0]}: it is not a record of this version; run the role mapswipe.walg.walg.") from exc
+        raise WalgError(
+            f"{path} lacks {exc.args[0]}: it is not a record of this version; run the role mapswipe.walg.walg."
+        ) from exc
     for number in ("push_timeout", "fetch_timeout", "backup_timeout"):
         values[number] = int(values[number])
     values["environment"] = {key: pairs[key] for key in ENVIRONMENT if key in pairs}
@@ -174,7 +178,9 @@ def require(config_dir: str, name: str) -> Instance:
 def with_cluster(cluster: Cluster, given: Mapping[str, Any]) -> Cluster:
     """Return the cluster with the options that were given in place of its own."""
     names = {one.name for one in fields(Cluster)}
-    return replace(cluster, **{key: str(value) for key, value in given.items() if key in names and value not in (None, "")})
+    return replace(
+        cluster, **{key: str(value) for key, value in given.items() if key in names and value not in (None, "")}
+    )
 
 
 def cluster_dict(cluster: Cluster) -> dict[str, str]:

@@ -44,12 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="walg-job", description="Scheduled work of the Ansible collection mapswipe.walg.")
+    parser = argparse.ArgumentParser(
+        prog="walg-job", description="Scheduled work of the Ansible collection mapswipe.walg."
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     backup = verbs.add_parser("backup", help="take a base backup")
     backup.add_argument("--instance", default="main")
     backup.add_argument("--config-dir", required=True)
-    backup.add_argument("--max-age", type=float, default=0.0, help="seconds; do nothing when a restorable backup is younger (0: always take one)")
+    backup.add_argument(
+        "--max-age",
+        type=float,
+        default=0.0,
+        help="seconds; do nothing when a restorable backup is younger (0: always take one)",
+    )
     return parser
 
 

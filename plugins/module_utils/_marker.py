@@ -58,7 +58,9 @@ def load(instance: Instance) -> Marker | None:
     try:
         return Marker(**json.loads(text))
     except (ValueError, TypeError) as exc:
-        raise WalgError(f"{path(instance)} is damaged ({exc}). It says how far the last restore came; look before you remove it.") from exc
+        raise WalgError(
+            f"{path(instance)} is damaged ({exc}). It says how far the last restore came; look before you remove it."
+        ) from exc
 
 
 def save(instance: Instance, marker: Marker) -> None:

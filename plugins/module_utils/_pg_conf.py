@@ -25,7 +25,9 @@ def settings_text(settings: Mapping[str, str]) -> str:
 
 def conf_text(settings: Mapping[str, str]) -> str:
     """Return the text of a configuration file of ours."""
-    return "# Managed by the Ansible collection mapswipe.walg; changes here are overwritten.\n" + settings_text(settings)
+    return "# Managed by the Ansible collection mapswipe.walg; changes here are overwritten.\n" + settings_text(
+        settings
+    )
 
 
 def with_include(text: str) -> str:

@@ -10,12 +10,14 @@ WAL-G's prefetch child inherits the descriptors and would hold a pipe open long 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import traceback
@@ -56,7 +58,9 @@ class Result:
 
     def last_line(self) -> str:
         """Return the last line that says something, for a one-line message."""
-        lines = [_LOG_PREFIX.sub("", line.strip()) for line in (self.stderr or self.stdout).splitlines() if line.strip()]
+        lines = [
+            _LOG_PREFIX.sub("", line.strip()) for line in (self.stderr or self.stdout).splitlines() if line.strip()
+        ]
         return lines[-1] if lines else "no output"
 
 
@@ -181,9 +185,7 @@ class Runner:
             timed_out = not self._wait(process, timeout)
             if timed_out:
                 _end_group(process)
-            return Result(
-                list(argv), process.returncode, _text(out), _text(err), time.monotonic() - started, timed_out
-            )
+            return Result(list(argv), process.returncode, _text(out), _text(err), time.monotonic() - started, timed_out)
 
     def start(
         self,
@@ -259,7 +261,9 @@ def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:
     with os.fdopen(reader, "rb") as stream:
         data = stream.read()
     os.waitpid(pid, 0)
-    answer = json.loads(data.decode()) if data else {"error": "the child ended without an answer", "fields": {}}
+    answer: dict[str, Any] = json.loads(data.decode() or "{}")
+    if not answer:
+        raise WalgError("The child process that worked as another user ended without an answer: was it killed?")
     if "error" in answer:
         raise WalgError(answer["error"], **answer["fields"])
     return answer["value"]
@@ -267,23 +271,28 @@ def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:
 
 def _answer(writer: int, drop: PreExec, function: Callable[..., Any], args: Sequence[Any]) -> NoReturn:
     """In the child: become the user, do the work, write the answer, leave without unwinding the parent's stack."""
-    code = 0
     try:
-        try:
-            drop()
-            answer = {"value": function(*args)}
-        except WalgError as exc:
-            answer = {"error": exc.msg, "fields": exc.fields}
-        except OSError as exc:
-            answer = {"error": str(exc), "fields": {}}
-        except Exception as exc:  # a defect of ours: the parent has to hear of it
-            answer = {"error": f"unexpected {type(exc).__name__}: {exc}", "fields": {"exception": traceback.format_exc()}}
-        payload = json.dumps(answer).encode()
+        _tell(writer, drop, function, args)
+    finally:
+        os._exit(0)
+
+
+def _tell(writer: int, drop: PreExec, function: Callable[..., Any], args: Sequence[Any]) -> None:
+    answer: dict[str, Any] = {}
+    try:
+        drop()
+        answer = {"value": function(*args)}
+    except WalgError as exc:
+        answer = {"error": exc.msg, "fields": exc.fields}
+    except OSError as exc:
+        answer = {"error": str(exc), "fields": {}}
+    finally:
+        error = sys.exc_info()[1]
+        if error is not None:  # a defect of ours: the parent has to hear of it
+            text = f"unexpected {type(error).__name__}: {error}"
+            answer = {"error": text, "fields": {"exception": traceback.format_exc()}}
         with os.fdopen(writer, "wb") as stream:
-            stream.write(payload)
-    except BaseException:  # the parent reports a child without an answer
-        code = 1
-    os._exit(code)
+            stream.write(json.dumps(answer).encode())
 
 
 def _private(path: str, flags: int) -> int:
@@ -297,18 +306,14 @@ def _text(stream: IO[bytes]) -> str:
 
 
 def _kill_group(process: subprocess.Popen[bytes], signum: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signum)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """TERM, then KILL, to the whole group. TERM alone does not end a WAL-G that waits for archiving (walg.md 0)."""
     _kill_group(process, signal.SIGTERM)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_KILL_AFTER)
-    except subprocess.TimeoutExpired:
-        pass
     _kill_group(process, signal.SIGKILL)
     process.wait()

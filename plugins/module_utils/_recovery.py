@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 LEFTOVERS = ("recovery.signal", "standby.signal", "recovery.conf", "recovery.done", "postmaster.pid", "postmaster.opts")
 
 #: Recovery settings that an old postgresql.auto.conf may carry along and that would change where recovery ends.
-_TARGETS = ("recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid")
+_TARGETS = (
+    "recovery_target",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_time",
+    "recovery_target_xid",
+)
 _OTHERS = ("archive_cleanup_command", "recovery_end_command", "primary_conninfo", "primary_slot_name")
 
 

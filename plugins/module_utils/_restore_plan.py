@@ -63,7 +63,11 @@ class RestorePlan:
 
     def diff(self) -> dict[str, str]:
         """Before and after of the data directory."""
-        before = {"data_dir": self.data_dir, "holds": self.found.kind, "system_identifier": self.found.system_identifier or None}
+        before = {
+            "data_dir": self.data_dir,
+            "holds": self.found.kind,
+            "system_identifier": self.found.system_identifier or None,
+        }
         after = {
             "data_dir": self.data_dir,
             "holds": "cluster",
@@ -85,7 +89,9 @@ def request_digest(request: str, data_dir: str) -> str:
 def check_request(request: str) -> None:
     """Raise WalgError unless the request can name a directory."""
     if not REQUEST.match(request):
-        raise WalgError(f"Restore request {request!r} is refused: letters, digits, '.', '_' and '-', 64 at most (it names a directory).")
+        raise WalgError(
+            f"Restore request {request!r} is refused: letters, digits, '.', '_' and '-', 64 at most (it names a directory)."
+        )
 
 
 def _segment_size(instance: Instance) -> int:
@@ -104,7 +110,9 @@ def make(runner: Runner, instance: Instance, request: str, stop_running: bool) -
     walg = client(runner, instance)
     listed = walg.backups()
     if not listed:
-        raise WalgError(f"The storage {instance.storage} holds no base backup: nothing can be restored from it. Is it the right prefix?")
+        raise WalgError(
+            f"The storage {instance.storage} holds no base backup: nothing can be restored from it. Is it the right prefix?"
+        )
     identifier = _identifier(instance, listed, found)
     segment_size = _segment_size(instance)
     archive = walg.wal(segment_size)
@@ -144,7 +152,9 @@ def make(runner: Runner, instance: Instance, request: str, stop_running: bool) -
     )
 
 
-def _refuse_target_directory(instance: Instance, found: _data_dir.DataDir, data_dir: str, aside_dir: str, stop_running: bool) -> None:
+def _refuse_target_directory(
+    instance: Instance, found: _data_dir.DataDir, data_dir: str, aside_dir: str, stop_running: bool
+) -> None:
     parent = os.path.dirname(data_dir)
     if not os.path.isdir(parent):
         raise WalgError(f"{parent} does not exist: make it first (is its file system mounted?).")
@@ -154,9 +164,13 @@ def _refuse_target_directory(instance: Instance, found: _data_dir.DataDir, data_
             "Use a data directory below the mount point."
         )
     if found.kind == "other":
-        raise WalgError(f"{data_dir} holds something that is no PostgreSQL cluster; it is left alone. Move it away, or correct walg_pg_data_dir.")
+        raise WalgError(
+            f"{data_dir} holds something that is no PostgreSQL cluster; it is left alone. Move it away, or correct walg_pg_data_dir."
+        )
     if os.path.lexists(aside_dir):
-        raise WalgError(f"{aside_dir} exists already, where the old directory would be kept. Choose another walg_restore_request, or move it away.")
+        raise WalgError(
+            f"{aside_dir} exists already, where the old directory would be kept. Choose another walg_restore_request, or move it away."
+        )
     wanted = instance.cluster.system_identifier
     if found.kind == "cluster" and wanted and found.system_identifier != wanted:
         raise WalgError(
@@ -186,7 +200,11 @@ def _identifier(instance: Instance, listed: list[_backups.Backup], found: _data_
             )
         return known
     if len(there) != 1:
-        raise WalgError(f"The storage {instance.storage} holds base backups of several clusters: {', '.join(there)}. Name one by its system identifier.", found=there)
+        raise WalgError(
+            f"The storage {instance.storage} holds base backups of several clusters: {', '.join(there)}. "
+            "Name one by its system identifier.",
+            found=there,
+        )
     return there[0]
 
 
@@ -211,7 +229,9 @@ def _refuse_unfit(runner: Runner, instance: Instance, backup: _backups.Backup, w
     version = _walg.binary_version(runner, instance.binary, owner).version
     tablespaces = (walg.sentinel(backup.name).get("Spec") or {}).get("tablespaces") or []
     if tablespaces:
-        raise WalgError(f"The base backup {backup.name} has tablespaces ({', '.join(map(str, tablespaces))}); restoring them is not supported yet.")
+        raise WalgError(
+            f"The base backup {backup.name} has tablespaces ({', '.join(map(str, tablespaces))}); restoring them is not supported yet."
+        )
     kind = _storage.kind(_storage.storage_settings(instance.storage))
     refusals = _compatibility.check_pair(version, backup.pg_major, kind, "restore")
     if refusals:

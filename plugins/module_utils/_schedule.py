@@ -101,9 +101,9 @@ def parse_time(text: str) -> tuple[int, int]:
     """Return hour and minute of a time of day such as "02:17". Raises WalgError for others."""
     match = _TIME.fullmatch(text)
     if match is None or int(match.group(1)) > 23 or int(match.group(2)) > 59:
-        hint = " Without quotes YAML takes 12:30 for a number; write \"12:30\"." if text.isdigit() else ""
+        hint = ' Without quotes YAML takes 12:30 for a number; write "12:30".' if text.isdigit() else ""
         raise WalgError(
-            f"{text!r} is not a time of day. Wanted: hour and minute from \"00:00\" to \"23:59\".{hint}", found=text
+            f'{text!r} is not a time of day. Wanted: hour and minute from "00:00" to "23:59".{hint}', found=text
         )
     return int(match.group(1)), int(match.group(2))
 

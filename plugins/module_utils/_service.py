@@ -33,7 +33,9 @@ def parse(text: str) -> tuple[str, str]:
     if kind not in KINDS:
         raise WalgError(f"Unknown service {text!r}; wanted systemd:UNIT, pg_ctl, command:/path or none.")
     if (kind in ("systemd", "command")) != bool(argument):
-        raise WalgError(f"Service {text!r}: systemd and command take an argument (systemd:UNIT, command:/path), the others none.")
+        raise WalgError(
+            f"Service {text!r}: systemd and command take an argument (systemd:UNIT, command:/path), the others none."
+        )
     if kind == "command" and not os.path.isabs(argument):
         raise WalgError(f"Service {text!r}: the command has to be an absolute path.")
     return kind, argument
@@ -78,7 +80,9 @@ class Service:
         elif kind == "pg_ctl":
             self._check(self._pg_ctl(["-W", "-l", self.log, *self._options(), "start"]), "start")
         else:
-            raise WalgError(f"Nobody is named who starts the server on {self.cluster.data_dir}: set walg_pg_service, or start it yourself.")
+            raise WalgError(
+                f"Nobody is named who starts the server on {self.cluster.data_dir}: set walg_pg_service, or start it yourself."
+            )
         self.wait_ready()
 
     def stop(self) -> None:
@@ -91,7 +95,9 @@ class Service:
         elif kind == "pg_ctl":
             self._check(self._pg_ctl(["-m", "fast", "-w", "-t", str(int(self.timeout)), "stop"]), "stop")
         else:
-            raise WalgError(f"Nobody is named who stops the server on {self.cluster.data_dir}: set walg_pg_service, or stop it yourself.")
+            raise WalgError(
+                f"Nobody is named who stops the server on {self.cluster.data_dir}: set walg_pg_service, or stop it yourself."
+            )
 
     def restart(self) -> None:
         """Stop and start; the options of a pg_ctl start are kept."""
@@ -121,4 +127,7 @@ class Service:
     def _check(self, result: Result, verb: str) -> None:
         if result.rc != 0 or result.timed_out:
             trouble = "ran out of time" if result.timed_out else f"ended with {result.rc}: {result.last_line()}"
-            raise WalgError(f"Cannot {verb} the server on {self.cluster.data_dir}: `{shlex.join(result.argv)}` {trouble}", **result.fields())
+            raise WalgError(
+                f"Cannot {verb} the server on {self.cluster.data_dir}: `{shlex.join(result.argv)}` {trouble}",
+                **result.fields(),
+            )

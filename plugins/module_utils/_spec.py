@@ -32,6 +32,8 @@ def instance_from(params: Mapping[str, Any], check_mode: bool) -> _instance.Inst
     if check_mode and text:
         found = _instance.parse(text, "the option record")
         if (found.name, found.config_dir) != (name, config_dir):
-            raise WalgError(f"The record is of the instance {found.name!r} in {found.config_dir}, not of {name!r} in {config_dir}.")
+            raise WalgError(
+                f"The record is of the instance {found.name!r} in {found.config_dir}, not of {name!r} in {config_dir}."
+            )
         return found
     return _instance.require(config_dir, name)

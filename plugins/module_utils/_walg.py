@@ -91,7 +91,9 @@ class Walg:
         """Fetch one segment to a path that does not exist. One stream: no prefetch child is left behind."""
         argv = [self.binary, "--config", self.config, "wal-fetch", name, destination]
         env = {**self.environment, "WALG_DOWNLOAD_CONCURRENCY": "1"}
-        return self.runner.run(argv, user=self.user, timeout=self.ask_timeout, env=env, cwd=os.path.dirname(destination))
+        return self.runner.run(
+            argv, user=self.user, timeout=self.ask_timeout, env=env, cwd=os.path.dirname(destination)
+        )
 
     def sentinel(self, name: str) -> dict[str, Any]:
         """Read the record that WAL-G keeps of one base backup (tablespaces stand only there)."""

@@ -126,7 +126,9 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runn
 
 
 def main() -> None:
-    paths = {name: {"type": "path"} for name in ("bin_dir", "config_dir", "program_dir", "state_dir", "log_dir", "cron_dir")}
+    paths = {
+        name: {"type": "path"} for name in ("bin_dir", "config_dir", "program_dir", "state_dir", "log_dir", "cron_dir")
+    }
     module = AnsibleModule(
         argument_spec={
             "instance": {"type": "str", "default": "main"},

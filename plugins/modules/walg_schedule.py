@@ -89,7 +89,9 @@ def main() -> None:
                 os.unlink(path)
         else:
             instance = instance_from(params, module.check_mode)
-            after = _flow_schedule.job_file(instance, params["minute"], params["hour"], params["weekday"], socket.gethostname())
+            after = _flow_schedule.job_file(
+                instance, params["minute"], params["hour"], params["weekday"], socket.gethostname()
+            )
             me = User.current()
             plans = [_files.owned(path, after, 0o644, me)]
             if not os.path.isdir(params["cron_dir"]):

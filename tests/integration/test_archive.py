@@ -129,7 +129,7 @@ def test_a_storage_that_is_not_there_is_refused(configured: Configured) -> None:
 
 
 def test_the_archive_of_another_cluster_is_refused(configured: Configured) -> None:
-    sandbox, cluster = configured(archive_mode="on")
+    sandbox, _cluster = configured(archive_mode="on")
     assert sandbox.module("walg_archive", sandbox.instance())["changed"]
     assert sandbox.module("walg_backup", sandbox.instance())["changed"]
     other = sandbox.cluster("other", archive_mode="on")
@@ -144,14 +144,16 @@ def test_a_server_that_reports_another_directory_is_refused(configured: Configur
     sandbox, cluster = configured(archive_mode="on")
     other = sandbox.cluster("other")
     record = sandbox.host / "config" / "main.env"
-    record.write_text(record.read_text().replace(f"PG_PORT='{cluster.port}'", f"PG_PORT='{other.port}'").replace(
-        f"PG_SOCKET_DIR='{cluster.socket_dir}'", f"PG_SOCKET_DIR='{other.socket_dir}'"
-    ))
+    record.write_text(
+        record.read_text()
+        .replace(f"PG_PORT='{cluster.port}'", f"PG_PORT='{other.port}'")
+        .replace(f"PG_SOCKET_DIR='{cluster.socket_dir}'", f"PG_SOCKET_DIR='{other.socket_dir}'")
+    )
     assert str(other.data_dir) in refused(sandbox, cluster)
 
 
 def test_a_failing_archive_is_found_out(configured: Configured) -> None:
-    sandbox, cluster = configured(archive_mode="on")
+    sandbox, _cluster = configured(archive_mode="on")
     assert sandbox.module("walg_archive", sandbox.instance())["changed"]
     storage = Path(sandbox.storage_dir / "main")
     shutil.move(storage, storage.with_suffix(".gone"))

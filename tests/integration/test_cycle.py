@@ -99,7 +99,9 @@ def test_loss_and_restore(sandbox: Sandbox, cluster: Cluster) -> None:
     rows = cluster.rows("ledger")
     cluster.kill()
     shutil.rmtree(cluster.data_dir)
-    play = sandbox.play("mapswipe.walg.restore", sandbox.variables(cluster, walg_restore_request="first"), "-e", "walg_hosts=db")
+    play = sandbox.play(
+        "mapswipe.walg.restore", sandbox.variables(cluster, walg_restore_request="first"), "-e", "walg_hosts=db"
+    )
     assert play.rc == 0, play.stdout
     assert cluster.rows("ledger") == rows
     assert 42 <= int(cluster.sql("SELECT last_value FROM numbers")) <= 42 + 32
@@ -114,7 +116,9 @@ def test_loss_and_restore(sandbox: Sandbox, cluster: Cluster) -> None:
 def test_the_same_request_again_does_nothing(sandbox: Sandbox, cluster: Cluster, storage: Path) -> None:
     cluster.sql(ROWS.format(901, 950))
     rows, before = cluster.rows("ledger"), snapshot(sandbox, cluster, storage)
-    play = sandbox.play("mapswipe.walg.restore", sandbox.variables(cluster, walg_restore_request="first"), "-e", "walg_hosts=db")
+    play = sandbox.play(
+        "mapswipe.walg.restore", sandbox.variables(cluster, walg_restore_request="first"), "-e", "walg_hosts=db"
+    )
     assert play.rc == 0, play.stdout
     assert play.changed() == []
     assert cluster.rows("ledger") == rows

@@ -17,7 +17,9 @@ from support.observe import ProcessWatch, Syslog, files
 from support.sandbox import Cluster, Sandbox
 
 PLAYBOOKS = Path(__file__).resolve().parent / "playbooks"
-ROWS = "CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 300) g"
+ROWS = (
+    "CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 300) g"
+)
 MORE = "INSERT INTO t SELECT g, md5(g::text) FROM generate_series(301, 400) g"
 
 
@@ -34,7 +36,11 @@ def test_check_mode_on_a_virgin_host_tells_the_truth(make_sandbox: Callable[...,
     data = {name: state for name, state in files(cluster.data_dir).items() if name.endswith(".conf")}
     predicted = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster), "--check", "--diff")
     assert predicted.rc == 0, predicted.stdout
-    assert (files(sandbox.host), files(sandbox.storage_dir), cluster.sql("SELECT * FROM pg_settings ORDER BY name")) == before
+    assert (
+        files(sandbox.host),
+        files(sandbox.storage_dir),
+        cluster.sql("SELECT * FROM pg_settings ORDER BY name"),
+    ) == before
     assert {name: state for name, state in files(cluster.data_dir).items() if name.endswith(".conf")} == data
     assert predicted.of("walg_archive")[0]["unknown"] == ["storage"]
     done = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster))
@@ -50,7 +56,12 @@ def test_two_instances_in_one_loop(make_sandbox: Callable[..., Sandbox]) -> None
         cluster = sandbox.cluster(name)
         storage = sandbox.storage(name)
         clusters.append(cluster)
-        own = {**cluster.variables(), "walg_instance": name, "walg_storage": storage, "walg_backup_archive_timeout": timeout}
+        own = {
+            **cluster.variables(),
+            "walg_instance": name,
+            "walg_storage": storage,
+            "walg_backup_archive_timeout": timeout,
+        }
         instances.append({**own, "walg_settings": {"WALG_UPLOAD_CONCURRENCY": timeout}})
     common = {key: value for key, value in sandbox.variables(clusters[0]).items() if key not in instances[0]}
     play = sandbox.play(str(PLAYBOOKS / "instances.yml"), {**common, "instances": instances})
@@ -66,7 +77,7 @@ def test_two_instances_in_one_loop(make_sandbox: Callable[..., Sandbox]) -> None
     rows = [cluster.rows("t") for cluster in clusters]
     for cluster in clusters:
         lose(cluster)
-    for cluster, own in zip(clusters, instances, strict=True):
+    for own in instances:
         answer = sandbox.module("walg_restore", {**sandbox.instance(str(own["walg_instance"])), "request": "both"})
         assert answer.get("changed"), answer
     assert [cluster.rows("t") for cluster in clusters] == rows
@@ -87,7 +98,9 @@ def test_the_whole_cycle_without_root(make_sandbox: Callable[..., Sandbox]) -> N
     cluster.ship()
     rows = cluster.rows("t")
     lose(cluster)
-    play = sandbox.play("mapswipe.walg.restore", sandbox.variables(cluster, walg_restore_request="r"), "-e", "walg_hosts=db")
+    play = sandbox.play(
+        "mapswipe.walg.restore", sandbox.variables(cluster, walg_restore_request="r"), "-e", "walg_hosts=db"
+    )
     assert play.rc == 0, play.stdout
     assert cluster.rows("t") == rows
     owners = {path.owner() for path in sandbox.host.rglob("*")}
@@ -98,11 +111,17 @@ def test_secrets_are_seen_nowhere(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox()
     cluster = sandbox.cluster("main")
     sandbox.storage("main")
-    first = {"AWS_SECRET_ACCESS_KEY": "PlantedOne7", "AWS_ACCESS_KEY_ID": "PlantedTwo7", "AZURE_STORAGE_ACCESS_KEY": "PlantedThree7"}
+    first = {
+        "AWS_SECRET_ACCESS_KEY": "PlantedOne7",
+        "AWS_ACCESS_KEY_ID": "PlantedTwo7",
+        "AZURE_STORAGE_ACCESS_KEY": "PlantedThree7",
+    }
     second = {**first, "AWS_SECRET_ACCESS_KEY": "PlantedFour7", "SSH_PASSWORD": "PlantedFive7"}
     seen = ""
     with ProcessWatch() as watch, _system_log() as log:
-        for number, (secrets, arguments) in enumerate(((first, ("--diff", "-vvv")), (second, ("--check", "--diff", "-vvv")))):
+        for number, (secrets, arguments) in enumerate(
+            ((first, ("--diff", "-vvv")), (second, ("--check", "--diff", "-vvv")))
+        ):
             key = json.dumps({"type": "service_account", "private_key": f"PlantedKey{number}7"})
             variables = sandbox.variables(cluster, walg_secrets=secrets, walg_google_credentials=key)
             play = sandbox.play("mapswipe.walg.site", variables, *arguments)
@@ -111,7 +130,9 @@ def test_secrets_are_seen_nowhere(make_sandbox: Callable[..., Sandbox]) -> None:
         wrong = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster, walg_secrets="PlantedString7"), "-vvv")
         misnamed = {"AWS_SECRET_ACCES_KEY": "PlantedTypo7"}
         typo = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster, walg_secrets=misnamed), "-vvv")
-        misplaced = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster, walg_google_credentials="PlantedNoJson7"), "-vvv")
+        misplaced = sandbox.play(
+            "mapswipe.walg.site", sandbox.variables(cluster, walg_google_credentials="PlantedNoJson7"), "-vvv"
+        )
     for play, hint in ((wrong, "dictionary"), (typo, "AWS_SECRET_ACCESS_KEY"), (misplaced, "not the JSON")):
         assert play.rc != 0
         assert hint in play.failure()

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from support.sandbox import Cluster, Sandbox
 
@@ -33,7 +33,9 @@ def snapshot(sandbox: Sandbox, cluster: Cluster, storage: Path) -> dict[str, Any
     """Return everything that a run which changes nothing leaves as it is."""
     settings = cluster.sql("SELECT name, setting, source, sourcefile FROM pg_settings ORDER BY name")
     configuration = {
-        path.name: (path.stat().st_mtime_ns, path.read_text()) for path in cluster.data_dir.iterdir() if path.suffix == ".conf"
+        path.name: (path.stat().st_mtime_ns, path.read_text())
+        for path in cluster.data_dir.iterdir()
+        if path.suffix == ".conf"
     }
     return {
         "host": files(sandbox.host),
@@ -52,7 +54,7 @@ class ProcessWatch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> ProcessWatch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -65,7 +67,9 @@ class ProcessWatch:
             for entry in os.listdir("/proc"):
                 if entry.isdigit():
                     try:
-                        self.seen.add(Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+                        self.seen.add(
+                            Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                        )
                     except OSError:
                         continue
             time.sleep(0.01)
@@ -78,7 +82,7 @@ class Syslog:
         self.path, self.text = path, ""
         self._over = threading.Event()
 
-    def __enter__(self) -> Syslog:
+    def __enter__(self) -> Self:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
         os.chmod(self.path, 0o666)

@@ -67,7 +67,11 @@ class Play:
 
     def of(self, action: str) -> list[dict[str, Any]]:
         """Return the results of one module (its short name)."""
-        return [line["result"] for line in self.results if line["action"].endswith(f".{action}") and line["status"] != "skipped"]
+        return [
+            line["result"]
+            for line in self.results
+            if line["action"].endswith(f".{action}") and line["status"] != "skipped"
+        ]
 
     def changed(self) -> list[str]:
         """Return the tasks that changed something."""
@@ -95,7 +99,9 @@ class Cluster:
 
     def create(self, **settings: str) -> None:
         """initdb with checksums, a private socket, and the given settings."""
-        self._as_owner("initdb", "-D", str(self.data_dir), "-k", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale")
+        self._as_owner(
+            "initdb", "-D", str(self.data_dir), "-k", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"
+        )
         values = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.socket_dir),
@@ -132,22 +138,38 @@ class Cluster:
         if pid:
             os.kill(pid, signal.SIGKILL)
             for _ in range(200):
-                if not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z":
+                if (
+                    not Path(f"/proc/{pid}").exists()
+                    or Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
+                ):
                     break
                 time.sleep(0.05)
             time.sleep(0.3)  # its children leave as well
 
     def sql(self, text: str) -> str:
         """Return psql's unaligned answer."""
-        argv = [str(self.bin_dir / "psql"), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-h", str(self.socket_dir), "-p", str(self.port)]
-        done = subprocess.run([*argv, "-U", "postgres", "-d", "postgres", "-f", "-"], input=text, capture_output=True, text=True)
+        argv = [
+            str(self.bin_dir / "psql"),
+            "-XAtqw",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            str(self.socket_dir),
+            "-p",
+            str(self.port),
+        ]
+        done = subprocess.run(
+            [*argv, "-U", "postgres", "-d", "postgres", "-f", "-"], input=text, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise AssertionError(f"psql: {done.stderr}")
         return done.stdout.strip()
 
     def ship(self) -> None:
         """Have everything that was committed archived."""
-        segment = self.sql("SELECT pg_walfile_name(pg_logical_emit_message(false, 'test', 'ship')); SELECT pg_switch_wal()").splitlines()[0]
+        segment = self.sql(
+            "SELECT pg_walfile_name(pg_logical_emit_message(false, 'test', 'ship')); SELECT pg_switch_wal()"
+        ).splitlines()[0]
         for _ in range(600):
             if self.sql("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver") >= segment:
                 return
@@ -230,13 +252,24 @@ class Sandbox:
             shutil.copytree(CHECKOUT / part, copy / "ansible_collections/mapswipe/walg" / part, dirs_exist_ok=True)
         return str(copy)
 
-    def run(self, argv: list[str], user: str | None = None, timeout: float = 300, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, argv: list[str], user: str | None = None, timeout: float = 300, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a program, as another user if we are root; both streams come back in stdout, by a file."""
         who = user if user and os.geteuid() == 0 else None
         with tempfile.TemporaryFile("w+") as out:
             done = subprocess.run(
-                argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, text=True, timeout=timeout, cwd=self.root, env=env,
-                user=who, group=pwd.getpwnam(who).pw_gid if who else None, extra_groups=[] if who else None,
+                argv,
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                timeout=timeout,
+                cwd=self.root,
+                env=env,
+                user=who,
+                group=pwd.getpwnam(who).pw_gid if who else None,
+                extra_groups=[] if who else None,
             )
             out.seek(0)
             return subprocess.CompletedProcess(argv, done.returncode, out.read(), "")
@@ -278,18 +311,26 @@ class Sandbox:
         """Return the options that name a configured instance to a module."""
         return {"instance": name, "config_dir": str(self.host / "config")}
 
-    def play(self, playbook: str, variables: dict[str, Any], *arguments: str, env: dict[str, str] | None = None) -> Play:
+    def play(
+        self, playbook: str, variables: dict[str, Any], *arguments: str, env: dict[str, str] | None = None
+    ) -> Play:
         """Run ansible-playbook against one local host with these variables."""
         number = len(list(self.control.glob("inventory-*.json")))
         inventory = self.control / f"inventory-{number:03}.json"
         record = self.control / f"record-{number:03}.jsonl"
-        host = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}", **variables}
+        host = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            **variables,
+        }
         inventory.write_text(json.dumps({"walg": {"hosts": {"db": host}}}))
         if os.geteuid() == 0 and self.as_user:
             os.chown(inventory, pwd.getpwnam(self.user).pw_uid, -1)
         argv = [self.python, "-m", "ansible", "playbook", "-i", str(inventory), playbook, *arguments]
         started = time.monotonic()
-        done = self.run(argv, user=self.user if self.as_user else None, timeout=900, env={**self.environment(record), **(env or {})})
+        done = self.run(
+            argv, user=self.user if self.as_user else None, timeout=900, env={**self.environment(record), **(env or {})}
+        )
         seconds = time.monotonic() - started
         lines = record.read_text().splitlines() if record.exists() else []
         return Play(done.returncode, done.stdout, [json.loads(line) for line in lines], seconds)
@@ -307,7 +348,12 @@ class Sandbox:
         )
         binary = str(self.host / "bin" / "wal-g")
         files = CHECKOUT / "roles" / "walg" / "files"
-        install = {"src": str(self.walg), "checksum": wanted["walg_binary_checksum"], "path": binary, "version": wanted["walg_version"]}
+        install = {
+            "src": str(self.walg),
+            "checksum": wanted["walg_binary_checksum"],
+            "path": binary,
+            "version": wanted["walg_version"],
+        }
         wrappers = {name: (files / name).read_text() for name in ("wal-push", "wal-fetch")}
         programs = {"path": found["directories"]["program_dir"], "user": self.user, "wrappers": wrappers}
         config = {
@@ -332,7 +378,9 @@ class Sandbox:
     def module(self, name: str, options: dict[str, Any], check: bool = False) -> dict[str, Any]:
         """Run one module by itself and return its answer."""
         argv = self.module_argv(name, options, check)
-        done = self.run(argv, user=self.user if self.as_user else None, timeout=600, env=self.environment(self.control / "none"))
+        done = self.run(
+            argv, user=self.user if self.as_user else None, timeout=600, env=self.environment(self.control / "none")
+        )
         for line in done.stdout.splitlines():
             if line.startswith("{"):
                 answer: dict[str, Any] = json.loads(line)
@@ -381,7 +429,9 @@ class Sandbox:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
-                    if (entry / "comm").read_text().strip() == "postgres" and os.readlink(entry / "cwd").startswith(f"{self.root}/"):
+                    if (entry / "comm").read_text().strip() == "postgres" and os.readlink(entry / "cwd").startswith(
+                        f"{self.root}/"
+                    ):
                         found.append(int(entry.name))
                 except OSError:
                     continue

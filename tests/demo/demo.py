@@ -105,6 +105,9 @@ class Screen:
         try:
             yield notes
             verdict = ""
+        except KeyboardInterrupt:
+            verdict = "stopped"
+            raise
         finally:
             seconds = time.monotonic() - start
             print(f"{chr(13) if self.terminal else ''}{line} {seconds:6.1f} s {verdict}".rstrip(), flush=True)
@@ -202,7 +205,7 @@ class Demo:
         screen.say(f"RTO  {sum(seconds.values()):.1f} s: {', '.join(f'{name} {value:.1f}' for name, value in seconds.items())}")
         screen.say("RPO  0: nothing that was archived is missing")
         self.look = f"{cluster.bin_dir}/psql -h {cluster.socket_dir} -p {cluster.port} -U postgres postgres"
-        screen.say(f"The restored cluster ran in {cluster.data_dir}, timeline {restored['timeline']}")
+        screen.say(f"The restored cluster is in {cluster.data_dir}, timeline {restored['timeline']}")
 
     def play(self, name: str, cluster: Cluster) -> Play:
         """Run a shipped playbook; its output goes to a log."""
@@ -461,6 +464,7 @@ def main(arguments: list[str]) -> int:
     finally:
         if held is not None:
             os.close(held)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     stop(root)
     shutil.rmtree(root)
     screen.say("Stopped and removed; `make demo KEEP=1` leaves it running, to look at.")

@@ -1,0 +1,262 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A base backup exists: when one is needed, and when one counts. WAL-G and PostgreSQL answer by a script."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _flow_backup, _lock
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from support.scripted import Call, Scripted
+from support.walg_world import IDENTIFIER, SIZE, World, inventory, listed, segment, shown
+
+NOON = "2026-01-02T12:00:00Z"
+NAME = f"base_{segment(1, 2)}"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """One backup of noon in segment 2, and its WAL."""
+    return World(tmp_path, [listed(1, 2, NOON)], [shown(1, 1, 5)])
+
+
+def looked(world: World, **facts: Any) -> list[Call]:
+    return [world.facts(**facts), world.version(), *world.lists(), world.shows()]
+
+
+def plan(world: World, calls: list[Call], max_age: float | None = None, now: str = NOON) -> _flow_backup.BackupPlan:
+    runner = Scripted(calls=calls)
+    made = _flow_backup.plan(runner, world.instance, max_age, _backups.moment(now))
+    runner.finish()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("start", "finish", "held", "expected"),
+    [
+        (2 * SIZE + 40, 2 * SIZE + 256, (2, 2), True),
+        (2 * SIZE + 40, 2 * SIZE + 256, (3, 9), False),
+        (2 * SIZE + 40, 3 * SIZE + 1, (2, 2), False),
+        (2 * SIZE + 40, 3 * SIZE + 1, (2, 3), True),
+        (2 * SIZE + 40, 3 * SIZE, (2, 2), True),  # the finish is the byte after the last one that is needed
+        (2 * SIZE, 2 * SIZE, (2, 2), True),
+        (2 * SIZE, 2 * SIZE, (1, 1), False),
+    ],
+)
+def test_a_backup_counts_with_all_its_wal(start: int, finish: int, held: tuple[int, int], expected: bool) -> None:
+    row = {**listed(1, 2, NOON), "start_lsn": start, "finish_lsn": finish}
+    (backup,) = _backups.parse_list(json.dumps([row]))
+    assert _flow_backup.counts(backup, inventory(shown(1, *held))) is expected
+
+
+def test_a_backup_does_not_count_by_another_timelines_wal() -> None:
+    (backup,) = _backups.parse_list(json.dumps([listed(1, 2, NOON)]))
+    assert not _flow_backup.counts(backup, inventory(shown(2, 1, 5)))
+
+
+@pytest.mark.parametrize(
+    ("max_age", "now", "needed"),
+    [
+        (None, "2027-01-01T00:00:00Z", False),
+        (0, NOON, True),
+        (0, "2026-01-02T12:00:01Z", True),
+        (3600, "2026-01-02T12:59:59Z", False),
+        (3600, "2026-01-02T13:00:00Z", True),
+        (3600, "2026-01-02T14:59:59+02:00", False),
+    ],
+)
+def test_age(world: World, max_age: float | None, now: str, needed: bool) -> None:
+    made = plan(world, looked(world), max_age, now)
+    assert made.needed is needed
+    assert made.existing is not None
+    assert made.existing.name == NAME
+    assert NAME in made.reason
+
+
+def test_empty_storage(world: World) -> None:
+    world.backups = []
+    made = plan(world, [world.facts(), world.version(), *world.lists()])
+    assert (made.needed, made.existing, made.names) == (True, None, frozenset())
+    assert made.reason == f"no restorable base backup exists for system identifier {IDENTIFIER}, timeline 1"
+
+
+def test_first_on_this_timeline(world: World) -> None:
+    """After a promotion the old timeline's backup is one of another line."""
+    made = plan(world, looked(world, timeline=2)[:-1])
+    assert (made.needed, made.existing) == (True, None)
+    assert made.names == {NAME}
+
+
+def test_one_without_its_wal_does_not_count_and_an_older_one_does(world: World) -> None:
+    world.backups.append(listed(1, 6, "2026-01-02T13:00:00Z"))
+    made = plan(world, looked(world))
+    assert made.existing is not None
+    assert (made.needed, made.existing.name) == (False, NAME)
+    world.wal = [shown(1, 3, 5)]
+    assert plan(world, looked(world)).needed is True
+
+
+def test_foreign_archive(world: World) -> None:
+    world.backups.append(listed(1, 3, NOON, identifier="7"))
+    with pytest.raises(WalgError, match=r"another cluster \(system identifier 7\)"):
+        plan(world, looked(world)[:-1])
+
+
+def test_a_pair_that_can_not_work_is_refused_before_the_storage_is_asked(world: World) -> None:
+    old = world.version("wal-g version v1.1.3-rc\tx\ty\tPostgreSQL\n")
+    with pytest.raises(WalgError, match=r"PostgreSQL 15.*WAL-G 2\.0\.1 or newer"):
+        plan(world, [world.facts(version_num=150018), old])
+
+
+def test_the_wrong_server(world: World) -> None:
+    with pytest.raises(WalgError, match="runs on /other"):
+        plan(world, [world.facts(data_directory="/other")])
+
+
+# --- taking one -------------------------------------------------------------------------------------------------------
+
+
+def twice(world: World) -> list[Call]:
+    """Looked at before the lock and again under it."""
+    return [*looked(world), *looked(world)]
+
+
+def take(world: World, calls: list[Call], **options: Any) -> dict[str, Any]:
+    runner = Scripted(calls=calls)
+    answer = _flow_backup.ensure(runner, world.instance, **options)
+    runner.finish()
+    return answer
+
+
+def push(world: World, *more: str, **answer: Any) -> list[Call]:
+    """The limits are asked for, then WAL-G is run."""
+    limits = world.psql([{"name": "max_connections", "setting": "100"}], stdin="'max_connections'")
+    data = {
+        "mapswipe_walg": {
+            "instance": "main",
+            "libc": _flow_backup._user_data(world.instance, Limits(), Facts())["mapswipe_walg"]["libc"],
+            "limits": {"max_connections": "100"},
+            "system_identifier": IDENTIFIER,
+            "timeline": 1,
+        }
+    }
+    text = json.dumps(data, sort_keys=True)
+    return [limits, world.walg("backup-push", str(world.data_dir), "--add-user-data", text, *more, **answer)]
+
+
+class Limits:
+    def settings(self, _names: Any) -> dict[str, Any]:
+        return {}
+
+
+class Facts:
+    system_identifier, timeline = IDENTIFIER, 1
+
+
+SECOND = listed(1, 6, "2026-01-03T12:00:00Z", segments=1)
+
+
+def second(world: World) -> Call:
+    """The list when a second backup is in it, whose WAL goes to segment 7."""
+    return world.walg("backup-list", "--detail", "--json", stdout=json.dumps([*world.backups, SECOND]))
+
+
+def wal_of(world: World, rows: list[dict[str, Any]]) -> Call:
+    return world.walg("wal-show", "--detailed-json", "--without-backups", stdout=json.dumps(rows))
+
+
+def test_one_that_is_young_enough_stays(world: World) -> None:
+    answer = take(world, looked(world))
+    assert (answer["changed"], answer["backup"]["name"]) == (False, NAME)
+
+
+@pytest.mark.parametrize(("full", "more"), [(False, []), (True, ["--full"])])
+def test_a_backup_is_taken_and_its_wal_waited_for(world: World, full: bool, more: list[str]) -> None:
+    calls = [
+        *twice(world),
+        *push(world, *more, stderr="INFO: Wrote backup"),
+        second(world),
+        wal_of(world, [shown(1, 1, 6)]),
+        wal_of(world, [shown(1, 1, 7)]),
+    ]
+    answer = take(world, calls, max_age=0, full=full, timeout=77)
+    assert (answer["changed"], answer["backup"]["name"]) == (True, f"base_{segment(1, 6)}")
+    assert answer["log"] == "INFO: Wrote backup"
+    progress = json.loads(Path(world.instance.state_dir, "progress.json").read_text())
+    assert (progress["what"], progress["phase"]) == ("backup", "done")
+
+
+def test_the_time_out_is_the_instances_unless_given(world: World) -> None:
+    for given, wanted in ((None, 86400), (77.0, 77.0)):
+        runner = Scripted(calls=[*twice(world), *push(world, rc=1)])
+        with pytest.raises(WalgError):
+            _flow_backup.ensure(runner, world.instance, max_age=0, timeout=given)
+        assert runner.timeouts[-1] == wanted
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ({"rc": 1, "stderr": "ERROR: connection refused\n"}, "ended with 1: ERROR: connection refused"),
+        ({"rc": -9, "timed_out": True}, "did not end within 86400 s.*pg_stat_archiver"),
+    ],
+)
+def test_a_failing_push(world: World, answer: dict[str, Any], text: str) -> None:
+    with pytest.raises(WalgError, match=text):
+        take(world, [*twice(world), *push(world, **answer)], max_age=0)
+
+
+def test_success_without_a_new_backup_is_none(world: World) -> None:
+    """A standby's second backup within one checkpoint has the first one's name and silently replaces it."""
+    with pytest.raises(WalgError, match="lists no new base backup"):
+        take(world, [*twice(world), *push(world), *world.lists()], max_age=0)
+
+
+def test_a_backup_whose_wal_never_comes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_flow_backup, "WAL_TIMEOUT", 0.0)
+    late = wal_of(world, [shown(1, 1, 6)])
+    with pytest.raises(WalgError, match=rf"but its WAL is not: {segment(1, 7)} missing") as caught:
+        take(world, [*twice(world), *push(world), second(world), late, late], max_age=0)
+    assert caught.value.fields == {"missing": [segment(1, 7)]}
+
+
+def test_a_second_run_at_the_same_time_is_refused(world: World) -> None:
+    path = os.path.join(world.instance.state_dir, "backup.lock")
+    with _lock.held(path, "x"), pytest.raises(_lock.LockedError, match="'main'"):
+        take(world, looked(world), max_age=0)
+
+
+def test_nothing_to_do_needs_no_lock(world: World) -> None:
+    """A check or a second play is no failure while the job runs."""
+    with _lock.held(os.path.join(world.instance.state_dir, "backup.lock"), "x"):
+        assert take(world, looked(world))["changed"] is False
+
+
+def nothing(world: World) -> list[Call]:
+    """An empty storage is asked about twice."""
+    names = (("--detail", "--json"), ("--json",))
+    return [world.walg("backup-list", *arguments, stdout="[]") for arguments in names]
+
+
+def test_one_that_another_run_took_meanwhile_is_enough(world: World) -> None:
+    empty = [world.facts(), world.version(), *nothing(world)]
+    assert take(world, [*empty, *looked(world)])["backup"]["name"] == NAME
+
+
+def test_user_data_holds_what_a_restore_wants_to_know(world: World) -> None:
+    made = _flow_backup._user_data(world.instance, Limits(), Facts())["mapswipe_walg"]
+    assert set(made) == {"instance", "system_identifier", "timeline", "limits", "libc"}
+
+
+def test_now_is_in_the_backups_zone(world: World) -> None:
+    made = _flow_backup.plan(
+        Scripted(calls=looked(world)), world.instance, 60.0, datetime(2026, 1, 2, 12, 0, 59, tzinfo=UTC)
+    )
+    assert made.needed is False

@@ -1,0 +1,168 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings file, record and directories of an instance, on a real disk; no secret in anything that is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _instance
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+
+KEY = '{"type": "service_account", "private_key": "s3cr3t-in-the-key"}'
+SECRET = "s3cr3t/value+1"
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "instance": "main",
+        "storage": "s3://bucket/path",
+        "settings": {"AWS_REGION": "eu-north-1", "HTTPS_PROXY": "http://proxy:3128", "WALG_UPLOAD_CONCURRENCY": 4},
+        "secrets": {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": SECRET},
+        "google_credentials": None,
+        "binary": "/usr/local/bin/wal-g-3.0.8",
+        "cluster": {
+            "data_dir": "/data",
+            "bin_dir": "/bin",
+            "socket_dir": "/run/pg",
+            "port": 5433,
+            "os_user": User.current().name,
+            "an_unknown_key": "x",
+        },
+        "directories": {
+            "config_dir": str(tmp_path / "etc"),
+            "state_dir": str(tmp_path / "state" / "main"),
+            "log_dir": str(tmp_path / "log" / "main"),
+            "program_dir": str(tmp_path / "lib"),
+        },
+        "push_timeout": 15,
+        "fetch_timeout": 60,
+        "backup_timeout": 86400,
+    }
+
+
+def hashes(root: Path) -> dict[str, tuple[int, int, str]]:
+    found = {}
+    for path in sorted(root.rglob("*")):
+        text = path.read_text() if path.is_file() else ""
+        found[str(path)] = (path.stat().st_mode, path.stat().st_mtime_ns, text)
+    return found
+
+
+def test_plan_apply_plan(params: dict[str, Any], tmp_path: Path) -> None:
+    made = _flow_config.plan(params)
+    assert made.changed
+    assert not any(tmp_path.iterdir())  # planning wrote nothing
+    made.apply()
+    before = hashes(tmp_path)
+    again = _flow_config.plan(params)
+    assert not again.changed
+    again.apply()
+    assert hashes(tmp_path) == before
+
+
+def test_what_stands_there(params: dict[str, Any], tmp_path: Path) -> None:
+    _flow_config.plan(params).apply()
+    settings = tmp_path / "etc" / "main.json"
+    assert stat.S_IMODE(settings.stat().st_mode) == 0o600
+    assert json.loads(settings.read_text()) == {
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_REGION": "eu-north-1",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "PGDATA": "/data",
+        "PGDATABASE": "postgres",
+        "PGHOST": "/run/pg",
+        "PGPORT": "5433",
+        "PGUSER": "postgres",
+        "WALG_PREVENT_WAL_OVERWRITE": "true",
+        "WALG_S3_PREFIX": "s3://bucket/path",
+        "WALG_UPLOAD_CONCURRENCY": "4",
+    }
+    record = _instance.require(str(tmp_path / "etc"), "main")
+    assert record.environment == {"HTTPS_PROXY": "http://proxy:3128"}
+    assert (record.cluster.port, record.storage) == ("5433", "s3://bucket/path")
+    modes = {
+        name: stat.S_IMODE((tmp_path / name).stat().st_mode)
+        for name in ("etc", "state/main", "log/main", "etc/main.env")
+    }
+    assert modes == {"etc": 0o755, "state/main": 0o750, "log/main": 0o750, "etc/main.env": 0o644}
+
+
+def test_a_given_setting_wins_over_ours(params: dict[str, Any], tmp_path: Path) -> None:
+    params["settings"]["WALG_PREVENT_WAL_OVERWRITE"] = False
+    _flow_config.plan(params).apply()
+    assert json.loads((tmp_path / "etc" / "main.json").read_text())["WALG_PREVENT_WAL_OVERWRITE"] == "false"
+
+
+def test_no_secret_in_what_is_shown(params: dict[str, Any], tmp_path: Path) -> None:
+    """Before, after a change of the secret, and in the record that everybody can read."""
+    first = _flow_config.plan(params)
+    assert SECRET not in json.dumps(first.diff())
+    first.apply()
+    params["secrets"]["AWS_SECRET_ACCESS_KEY"] = "another " + SECRET
+    second = _flow_config.plan(params)
+    shown = json.dumps(second.diff())
+    assert second.changed
+    assert SECRET not in shown
+    before, after = second.diff()[0]["before"], second.diff()[0]["after"]
+    assert before != after  # that it changes is seen
+    assert SECRET not in (tmp_path / "etc" / "main.env").read_text()
+
+
+def test_google_credentials(params: dict[str, Any], tmp_path: Path) -> None:
+    params.update(storage="gs://bucket/path", google_credentials=KEY, settings={}, secrets=None)
+    made = _flow_config.plan(params)
+    assert "s3cr3t" not in json.dumps(made.diff())
+    made.apply()
+    path = tmp_path / "etc" / "main.credentials.json"
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (KEY + "\n", 0o600)
+    assert json.loads((tmp_path / "etc" / "main.json").read_text())["GOOGLE_APPLICATION_CREDENTIALS"] == str(path)
+    assert not _flow_config.plan(params).changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"google_credentials": "s3cr3t not json"}, "not the JSON of a Google credentials file"),
+        ({"google_credentials": "[]"}, "not the JSON of a Google credentials file"),
+        ({"google_credentials": '{"private_key": "s3cr3t"}'}, "without a 'type'"),
+        ({"google_credentials": KEY, "settings": {"GOOGLE_APPLICATION_CREDENTIALS": "/k"}}, "given twice"),
+        ({"secrets": "s3cr3t"}, "has to be a dictionary"),
+        ({"secrets": ["s3cr3t"]}, "has to be a dictionary"),
+        ({"settings": {"AWS_SECRET_ACCESS_KEY": "s3cr3t"}}, "walg_secrets"),
+        ({"settings": {"AWS_REGIO": "x"}}, "AWS_REGION"),
+        ({"settings": {"WALG_GS_PREFIX": "gs://b/p"}}, "WALG_GS_PREFIX"),
+        ({"storage": "bucket/path"}, "bucket/path"),
+        ({"instance": "Main"}, "Instance name"),
+    ],
+)
+def test_refusals_show_no_secret_and_write_nothing(
+    params: dict[str, Any], tmp_path: Path, changes: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(WalgError, match=text) as caught:
+        _flow_config.plan({**params, **changes})
+    assert "s3cr3t" not in caught.value.msg + json.dumps(caught.value.fields)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_link_in_place_of_the_settings_is_refused(params: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "main.json").symlink_to(tmp_path / "victim")
+    made = _flow_config.plan(params)
+    with pytest.raises(WalgError, match="symbolic link"):
+        made.apply()
+    assert not os.path.exists(tmp_path / "victim")
+
+
+def test_the_diff_of_a_first_run_begins_with_nothing(params: dict[str, Any]) -> None:
+    settings, record = _flow_config.plan(params).diff()
+    assert (settings["before"], record["before"]) == ("", "")
+    assert record["after"].startswith("# Managed by")

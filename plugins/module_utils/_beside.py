@@ -9,6 +9,7 @@ argument, where it wins over what an old postgresql.auto.conf says.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ._process import Background, Runner
 
 _PORT = "5432"  # names the socket file only: the directory is private and there is no TCP
+_STRAY_TIMEOUT = 30.0
+_STRAYS = ("postgres", "wal-g", "wal-fetch")
 _STOP_TIMEOUT = 600.0  # seconds for the last checkpoint
 
 
@@ -144,15 +147,22 @@ def remove_directory(instance: Instance, path: str) -> None:
         call_as(instance.cluster.owner(), remove_tree, path)
 
 
-def stop_stray(instance: Instance, directory: str) -> None:
-    """End a server that a killed run left behind in ``directory``; nothing of it is kept."""
-    for pid in _data_dir.servers_on(directory):
-        os.kill(pid, signal.SIGQUIT)
-        deadline = time.monotonic() + 30
-        while _data_dir.alive(pid) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if _data_dir.alive(pid):
-            os.kill(pid, signal.SIGKILL)
+def stop_stray(directory: str) -> None:
+    """End what a killed run left behind in ``directory``: WAL-G, a server, its wrappers. Nothing of it is kept."""
+    began = time.monotonic()
+    while time.monotonic() < began + _STRAY_TIMEOUT:
+        left = _data_dir.workers_on(directory, _STRAYS)
+        if not left:
+            return
+        # QUIT lets PostgreSQL give its shared memory back.
+        harsh = time.monotonic() > began + 5
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if harsh else signal.SIGQUIT)
+        time.sleep(0.1)
+    raise WalgError(
+        f"Processes of a killed restore still work in {directory}: {_data_dir.workers_on(directory, _STRAYS)}."
+    )
 
 
 def _mkdtemp() -> str:

@@ -142,14 +142,44 @@ def servers_on(path: str) -> list[int]:
     """Return the postmasters that run on a directory, even on one that was deleted under them."""
     real = os.path.realpath(path)
     found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and alive(int(entry)):
-            try:
-                cwd = os.readlink(f"/proc/{entry}/cwd")
-                with open(f"/proc/{entry}/stat", encoding="utf-8") as stream:
-                    parent = int(stream.read().rsplit(")", 1)[1].split()[1])
-            except (OSError, ValueError, IndexError):
-                continue
-            if cwd in (real, f"{real} (deleted)"):
-                found[int(entry)] = parent
+    for pid in _processes():
+        if alive(pid) and _link(pid, "cwd") in (real, f"{real} (deleted)"):
+            found[pid] = _parent(pid)
     return sorted(pid for pid, parent in found.items() if parent not in found)
+
+
+def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
+    """Return the processes that work in a directory or were called with it, and whose command has one of ``names``.
+
+    PostgreSQL with its children, WAL-G, our wrappers; not the shell of somebody who looks around.
+    """
+    found = []
+    for pid in _processes():
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as stream:
+                words = stream.read().decode("utf-8", "replace").split("\0")
+        except OSError:
+            continue
+        inside = f"{_link(pid, 'cwd')}/".startswith(f"{path}/") or path in words
+        if pid != os.getpid() and inside and any(name in word for word in words[:2] for name in names):
+            found.append(pid)
+    return found
+
+
+def _processes() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _link(pid: int, name: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/{name}")
+    except OSError:
+        return ""  # gone, or another user's
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stream:
+            return int(stream.read().rsplit(")", 1)[1].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0

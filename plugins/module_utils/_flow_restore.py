@@ -195,7 +195,7 @@ class Restore:
     def _discard(self, marker: _marker.Marker) -> None:
         """Remove what an unfinished run left: its server, its directory, its socket directory. Only ours, by the marker."""
         if marker.state in ("fetching", "recovering", "recovered"):
-            _beside.stop_stray(self.instance, marker.work_dir)
+            _beside.stop_stray(marker.work_dir)
             call_as(self._parent_actor(marker.work_dir), _beside.remove_tree, marker.work_dir)
             _beside.remove_directory(self.instance, marker.socket_dir)
 

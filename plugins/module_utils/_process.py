@@ -232,12 +232,11 @@ class Runner:
             left = deadline - time.monotonic()
             if left <= 0:
                 return process.poll() is not None
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(min(left, self.tick_every) if self.tick else left)
                 return True
-            except subprocess.TimeoutExpired:
-                if self.tick:
-                    self.tick()
+            if self.tick:
+                self.tick()
 
 
 def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:
@@ -288,7 +287,7 @@ def _tell(writer: int, drop: PreExec, function: Callable[..., Any], args: Sequen
         answer = {"error": str(exc), "fields": {}}
     finally:
         error = sys.exc_info()[1]
-        if error is not None:  # a defect of ours: the parent has to hear of it
+        if not answer:  # a defect of ours: the parent has to hear of it
             text = f"unexpected {type(error).__name__}: {error}"
             answer = {"error": text, "fields": {"exception": traceback.format_exc()}}
         with os.fdopen(writer, "wb") as stream:

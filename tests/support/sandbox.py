@@ -159,7 +159,11 @@ class Cluster:
             str(self.port),
         ]
         done = subprocess.run(
-            [*argv, "-U", "postgres", "-d", "postgres", "-f", "-"], input=text, capture_output=True, text=True, check=False
+            [*argv, "-U", "postgres", "-d", "postgres", "-f", "-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise AssertionError(f"psql: {done.stderr}")
@@ -266,6 +270,7 @@ class Sandbox:
                 text=True,
                 timeout=timeout,
                 cwd=self.root,
+                check=False,
                 env=env,
                 user=who,
                 group=pwd.getpwnam(who).pw_gid if who else None,
@@ -421,7 +426,11 @@ class Sandbox:
         while self.servers() and time.monotonic() < deadline:
             time.sleep(0.1)
         if not keep:
-            shutil.rmtree(self.root, ignore_errors=False)
+            for attempt in range(20):  # the last children of a killed server still write
+                shutil.rmtree(self.root, ignore_errors=attempt < 19)
+                if not self.root.exists():
+                    break
+                time.sleep(0.2)
 
     def servers(self) -> list[int]:
         """Return the process ids of PostgreSQL servers that run below the sandbox."""

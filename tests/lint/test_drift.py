@@ -42,7 +42,8 @@ def untyped(options: dict[str, Any], where: str = "") -> list[str]:
     found = []
     for name, option in options.items():
         label = where + name
-        if option.get("type") not in PYTHON_TYPES:
+        # Validation prints a value that it rejects, a secret one too; `raw` is how it rejects none.
+        if option.get("type") not in PYTHON_TYPES and not (option.get("type") == "raw" and option.get("no_log")):
             found.append(f"{label}: type is {option.get('type')!r}")
         if option.get("type") == "list" and "elements" not in option:
             found.append(f"{label}: a list without elements")
@@ -133,6 +134,8 @@ GOOD = {"type": "str", "description": "x", "default": "a"}
         ({"type": "str", "description": "x", "required": True}, {"r_x": "a"}, "required, yet it has a default"),
         ({"description": "x"}, {}, "type is None"),
         ({"type": "str"}, {}, "no description"),
+        ({"type": "raw", "description": "x"}, {}, "type is 'raw'"),
+        ({"type": "raw", "description": "x", "no_log": True, "default": {}}, {"r_x": {}}, None),
         ({"type": "dict", "description": "x", "options": {"y": {"description": "x"}}}, {}, "r_x.y: type is None"),
     ],
 )

@@ -33,15 +33,15 @@ def tracked_files() -> list[Path]:
     return sorted(name for name in files if (ROOT / name).is_file() or (ROOT / name).is_symlink())
 
 
-def copy_root() -> Path:
+def copy_root(name: str = "copy") -> Path:
     """Make a fresh copy of the checkout; returns the collections path that holds it."""
-    root = tools_dir() / "stage" / "copy"
+    root = tools_dir() / "stage" / name
     shutil.rmtree(root, ignore_errors=True)
     target = root / COLLECTION
-    for name in tracked_files():
-        place = target / name
+    for file in tracked_files():
+        place = target / file
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, place, follow_symlinks=False)
+        shutil.copy2(ROOT / file, place, follow_symlinks=False)
     subprocess.run(["git", "init", "--quiet", str(target)], check=True)
     return root
 
@@ -59,7 +59,8 @@ def lint_home(python: Path) -> Path:
     for wheel in (tools_dir() / "pip").glob("pip-*.whl"):
         shutil.copyfile(wheel, cache / wheel.name)
     listing = subprocess.run([python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
-    options = {"quiet": "1"}
+    # Most of what is installed is never imported; Python compiles the rest when it is.
+    options = {"quiet": "1", "no-compile": "true"}
     for line in listing.stdout.splitlines():
         match = re.fullmatch(r"(?:global|install|:env:)\.([a-z-]+)=('.*'|\".*\")", line)
         if match and match[1] not in {"config-file", "require-virtualenv", "user", "target", "prefix"}:

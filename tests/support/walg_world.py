@@ -98,8 +98,16 @@ class World:
             os_user=User.current().name,
             system_identifier=self.system_identifier,
         )
-        directories = [str(self.root / name) for name in ("config", "state", "log", "programs")]
-        self.instance = Instance("main", *directories, str(self.root / "bin" / "wal-g"), "file:///storage", cluster)
+        self.instance = Instance(
+            "main",
+            config_dir=str(self.root / "config"),
+            state_dir=str(self.root / "state"),
+            log_dir=str(self.root / "log"),
+            program_dir=str(self.root / "programs"),
+            binary=str(self.root / "bin" / "wal-g"),
+            storage="file:///storage",
+            cluster=cluster,
+        )
         (self.root / "config" / "main.json").write_text('{"WALG_FILE_PREFIX": "/storage"}')
         (self.root / "config" / "main.env").write_text(render(self.instance))
 

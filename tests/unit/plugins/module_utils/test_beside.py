@@ -9,12 +9,11 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _beside, _data_dir, _recovery
+from ansible_collections.mapswipe.walg.plugins.module_utils import _beside, _recovery
 from ansible_collections.mapswipe.walg.plugins.module_utils._beside import Beside
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from support.scripted import Call, Scripted
@@ -53,7 +52,7 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-def beside(world: World, *calls: Call, process: Process | None = None, major: int = 14) -> Beside:
+def beside(world: World, *calls: Call, process: Any = None, major: int = 14) -> Beside:
     write_cluster(world.data_dir)
     made = Beside(Starting(calls=list(calls)), world.instance, str(world.data_dir), major, str(world.root / "private"))
     made.process = process  # as Background, for what is asked of it here
@@ -182,10 +181,12 @@ def test_a_stop_that_is_not_clean_is_an_error(world: World, code: int, state: in
         made.stop()
 
 
-def test_kill() -> None:
-    running, over = Process(None), Process(0)
+def test_kill(world: World) -> None:
+    running: Any = Process(None)
+    over: Any = Process(0)
     for process in (running, over):
-        made = Beside(Scripted(), Any, "/d", 14, "/s")  # nothing of the instance is asked
+        made = beside(world)
+        shutil.rmtree(world.data_dir)
         made.process = process
         made.kill()
     assert (running.stopped, over.stopped) == ([3], [])
@@ -224,20 +225,24 @@ def test_remove_files_takes_links_and_leaves_what_is_not_named(tmp_path: Path) -
     assert os.listdir(tmp_path) == ["b"]
 
 
-def test_a_stray_server_is_ended_and_no_other(world: World) -> None:
-    program = world.root / "programs" / "postgres"
-    shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
-    places = [world.root / "pg", world.root / "log"]
-    stray, other = (subprocess.Popen([str(program), "60"], cwd=place) for place in places)
+def test_strays_of_a_killed_run_are_ended_and_nobody_else(world: World) -> None:
+    """A server and WAL-G in the directory; not a server elsewhere, and not somebody who looks around in it."""
+    place, elsewhere = world.root / "pg", world.root / "log"
+    programs = {name: world.root / "programs" / name for name in ("postgres", "wal-g")}
+    for program in programs.values():
+        shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
+    strays = [subprocess.Popen([str(program), "60"], cwd=place) for program in programs.values()]
+    others = [
+        subprocess.Popen([str(programs["postgres"]), "60"], cwd=elsewhere),
+        subprocess.Popen(["sleep", "60"], cwd=place),
+    ]
     try:
-        deadline = time.monotonic() + 5
-        while not (_data_dir.alive(stray.pid) and _data_dir.alive(other.pid)) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        threading.Thread(target=stray.wait).start()  # as init would: a process that nobody collects keeps its name
-        _beside.stop_stray(world.instance, str(places[0]))
-        assert stray.wait(5) != 0
-        assert other.poll() is None
+        for stray in strays:  # as init would: nobody else collects them
+            threading.Thread(target=stray.wait).start()
+        _beside.stop_stray(str(place))
+        assert all(stray.wait(5) < 0 for stray in strays)
+        assert [other.poll() for other in others] == [None, None]
     finally:
-        for process in (stray, other):
+        for process in (*strays, *others):
             process.kill()
             process.wait()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,7 @@ def push(world: World, *more: str, **answer: Any) -> list[Call]:
     data = {
         "mapswipe_walg": {
             "instance": "main",
-            "libc": _flow_backup._user_data(world.instance, Limits(), Facts())["mapswipe_walg"]["libc"],
+            "libc": " ".join(platform.libc_ver()).strip(),
             "limits": {"max_connections": "100"},
             "system_identifier": IDENTIFIER,
             "timeline": 1,
@@ -149,15 +150,6 @@ def push(world: World, *more: str, **answer: Any) -> list[Call]:
     }
     text = json.dumps(data, sort_keys=True)
     return [limits, world.walg("backup-push", str(world.data_dir), "--add-user-data", text, *more, **answer)]
-
-
-class Limits:
-    def settings(self, _names: Any) -> dict[str, Any]:
-        return {}
-
-
-class Facts:
-    system_identifier, timeline = IDENTIFIER, 1
 
 
 SECOND = listed(1, 6, "2026-01-03T12:00:00Z", segments=1)
@@ -248,11 +240,6 @@ def nothing(world: World) -> list[Call]:
 def test_one_that_another_run_took_meanwhile_is_enough(world: World) -> None:
     empty = [world.facts(), world.version(), *nothing(world)]
     assert take(world, [*empty, *looked(world)])["backup"]["name"] == NAME
-
-
-def test_user_data_holds_what_a_restore_wants_to_know(world: World) -> None:
-    made = _flow_backup._user_data(world.instance, Limits(), Facts())["mapswipe_walg"]
-    assert set(made) == {"instance", "system_identifier", "timeline", "limits", "libc"}
 
 
 def test_now_is_in_the_backups_zone(world: World) -> None:

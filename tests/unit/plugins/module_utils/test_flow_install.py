@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _flow_install
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_install
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_install import InstallPlan
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.Monk
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WalgError, match=r"Cannot write .*No space left on device"):
         _flow_install.apply(made)
     assert os.listdir(tmp_path / "bin") == ["wal-g"]

@@ -22,6 +22,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._files import rename_directory
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_restore import Restore, standing
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import STATES, Marker
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan
@@ -181,12 +182,12 @@ def test_swap_that_dies_at_a_rename_is_taken_up(
     data, work, aside = three
     tell(data, "old")
     tell(work, "new")
-    real, done = _flow_restore.rename_directory, []
+    done: list[str] = []
 
     def dying(source: str, target: str) -> None:
         if len(done) == renames:
             raise KeyboardInterrupt
-        real(source, target)
+        rename_directory(source, target)
         done.append(source)
         if renames == 2 and len(done) == 2:
             raise KeyboardInterrupt
@@ -426,4 +427,4 @@ def test_the_directory_is_private_while_it_is_filled(world: World) -> None:
 @pytest.mark.parametrize(("kind", "keeps"), [("absent", False), ("empty", True), ("damaged", True), ("cluster", True)])
 def test_what_is_kept(world: World, kind: str, keeps: bool) -> None:
     made = replace(plan(world), found=DataDir(str(world.data_dir), kind))
-    assert Restore(Scripted(), world.instance, 9, 9)._marker(made).keeps_old is keeps
+    assert Restore(Scripted(), world.instance, 9, 9)._new_marker(made).keeps_old is keeps

@@ -209,6 +209,35 @@ def test_a_servers_children_are_not_servers(tmp_path: Path) -> None:
     assert found == [parent.pid]
 
 
+def test_workers_by_directory_and_by_argument(tmp_path: Path) -> None:
+    """Whoever works in it or was called with it, below it too; not in a neighbour whose name only begins alike."""
+    program = tmp_path / "wal-g"
+    shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
+    work, neighbour = tmp_path / "data.restore-r1", tmp_path / "data.restore-r10"
+    (work / "base").mkdir(parents=True)
+    neighbour.mkdir()
+    script = tmp_path / "wal-fetch"
+    script.write_text("#!/bin/sh\nread x\n")
+    script.chmod(0o755)
+    mine = [
+        subprocess.Popen([str(program), "60"], cwd=work),
+        subprocess.Popen([str(program), "60"], cwd=work / "base"),
+        subprocess.Popen([str(script), str(work)], cwd="/", stdin=subprocess.PIPE),
+    ]
+    others = [
+        subprocess.Popen([str(program), "60"], cwd=neighbour),
+        subprocess.Popen([str(script), str(neighbour)], cwd="/", stdin=subprocess.PIPE),
+        subprocess.Popen(["sleep", "60"], cwd=work),
+    ]
+    try:
+        time.sleep(0.2)  # a script's command line is its shell's from exec on
+        assert sorted(_data_dir.workers_on(str(work), ("wal-g", "wal-fetch"))) == sorted(one.pid for one in mine)
+    finally:
+        for process in (*mine, *others):
+            process.kill()
+            process.communicate()
+
+
 def test_no_such_process() -> None:
     assert not _data_dir.alive(2**22 + 1)
     assert not _data_dir.alive(os.getpid())

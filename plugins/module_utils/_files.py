@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FilePlan:
-    """What a managed file should be. ``content`` None: only owner and mode are ours (a directory)."""
+    """What a managed file should be. ``content`` None: a directory. ``keep``: if it exists, it is not ours to change."""
 
     path: str
     content: str | None
     mode: int
     uid: int
     gid: int
+    keep: bool = False
 
     def differs(self) -> bool:
         """Say whether the disk differs from the plan in kind, content, mode or owner."""
@@ -43,6 +44,8 @@ class FilePlan:
             )
         if stat.S_ISDIR(found.st_mode) != (self.content is None):
             raise WalgError(f"{self.path} exists, but is {'' if self.content is None else 'not '}a file.")
+        if self.keep:
+            return False
         if (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (self.mode, self.uid, self.gid):
             return True
         return self.content is not None and read_text(self.path) != self.content
@@ -60,6 +63,11 @@ class FilePlan:
 def owned(path: str, content: str | None, mode: int, user: User) -> FilePlan:
     """Return a plan for a file (or a directory: content None) of ``user``."""
     return FilePlan(path, content, mode, user.uid, user.gid)
+
+
+def parent(path: str, user: User) -> FilePlan:
+    """Return a plan for a directory that is made if it is missing, and left alone if it is there: it may be shared."""
+    return FilePlan(path, None, 0o755, user.uid, user.gid, keep=True)
 
 
 def read_text(path: str) -> str | None:

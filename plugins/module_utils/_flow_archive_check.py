@@ -47,6 +47,15 @@ def _subject(instance: Instance, facts: ServerFacts) -> dict[str, Any]:
     }
 
 
+def _known(instance: Instance) -> dict[str, Any]:
+    """Return the last proof; one that can't be read is none."""
+    try:
+        known = json.loads(read_text(_proof_file(instance)) or "{}")
+    except ValueError:
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def check(runner: Runner, instance: Instance, *, timeout: float, force: bool, dry: bool) -> dict[str, Any]:
     """Prove the archive unless it is proved already; run as the cluster's owner. ``timeout`` in seconds."""
     server = Server(runner, instance.cluster)
@@ -54,7 +63,7 @@ def check(runner: Runner, instance: Instance, *, timeout: float, force: bool, dr
     if facts.in_recovery:
         return {"changed": False, "skipped": True, "reason": "a standby writes no WAL: its primary proves the archive"}
     subject = _subject(instance, facts)
-    known = json.loads(read_text(_proof_file(instance)) or "{}")
+    known = _known(instance)
     if known.get("subject") == subject and not force:
         return {"changed": False, "segment": known["segment"], "latency": known["latency"], "checked": known["checked"]}
     if dry:

@@ -62,6 +62,8 @@ def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetim
     newest is older. ``max_age`` 0 means always. Raises WalgError for what can be known to fail.
     """
     facts = Server(runner, instance.cluster).own_facts()
+    if facts.in_recovery:
+        return BackupPlan(False, "a standby: its primary is backed up", None, facts, frozenset())
     version = _walg.binary_version(runner, instance.binary, instance.cluster.owner()).version
     kind = _storage.kind(_storage.storage_settings(instance.storage))
     refusals = _compatibility.check_pair(version, facts.major, kind, "backup")

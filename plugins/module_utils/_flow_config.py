@@ -13,7 +13,7 @@ from typing import Any
 
 from . import _instance, _settings, _storage
 from ._errors import WalgError
-from ._files import FilePlan, owned, read_text
+from ._files import FilePlan, owned, parent, read_text
 from ._instance import Cluster, Instance
 from ._process import User
 
@@ -84,10 +84,10 @@ def plan(params: Mapping[str, Any]) -> ConfigPlan:
     record = _instance.render(instance)
     me = User.current()
     plans = [
-        owned(instance.config_dir, None, 0o755, me),
-        owned(os.path.dirname(instance.state_dir), None, 0o755, me),
+        parent(instance.config_dir, me),
+        parent(os.path.dirname(instance.state_dir), me),
         owned(instance.state_dir, None, 0o750, owner),
-        owned(os.path.dirname(instance.log_dir), None, 0o755, me),
+        parent(os.path.dirname(instance.log_dir), me),
         owned(instance.log_dir, None, 0o750, owner),
         *files,
         owned(instance.settings_file, rendered, 0o600, owner),

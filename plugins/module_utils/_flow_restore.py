@@ -76,10 +76,6 @@ class Restore:
         if before is not None:
             self._discard(before)
         marker = self._new_marker(plan)
-        if os.path.lexists(plan.work_dir):
-            raise WalgError(
-                f"{plan.work_dir} exists and no marker says that it is ours. Move it away, or choose another walg_restore_request."
-            )
         marker.socket_dir = _beside.make_socket_dir(self.instance)
         try:
             self._fetch(plan, marker)

@@ -66,7 +66,7 @@ def plan(directory: str, python: str, wrappers: dict[str, str], uid: int, gid: i
     """Return the files and directories of the program directory, parents first."""
     package = os.path.join(directory, PACKAGE)
     launcher = _LAUNCHER.format(python=python, directory=directory, package=PACKAGE)
-    plans = [FilePlan(path, None, 0o755, uid, gid) for path in (directory, package)]
+    plans = [FilePlan(directory, None, 0o755, uid, gid, keep=True), FilePlan(package, None, 0o755, uid, gid)]
     plans += [FilePlan(os.path.join(package, name), text, 0o644, uid, gid) for name, text in library().items()]
     plans += [FilePlan(os.path.join(directory, name), text, 0o755, uid, gid) for name, text in sorted(wrappers.items())]
     return [*plans, FilePlan(os.path.join(directory, "walg-job"), launcher, 0o755, uid, gid)]

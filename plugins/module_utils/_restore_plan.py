@@ -100,13 +100,17 @@ def _segment_size(instance: Instance) -> int:
     return int(settings.get("WALG_PG_WAL_SIZE", 16)) * 1024 * 1024
 
 
-def make(runner: Runner, instance: Instance, request: str, stop_running: bool) -> RestorePlan:
-    """Look at the archive and the host, choose, refuse. Changes nothing."""
+def make(runner: Runner, instance: Instance, request: str, stop_running: bool, ours: str = "") -> RestorePlan:
+    """Look at the archive and the host, choose, refuse. Changes nothing. ``ours``: what an unfinished run left."""
     check_request(request)
     data_dir = os.path.realpath(instance.cluster.data_dir)
     found = _data_dir.look(data_dir, instance.cluster.owner())
     work_dir, aside_dir = f"{data_dir}.restore-{request}", f"{data_dir}.before-{request}"
     _refuse_target_directory(instance, found, data_dir, aside_dir, stop_running)
+    if os.path.lexists(work_dir) and work_dir != ours:
+        raise WalgError(
+            f"{work_dir} exists and nothing says that it is ours. Move it away, or choose another walg_restore_request."
+        )
     walg = client(runner, instance)
     listed = walg.backups()
     if not listed:

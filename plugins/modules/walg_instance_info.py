@@ -50,6 +50,18 @@ options:
       service:
         description: "Who starts and stops the server: C(systemd:UNIT), C(pg_ctl), C(command:/path) or C(none)."
         type: str
+  variables:
+    description: Names of the play's variables that begin with C(walg_).
+    type: list
+    elements: str
+    default: []
+  known_variables:
+    description:
+      - Names that the roles know. A name in O(variables) that is not among them is refused, with the nearest one; Ansible
+        itself does not see a mistyped variable.
+    type: list
+    elements: str
+    default: []
   directories:
     description:
       - Directories that are given. An empty value becomes the default, as the filesystem hierarchy standard has it for
@@ -120,7 +132,7 @@ directories:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _directories, _discovery, _instance
+from ansible_collections.mapswipe.walg.plugins.module_utils import _directories, _discovery, _instance, _variables
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 
@@ -145,12 +157,15 @@ def main() -> None:
                     "service": {"type": "str"},
                 },
             },
+            "variables": {"type": "list", "elements": "str", "default": []},
+            "known_variables": {"type": "list", "elements": "str", "default": []},
             "directories": {"type": "dict", "default": {}, "options": paths},
         },
         supports_check_mode=True,
     )
     try:
         name = module.params["instance"]
+        _variables.refuse_unknown(module.params["variables"], module.params["known_variables"])
         directories = _directories.of_instance(name, module.params["directories"])
         recorded = _instance.load(directories["config_dir"], name)
         cluster = _discovery.find(Runner(), module.params["cluster"], recorded.cluster if recorded else None)

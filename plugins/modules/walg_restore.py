@@ -100,12 +100,13 @@ def main() -> None:
             if module.check_mode:
                 module.exit_json(changed=True, restore=marker.result)
             module.exit_json(changed=True, restore=restore.swap(marker))
-        plan = _restore_plan.make(runner, instance, params["request"], params["stop_running"])
+        ours = marker.work_dir if marker else ""
+        plan = _restore_plan.make(runner, instance, params["request"], params["stop_running"], ours)
         if module.check_mode:
             module.exit_json(changed=True, restore=plan.summary(), diff=plan.diff())
         if _data_dir.servers_on(plan.data_dir):
             restore.stop_old(plan.data_dir)
-            plan = _restore_plan.make(runner, instance, params["request"], False)
+            plan = _restore_plan.make(runner, instance, params["request"], False, ours)
         done = restore.run(plan, marker)
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)

@@ -93,9 +93,7 @@ def main() -> None:
                 instance, params["minute"], params["hour"], params["weekday"], socket.gethostname()
             )
             me = User.current()
-            plans = [_files.owned(path, after, 0o644, me)]
-            if not os.path.isdir(params["cron_dir"]):
-                plans.insert(0, _files.owned(params["cron_dir"], None, 0o755, me))
+            plans = [_files.parent(params["cron_dir"], me), _files.owned(path, after, 0o644, me)]
             changed = any(plan.differs() for plan in plans)
             if changed and not module.check_mode:
                 for plan in plans:

@@ -49,6 +49,17 @@ def test_check_mode_on_a_virgin_host_tells_the_truth(make_sandbox: Callable[...,
     assert len(done.changed()) == 7
 
 
+def test_a_mistyped_variable_is_refused_first(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    cluster = sandbox.cluster("main")
+    variables = sandbox.variables(cluster, walg_backup_shedule=False, walg_restore_request="known")
+    play = sandbox.play("mapswipe.walg.site", variables)
+    assert play.rc != 0
+    assert "walg_backup_shedule (did you mean walg_backup_schedule?)" in play.failure()
+    assert "walg_restore_request" not in play.failure()
+    assert play.changed() == []
+
+
 def test_two_instances_in_one_loop(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox()
     instances, clusters = [], []

@@ -21,6 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
         package = importlib.import_module("ansible_collections.mapswipe.walg")
     except ModuleNotFoundError as error:
         raise pytest.UsageError(f"{error}: run the tests by make, which stages this checkout") from error
-    found = [os.path.realpath(place) for place in package.__path__]
-    if found != [str(ROOT)]:
-        raise pytest.UsageError(f"the collection under test would be {found}, not {ROOT}")
+    # The same place may come twice: from the settings of pytest and from the environment that make sets.
+    found = {os.path.realpath(place) for place in package.__path__}
+    if found != {str(ROOT)}:
+        raise pytest.UsageError(f"the collection under test would be {sorted(found)}, not {ROOT}")

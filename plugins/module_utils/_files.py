@@ -146,8 +146,8 @@ def rename_directory(source: str, target: str) -> None:
         os.rename(source, target)
     except OSError as exc:
         raise WalgError(f"Cannot rename {source} to {target}: {exc.strerror}") from exc
-    for parent in {os.path.dirname(source), os.path.dirname(target)}:
-        fsync_directory(parent)
+    for directory in (os.path.dirname(target), os.path.dirname(source)):
+        fsync_directory(directory)
 
 
 def sha256(path: str) -> str:

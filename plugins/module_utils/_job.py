@@ -35,12 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_other_user(instance)
         log = _log(instance)
     except WalgError as exc:
-        print(f"walg-job[{options.instance}]: {exc.msg}", file=sys.stderr)
+        _complain(options.instance, exc.msg)
         return EXIT_FAILED
     except OSError as exc:
-        print(f"walg-job[{options.instance}]: cannot write the log in {instance.log_dir}: {exc}", file=sys.stderr)
+        _complain(options.instance, f"cannot write the log in {instance.log_dir}: {exc}")
         return EXIT_FAILED
     return _backup(instance, options, log)
+
+
+def _complain(instance: str, text: str) -> None:
+    """Say it on stderr, which cron mails."""
+    sys.stderr.write(f"walg-job[{instance}]: {text}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,5 +103,5 @@ def _failed(log: logging.Logger, instance: _instance.Instance, exc: WalgError, c
     for line in str(exc.fields.get("stderr", "")).splitlines():
         log.error("wal-g: %s", line)
     log.error("%s", exc.msg)
-    print(f"walg-job[{instance.name}]: {exc.msg}", file=sys.stderr)
+    _complain(instance.name, exc.msg)
     return code

@@ -155,7 +155,7 @@ def kind(settings: Mapping[str, object]) -> str:
 def storage_of(settings: Mapping[str, object]) -> str:
     """Return the storage's URL from settings, normalised. Raises WalgError for none, several, or one that is no URL."""
     scheme = kind(settings)
-    (value,) = prefixes_of(settings).values()
+    value = next(iter(prefixes_of(settings).values()))
     if scheme == "file":
         # WAL-E wrote it so, and WAL-G still takes it.
         path = value[len("file://localhost") :] if value.startswith("file://localhost/") else value

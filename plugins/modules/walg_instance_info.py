@@ -119,7 +119,7 @@ cluster:
     start_options: ""
     system_identifier: "7310203040506070809"
 directories:
-  description: Where the collection's files go. RV(directories.state_dir) and RV(directories.log_dir) are the instance's own.
+  description: Where the collection's files go. C(state_dir) and C(log_dir) are the instance's own.
   returned: success
   type: dict
   sample:

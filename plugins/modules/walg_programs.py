@@ -28,7 +28,7 @@ options:
     type: str
     required: true
   wrappers:
-    description: The wrappers, name to text. The role M(mapswipe.walg.walg#role) passes its own.
+    description: The wrappers, name to text. The role P(mapswipe.walg.walg#role) passes its own.
     type: dict
     required: true
 """

@@ -170,7 +170,7 @@ def test_a_failing_archive_is_found_out(configured: Configured) -> None:
 
 def wait_for(cluster: Cluster, name: str, value: str) -> None:
     """Wait until a reload has arrived."""
-    for _ in range(100):
+    for _turn in range(100):
         if cluster.sql(f"SHOW {name}") == value:
             return
         time.sleep(0.05)

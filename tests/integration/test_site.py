@@ -60,6 +60,15 @@ def test_a_mistyped_variable_is_refused_first(make_sandbox: Callable[..., Sandbo
     assert play.changed() == []
 
 
+def test_a_restore_has_no_default_hosts(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    cluster = sandbox.cluster("main")
+    play = sandbox.play("mapswipe.walg.restore", sandbox.variables(cluster, walg_restore_request="r"))
+    assert play.rc != 0
+    assert "say -e walg_hosts=HOST" in play.failure()
+    assert {line["host"] for line in play.results} == {"localhost"}
+
+
 def test_two_instances_in_one_loop(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox()
     instances, clusters = [], []

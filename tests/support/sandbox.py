@@ -137,7 +137,7 @@ class Cluster:
         pid = self.pid()
         if pid:
             os.kill(pid, signal.SIGKILL)
-            for _ in range(200):
+            for _turn in range(200):
                 if (
                     not Path(f"/proc/{pid}").exists()
                     or Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
@@ -174,7 +174,7 @@ class Cluster:
         segment = self.sql(
             "SELECT pg_walfile_name(pg_logical_emit_message(false, 'test', 'ship')); SELECT pg_switch_wal()"
         ).splitlines()[0]
-        for _ in range(600):
+        for _turn in range(600):
             if self.sql("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver") >= segment:
                 return
             time.sleep(0.05)

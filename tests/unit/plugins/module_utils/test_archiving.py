@@ -42,9 +42,12 @@ def rows(**settings: Any) -> dict[str, dict[str, Any]]:
     return found
 
 
-def line(name: str, setting: str, sourcefile: str = MAIN, error: str | None = None) -> dict[str, Any]:
-    """A row of pg_file_settings."""
-    return {"name": name, "setting": setting, "sourcefile": sourcefile, "sourceline": 7, "error": error}
+def line(
+    name: str, setting: str, sourcefile: str = MAIN, error: str | None = None, context: str | None = "sighup"
+) -> dict[str, Any]:
+    """A row of pg_file_settings with the context that pg_settings has for it; none for a name that is no setting."""
+    shown = {"name": name, "setting": setting, "sourcefile": sourcefile, "sourceline": 7}
+    return {**shown, "error": error, "context": context}
 
 
 @pytest.mark.parametrize("directory", ["/opt/walg", "/opt/a b/it's", "/opt/100%p", "/opt/$HOME;`id`"])
@@ -157,19 +160,23 @@ def test_what_wins_over_our_file(current: dict[str, dict[str, Any]], text: str |
     assert set(caught.value.fields) == {"found", "wanted"}
 
 
+NOT_APPLIED = "setting could not be applied"
+
+
 @pytest.mark.parametrize(
     ("files", "refused"),
     [
-        ([], False),
-        ([line("port", "5432")], False),
-        ([line("archive_mode", "on", error="setting could not be applied")], False),  # it waits for a restart
-        ([line("port", "5432"), line("x", "y", error='unrecognized configuration parameter "x"')], True),
-        ([line("", "", error="syntax error")], True),
+        ([], None),
+        ([line("port", "5432")], None),
+        ([line("archive_mode", "on", error=NOT_APPLIED, context="postmaster")], None),  # it waits for a restart
+        ([line("archive_timeout", "soon", error=NOT_APPLIED)], "archive_timeout"),  # a bad value
+        ([line("archive_mode", "on", error="syntax error", context="postmaster")], "archive_mode"),
+        ([line("port", "1"), line("x", "y", error='unrecognized configuration parameter "x"', context=None)], "x"),
     ],
 )
-def test_broken_files(files: list[dict[str, Any]], refused: bool) -> None:
-    if not refused:
+def test_broken_files(files: list[dict[str, Any]], refused: str | None) -> None:
+    if refused is None:
         _archiving.refuse_broken_files(files)
         return
-    with pytest.raises(WalgError, match=r"postgresql\.conf line 7"):
+    with pytest.raises(WalgError, match=rf"postgresql\.conf line 7, {refused}: "):
         _archiving.refuse_broken_files(files)

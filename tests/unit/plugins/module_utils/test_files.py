@@ -199,6 +199,22 @@ def test_a_path_through_a_file(tmp_path: Path) -> None:
         FilePlan(str(tmp_path / "file" / "x"), "x", 0o600, UID, GID).differs()
 
 
+@pytest.mark.parametrize("bits", [0o700, 0o2775, 0o755])
+def test_a_shared_parent_is_made_if_it_is_missing_and_left_alone_if_not(tmp_path: Path, bits: int) -> None:
+    plan = _files.parent(str(tmp_path / "shared"), User("u", UID, GID, "/"))
+    assert plan.differs()
+    plan.apply()
+    assert mode(tmp_path / "shared") == 0o755
+    (tmp_path / "shared").chmod(bits)
+    assert not plan.differs()
+
+
+def test_a_shared_parent_has_to_be_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "shared").write_text("x")
+    with pytest.raises(WalgError, match="exists, but is a file"):
+        _files.parent(str(tmp_path / "shared"), User("u", UID, GID, "/")).differs()
+
+
 def test_owned() -> None:
     assert owned("/p", "c", 0o600, User("u", 7, 8, "/")) == FilePlan("/p", "c", 0o600, 7, 8)
 

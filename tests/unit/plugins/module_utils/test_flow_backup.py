@@ -116,6 +116,12 @@ def test_a_pair_that_can_not_work_is_refused_before_the_storage_is_asked(world: 
         plan(world, [world.facts(version_num=150018), old])
 
 
+def test_a_standby_is_left_to_its_primary(world: World) -> None:
+    made = plan(world, [world.facts(in_recovery=True)], max_age=0)
+    assert (made.needed, made.existing) == (False, None)
+    assert take(world, [world.facts(in_recovery=True)], max_age=0)["changed"] is False
+
+
 def test_the_wrong_server(world: World) -> None:
     with pytest.raises(WalgError, match="runs on /other"):
         plan(world, [world.facts(data_directory="/other")])

@@ -374,13 +374,6 @@ def test_a_failed_fetch_is_undone_and_touches_nothing(world: World, answer: dict
     assert standing(world.instance, "r1")[0] == "new"
 
 
-def test_a_directory_that_no_marker_knows_is_left_alone(world: World) -> None:
-    tell(Path(f"{world.data_dir}.restore-r1"), "somebody's")
-    with pytest.raises(WalgError, match="no marker says that it is ours"):
-        Restore(Scripted(), world.instance, 9, 9).run(plan(world), None)
-    assert told(Path(f"{world.data_dir}.restore-r1")) == "somebody's"
-
-
 @pytest.mark.parametrize("state", STATES)
 def test_leftovers_are_removed_by_the_marker_and_only_before_the_swap(world: World, state: str) -> None:
     before = marker(world, state, "r0")

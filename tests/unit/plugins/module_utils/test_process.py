@@ -391,10 +391,21 @@ def test_call_as_has_that_users_rights_only(open_dir: Path) -> None:
 
 
 @needs_root
-@pytest.mark.parametrize("function", [die, leave])
-def test_call_as_notices_a_child_that_ends_without_an_answer(function: Any) -> None:
+def test_call_as_notices_a_child_that_dies() -> None:
     with pytest.raises(WalgError, match="without an answer"):
+        call_as(nobody(), die)
+
+
+def blunder() -> None:
+    raise ValueError("surprise")
+
+
+@needs_root
+@pytest.mark.parametrize(("function", "text"), [(blunder, "ValueError: surprise"), (leave, "SystemExit")])
+def test_call_as_reports_a_defect_of_ours(function: Any, text: str) -> None:
+    with pytest.raises(WalgError, match=f"unexpected {text}") as caught:
         call_as(nobody(), function)
+    assert "Traceback" in caught.value.fields["exception"]
 
 
 @needs_root

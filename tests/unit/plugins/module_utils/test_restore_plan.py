@@ -45,9 +45,9 @@ def chosen(world: World, name: str, sentinel: dict[str, Any] | None = None) -> l
     ]
 
 
-def make(world: World, *calls: Call, stop_running: bool = False, finish: bool = True) -> RestorePlan:
+def make(world: World, *calls: Call, stop_running: bool = False, finish: bool = True, ours: str = "") -> RestorePlan:
     runner = Scripted(calls=list(calls))
-    made = _restore_plan.make(runner, world.instance, "r1", stop_running)
+    made = _restore_plan.make(runner, world.instance, "r1", stop_running, ours)
     if finish:
         runner.finish()
     return made
@@ -300,6 +300,15 @@ def test_target_directory(world: World, prepare: Callable[[World], None], text: 
         assert make(world, *looked(world)).backup.timeline == 1
     else:
         refused(world, text=text)
+
+
+def test_a_directory_in_the_works_place_is_refused_unless_it_is_ours(world: World) -> None:
+    work = Path(f"{world.data_dir}.restore-r1")
+    work.mkdir()
+    refused(world, text="exists and nothing says that it is ours")
+    refused(world, text="exists and nothing says that it is ours", ours=f"{world.data_dir}.restore-r0")
+    assert make(world, *looked(world), ours=str(work)).work_dir == str(work)
+    assert work.is_dir()
 
 
 def test_a_mount_point(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

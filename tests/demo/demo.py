@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -29,14 +30,14 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "toolchain")]
 
-if TYPE_CHECKING:
-    from support.sandbox import Cluster, Play, Sandbox
+from locations import ToolError, link_root
+from support.sandbox import Cluster, Play, Sandbox, load_tools, passable
 
 PREFIX = f"mapswipe-walg-demo-{hashlib.sha256(os.fsencode(CHECKOUT)).hexdigest()[:6]}-"
 MARK = "MAPSWIPE_WALG_DEMO"  # in the environment of every play of a demo, with its directory
@@ -90,8 +91,8 @@ class Screen:
 
     def say(self, text: str = "", indent: str = "") -> None:
         """Print a paragraph; a long path is not broken."""
-        options = {"subsequent_indent": indent, "break_long_words": False, "break_on_hyphens": False}
-        print(textwrap.fill(text, WIDTH, initial_indent=indent, **options), flush=True)
+        wrapper = textwrap.TextWrapper(WIDTH, indent, indent, break_long_words=False, break_on_hyphens=False)
+        print(wrapper.fill(text), flush=True)
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[list[str]]:
@@ -118,12 +119,9 @@ class Screen:
 class Demo:
     """One run below ``root``."""
 
-    def __init__(self, root: Path, screen: Screen) -> None:
-        from support.sandbox import Sandbox, load_tools
-
-        self.root, self.screen = root, screen
-        self.tools = load_tools()
-        self.sandbox: Sandbox = Sandbox(self.tools, base=str(root))
+    def __init__(self, root: Path, screen: Screen, tools: dict[str, Any]) -> None:
+        self.root, self.screen, self.tools = root, screen, tools
+        self.sandbox = Sandbox(self.tools, base=str(root))
         self.look = ""
         self.logs = root / "log"
         self.logs.mkdir()
@@ -138,13 +136,16 @@ class Demo:
     def run(self) -> None:
         """Tell the whole story; the first step that fails ends it."""
         screen, sandbox = self.screen, self.sandbox
-        screen.say(f"WAL-G {self.walg}, file storage. All of it lies in {self.root}; the output of ansible-playbook goes to its folder log.")
+        screen.say(
+            f"WAL-G {self.walg}, file storage. All of it lies in {self.root}; the output of ansible-playbook goes to its folder log."
+        )
         screen.say()
 
         with screen.step("start a PostgreSQL server") as notes:
             cluster = sandbox.cluster()
             sandbox.storage()
-            notes.append(f"PostgreSQL {cluster.sql('SHOW server_version')}, run by the user {sandbox.user}; archive_mode is {cluster.sql('SHOW archive_mode')}")
+            version, mode = cluster.sql("SHOW server_version"), cluster.sql("SHOW archive_mode")
+            notes.append(f"PostgreSQL {version}, run by the user {sandbox.user}; archive_mode is {mode}")
 
         with screen.step("ansible-playbook mapswipe.walg.site") as notes:
             play = self.play("site", cluster)
@@ -157,7 +158,7 @@ class Demo:
             notes.append(described(fingerprint(cluster)))
 
         with screen.step("take a base backup by the command line in the cron file") as notes:
-            notes += self.scheduled_backup()
+            notes.extend(self.scheduled_backup())
 
         with screen.step("write more rows, behind the base backup") as notes:
             cluster.sql(ROWS.format(first=2001, last=2500) + CHANGES)
@@ -191,7 +192,7 @@ class Demo:
                          f"{restored['timeline']}, archived again and with a base backup of its own")
 
         with screen.step("compare every row with what was kept") as notes:
-            notes += compare(before, fingerprint(cluster))
+            notes.extend(compare(before, fingerprint(cluster)))
 
         with screen.step("the same restore again: nothing may change") as notes:
             changed = self.play("restore", cluster).changed()
@@ -223,12 +224,11 @@ class Demo:
 
     def scheduled_backup(self) -> list[str]:
         """Do what cron does: its user, its shell, its bare environment. It has to print nothing."""
-        from ansible_collections.mapswipe.walg.plugins.module_utils import _schedule
-
+        schedule = importlib.import_module("ansible_collections.mapswipe.walg.plugins.module_utils._schedule")
         cron_file = self.sandbox.host / "cron" / "mapswipe-walg-main"
         backups = self.sandbox.storage_dir / "main" / "basebackups_005"
         there = set(backups.glob("*_backup_stop_sentinel.json"))
-        user, command = _schedule.command_of(cron_file.read_text(encoding="utf-8"))
+        user, command = schedule.command_of(cron_file.read_text(encoding="utf-8"))
         bare = {"PATH": "/usr/bin:/bin", "HOME": "/", "SHELL": "/bin/sh", "LOGNAME": user}
         done = self.sandbox.run(["/bin/sh", "-c", command], user=user, env=bare)
         if done.returncode or done.stdout:
@@ -294,7 +294,8 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     for table in sorted(before["rows"].keys() | after["rows"].keys()):
         wanted, found = before["rows"].get(table, []), after["rows"].get(table, [])
         if wanted != found:
-            wrong.append(f"{table}: {len(set(wanted) - set(found))} rows missing or different, {len(set(found) - set(wanted))} not wanted")
+            gone, strange = len(set(wanted) - set(found)), len(set(found) - set(wanted))
+            wrong.append(f"{table}: {len(found)} rows, were {len(wanted)}; {gone} missing or different, {strange} not wanted")
     for name, (value, step) in before["sequences"].items():
         now = after["sequences"].get(name, [None])[0]
         if now is None or not value <= now <= value + LOGGED_AHEAD * step:
@@ -319,9 +320,8 @@ def free_shared_memory(note: Path) -> None:
 
 def places() -> list[Path]:
     """Temporary directories in which the database user can pass and a socket's path is not too long."""
-    from support.sandbox import passable
-
-    return [path for path in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")) if len(str(path)) < 30 and passable(str(path))]
+    found = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
+    return [path for path in found if len(str(path)) < 30 and passable(str(path))]
 
 
 def processes(root: Path) -> list[int]:
@@ -405,8 +405,9 @@ def show(screen: Screen, error: Exception, root: Path) -> None:
             print(f"  {line}"[:WIDTH])
     screen.say()
     screen.say("Read on in:")
-    interesting = [log, *sorted(root.glob("host/log/main/*.log")), *sorted(root.glob("host/state/main/*.log")), *sorted(root.glob("pg/*.log"))]
-    for path in dict.fromkeys(filter(None, interesting)):
+    patterns = ("host/log/main/*.log", "host/state/main/*.log", "pg/*.log")
+    logs = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+    for path in dict.fromkeys([log, *logs] if log else logs):
         print(f"  {path}")
     screen.say("The servers are stopped and the files kept; `make demo-clean` or the next demo removes them.")
 
@@ -431,10 +432,9 @@ def main(arguments: list[str]) -> int:
         return 1 if clean(screen) else 0
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
-    from locations import ToolError, link_root
-
     try:
         sys.path.insert(0, str(link_root()))
+        tools = load_tools()
     except ToolError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
@@ -444,7 +444,7 @@ def main(arguments: list[str]) -> int:
     held = claim(root)
     keep = os.environ.get("KEEP", "") not in ("", "0")
     try:
-        demo = Demo(root, screen)
+        demo = Demo(root, screen, tools)
         demo.run()
         screen.say(f"{screen.colour(32, 'All rows are back.')} The whole demo took {time.monotonic() - start:.0f} s.")
         if keep:
@@ -457,7 +457,7 @@ def main(arguments: list[str]) -> int:
         stop(root)
         shutil.rmtree(root)
         return 130
-    except Exception as error:  # whatever it is, the reader is told the step and the files
+    except (DemoError, AssertionError, LookupError, ValueError, OSError, subprocess.SubprocessError) as error:
         stop(root)
         show(screen, error, root)
         return 1

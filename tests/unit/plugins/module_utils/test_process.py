@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -277,21 +278,28 @@ def test_a_log_that_is_a_link_is_refused(tmp_path: Path) -> None:
 # --- another user -----------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def in_a_group() -> Iterator[None]:
+    """We are in a group that nobody else should inherit from us."""
+    before = os.getgroups()
+    os.setgroups([*before, 4])
+    yield
+    os.setgroups(before)
+
+
 @needs_root
+@pytest.mark.usefixtures("in_a_group")
 def test_run_as_another_user() -> None:
     ids = "os.getresuid(), os.getresgid(), sorted(os.getgroups()), os.environ['HOME']"
     code = f"import json, os; print(json.dumps([{ids}]))"
     other = nobody()
-    os.setgroups([*os.getgroups(), 4])
-    try:
-        found = Runner().run([PYTHON, "-c", code], user=other)
-    finally:
-        os.setgroups([group for group in os.getgroups() if group != 4])
+    found = Runner().run([PYTHON, "-c", code], user=other)
     wanted = [[other.uid] * 3, [other.gid] * 3, sorted(os.getgrouplist(other.name, other.gid)), other.home]
     assert json.loads(found.stdout) == wanted, found.stderr
 
 
 @needs_root
+@pytest.mark.usefixtures("in_a_group")
 def test_a_number_without_a_name_gets_no_groups() -> None:
     """As in a container that runs under a number of its own."""
     stranger = User.by_uid(54321)

@@ -154,6 +154,15 @@ def test_make_knows_the_targets(name: str) -> None:
     assert set(re.findall(r"\bmake ([a-z-]+)", code)) - known == set()
 
 
+def test_the_tasks_that_are_shown_exist() -> None:
+    shown = re.findall(r"TASK \[mapswipe\.walg\.(\w+) : ([^]]+)\]", text_of("README.md"))
+    assert len(shown) > 5
+    for role, name in shown:
+        text = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob(f"roles/{role}/tasks/*.yml"))
+        names = [re.split(r"\{\{[^}]*\}\}", found) for found in re.findall(r"- name: (.*)", text)]
+        assert any(re.fullmatch(".+".join(map(re.escape, parts)), name) for parts in names), name
+
+
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_the_tables_of_options_are_current(role: str) -> None:
     text = text_of(f"roles/{role}/README.md")

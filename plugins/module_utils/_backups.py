@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules on base backups: reading WAL-G's list, choosing one. Private to this collection.
 
-The shape of the list is the same from WAL-G 1.1.3 to 3.0.9 (walg.md 2.1, 2.2). WAL-G is never asked for LATEST: that
+The shape of the list is the same from WAL-G 1.1.3 to 3.0.9. WAL-G is never asked for LATEST: that
 is the newest *object*, which a copied bucket changes.
 """
 
@@ -64,7 +64,12 @@ def parse_list(text: str) -> list[Backup]:
         entries = json.loads(text)
     except ValueError as exc:
         raise WalgError(f"WAL-G's backup list is not JSON: {exc}", stdout=text[:2000]) from exc
-    return [_backup(entry) for entry in entries or []]
+    try:
+        return [_backup(entry) for entry in entries or []]
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise WalgError(
+            f"WAL-G's backup list has another form than is known: {type(exc).__name__} {exc}.", stdout=text[:2000]
+        ) from exc
 
 
 def _backup(entry: Mapping[str, Any]) -> Backup:
@@ -98,7 +103,10 @@ def moment(text: str) -> datetime:
         raise WalgError(f"Not a time with a zone: {text!r}; wanted RFC 3339 such as 2026-01-31T04:05:06Z.")
     year, month, day, hour, minute, second = (int(number) for number in match.groups()[:6])
     fraction, zone = match.group(7), match.group(8)
-    found = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+    try:
+        found = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+    except ValueError as exc:
+        raise WalgError(f"Not a time: {text!r} ({exc}).") from None
     found += timedelta(seconds=float(fraction or 0))
     if zone != "Z":
         offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
@@ -116,6 +124,18 @@ def newest_first(backups: Iterable[Backup]) -> list[Backup]:
 def of_cluster(backups: Iterable[Backup], system_identifier: str) -> list[Backup]:
     """Return the backups of one cluster, newest first."""
     return newest_first(backup for backup in backups if backup.system_identifier == system_identifier)
+
+
+def chain(backup: Backup, backups: Iterable[Backup]) -> list[Backup]:
+    """Return the backups that a restore of ``backup`` fetches: itself and, for a delta, those it rests on (base_X_D_Y on Y)."""
+    by_segment = {one.name.split("_")[1]: one for one in backups if one.name.startswith("base_")}
+    found = [backup]
+    while found[-1].delta:
+        base = by_segment.get(found[-1].name.rpartition("_D_")[2])
+        if base is None or base in found:
+            break  # WAL-G itself will say that the base is missing
+        found.append(base)
+    return found
 
 
 def refuse_foreign(backups: Iterable[Backup], system_identifier: str, storage: str) -> None:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _PORT = "5432"  # names the socket file only: the directory is private and there is no TCP
 _STRAY_TIMEOUT = 30.0
-_STRAYS = ("postgres", "wal-g", "wal-fetch")
 _STOP_TIMEOUT = 600.0  # seconds for the last checkpoint
 
 
@@ -147,11 +146,12 @@ def remove_directory(instance: Instance, path: str) -> None:
         call_as(instance.cluster.owner(), remove_tree, path)
 
 
-def stop_stray(directory: str) -> None:
+def stop_stray(directory: str, binary: str) -> None:
     """End what a killed run left behind in ``directory``: WAL-G, a server, its wrappers. Nothing of it is kept."""
+    names = ("postgres", "wal-fetch", os.path.basename(binary))
     began = time.monotonic()
     while time.monotonic() < began + _STRAY_TIMEOUT:
-        left = _data_dir.workers_on(directory, _STRAYS)
+        left = _data_dir.workers_on(directory, names)
         if not left:
             return
         # QUIT lets PostgreSQL give its shared memory back.
@@ -161,12 +161,12 @@ def stop_stray(directory: str) -> None:
                 os.kill(pid, signal.SIGKILL if harsh else signal.SIGQUIT)
         time.sleep(0.1)
     raise WalgError(
-        f"Processes of a killed restore still work in {directory}: {_data_dir.workers_on(directory, _STRAYS)}."
+        f"Processes of a killed restore still work in {directory}: {_data_dir.workers_on(directory, names)}."
     )
 
 
 def _mkdtemp() -> str:
-    return tempfile.mkdtemp(prefix="mapswipe-walg-")
+    return tempfile.mkdtemp(prefix="mapswipe-walg-", dir="/tmp")  # TMPDIR may be closed to this user, and is long
 
 
 def remove_tree(path: str) -> None:

@@ -12,6 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import _releases, _storage
+from ._errors import WalgError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -111,3 +114,13 @@ def check_pair(
             if row.applies(walg, pg_major, storage_kind, purpose, has_tablespaces)
         ]
     return refusals
+
+
+def refuse_unfit(version: str | None, pg_major: int, storage: str | None) -> None:
+    """Raise WalgError if the wanted WAL-G can't back up this PostgreSQL to this storage's URL. Nothing wanted: no check."""
+    if not version or not storage:
+        return
+    wanted = None if version == "devel" else _releases.parse_version(version)
+    refusals = check_pair(wanted, pg_major, _storage.kind(_storage.storage_settings(storage)), BACKUP)
+    if refusals:
+        raise WalgError(" ".join(refusals), found=pg_major)

@@ -104,8 +104,8 @@ def _postmaster(path: str) -> tuple[int, str, str]:
         pid = int(lines[0])
     except (OSError, ValueError, IndexError):
         return 0, "", ""
-    if not alive(pid):
-        return 0, "", ""
+    if not alive(pid) or os.path.realpath(_link(pid, "cwd") or path) != os.path.realpath(path):
+        return 0, "", ""  # the number may be another cluster's server by now
     padded = lines + [""] * 8
     return pid, padded[3].strip(), padded[4].strip()
 
@@ -114,9 +114,10 @@ def alive(pid: int) -> bool:
     """Say whether a process of that number is a PostgreSQL server (a pid file may outlive its server)."""
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8") as stream:
-            return stream.read().strip() in ("postgres", "postmaster")
+            named = stream.read().strip() in ("postgres", "postmaster")
     except OSError:
         return False
+    return named and _stat(pid)[:1] != ["Z"]
 
 
 def _start_options(path: str) -> str:
@@ -149,7 +150,7 @@ def servers_on(path: str) -> list[int]:
 
 
 def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
-    """Return the processes that work in a directory or were called with it, and whose command has one of ``names``.
+    """Return the processes that work in a directory or were called with it, and whose program is one of ``names``.
 
     PostgreSQL with its children, WAL-G, our wrappers; not the shell of somebody who looks around.
     """
@@ -160,8 +161,10 @@ def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
                 words = stream.read().decode("utf-8", "replace").split("\0")
         except OSError:
             continue
-        inside = f"{_link(pid, 'cwd')}/".startswith(f"{path}/") or path in words
-        if pid != os.getpid() and inside and any(name in word for word in words[:2] for name in names):
+        place = _link(pid, "cwd").replace(" (deleted)", "")
+        inside = f"{place}/".startswith(f"{path}/") or path in words
+        programs = [os.path.basename(word).split(":")[0] for word in words[:2]]
+        if pid != os.getpid() and inside and any(program in names for program in programs):
             found.append(pid)
     return found
 
@@ -177,9 +180,15 @@ def _link(pid: int, name: str) -> str:
         return ""  # gone, or another user's
 
 
-def _parent(pid: int) -> int:
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the state on."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stream:
-            return int(stream.read().rsplit(")", 1)[1].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
+            return stream.read().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return []
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[1]) if len(fields) > 1 else 0

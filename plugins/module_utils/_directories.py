@@ -27,7 +27,7 @@ _HOME = {
     "config_dir": ".config/mapswipe-walg",
     "program_dir": ".local/lib/mapswipe-walg",
     "state_dir": ".local/state/mapswipe-walg",
-    "log_dir": ".local/state/mapswipe-walg/log",
+    "log_dir": ".local/state/mapswipe-walg-log",
     "cron_dir": ".config/mapswipe-walg/cron.d",
 }
 

@@ -55,14 +55,25 @@ class FilePlan:
         if self.content is not None:
             write_atomic(self.path, self.content, self.mode, self.uid, self.gid)
             return
-        os.makedirs(self.path, mode=0o755, exist_ok=True)
-        os.chown(self.path, self.uid, self.gid)
-        os.chmod(self.path, self.mode)
+        try:
+            make_directories(self.path)
+            os.chown(self.path, self.uid, self.gid)
+            os.chmod(self.path, self.mode)
+        except OSError as exc:
+            raise WalgError(f"Cannot make the directory {self.path}: {exc.strerror}") from exc
 
 
 def owned(path: str, content: str | None, mode: int, user: User) -> FilePlan:
     """Return a plan for a file (or a directory: content None) of ``user``."""
     return FilePlan(path, content, mode, user.uid, user.gid)
+
+
+def make_directories(path: str) -> None:
+    """Make a directory and its missing parents, 0755 whatever the umask says."""
+    if not os.path.isdir(path):
+        make_directories(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)
 
 
 def parent(path: str, user: User) -> FilePlan:
@@ -73,7 +84,7 @@ def parent(path: str, user: User) -> FilePlan:
 def read_text(path: str) -> str | None:
     """Return the text of a file, or None if there is none."""
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(path, encoding="utf-8", newline="") as stream:
             return stream.read()
     except FileNotFoundError:
         return None
@@ -100,7 +111,7 @@ def write_atomic(path: str, content: str, mode: int = 0o600, uid: int = -1, gid:
     except OSError as exc:
         raise WalgError(f"Cannot write into {directory}: {exc.strerror}") from exc
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
             if (uid, gid) != (-1, -1) and (uid, gid) != (os.geteuid(), os.getegid()):
                 os.fchown(stream.fileno(), uid, gid)
             os.fchmod(stream.fileno(), mode)

@@ -9,6 +9,7 @@ beside the main configuration file with one include line at its end. Never ALTER
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ._postgres import ServerFacts
     from ._process import Runner
 
+PROOF = "archive-proof.json"  # in the state directory, see _flow_archive_check
 _APPLY_TIMEOUT = 20.0  # seconds for a reload to show
 
 
@@ -166,6 +168,7 @@ def client(runner: Runner, instance: Instance) -> _walg.Walg:
 def apply(runner: Runner, made: ArchivePlan) -> None:
     """Write our files, reload, restart if the plan says so, and prove by what is in force."""
     instance, server = made.instance, Server(runner, made.instance.cluster)
+    call_as(instance.cluster.owner(), _forget_proof, os.path.join(instance.state_dir, PROOF))
     call_as(
         instance.cluster.owner(),
         _write,
@@ -195,6 +198,12 @@ def apply(runner: Runner, made: ArchivePlan) -> None:
             "Something overrides our file; remove it and run again.",
             wanted=made.wanted,
         )
+
+
+def _forget_proof(path: str) -> None:
+    """What was proved of the archive holds no longer: archiving may have been off. First, so that a killed run forgets too."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _write(conf_file: str, conf_after: str, main_file: str, main_before: str, main_after: str) -> None:

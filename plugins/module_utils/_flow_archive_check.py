@@ -4,7 +4,7 @@
 """Flow: a fresh segment reached the storage. Private to this collection.
 
 A record is written, WAL is switched, and that very segment is fetched back: WAL-G's archive-status cache can say
-"done" for a segment that the storage never got (walg.md 1.7), so neither the exit code nor pg_stat_archiver is proof.
+"done" for a segment that the storage never got, so neither the exit code nor pg_stat_archiver is proof.
 The proof is kept in the state directory and holds until the archive, the cluster or its timeline changes.
 """
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import _progress, _settings
 from ._errors import WalgError
 from ._files import read_text, write_atomic
-from ._flow_archive import client
+from ._flow_archive import PROOF, client
 from ._postgres import Server, wait_until
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ SELECT pg_switch_wal();
 
 
 def _proof_file(instance: Instance) -> str:
-    return os.path.join(instance.state_dir, "archive-proof.json")
+    return os.path.join(instance.state_dir, PROOF)
 
 
 def _subject(instance: Instance, facts: ServerFacts) -> dict[str, Any]:

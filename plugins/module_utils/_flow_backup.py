@@ -4,18 +4,19 @@
 """Flow: a base backup exists. The module walg_backup and the job on the host are one and the same code. Private.
 
 A backup counts only when its WAL from start to finish is in the storage: up to WAL-G 3.0.8, PostgreSQL 15 and later
-are not waited for, and a backup without its WAL can't be restored (walg.md 0, fact 9).
+are not waited for, and a backup without its WAL can't be restored.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _compatibility, _lock, _progress, _storage, _walg
+from . import _backups, _compatibility, _lock, _progress, _storage, _timelines, _walg
 from ._errors import WalgError
 from ._flow_archive import client
 from ._postgres import Server, wait_until
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for the backup's last segment; the archiver may be behind.
 WAL_TIMEOUT = 300.0
+#: Seconds for a gap to close: WAL-G uploads several segments at once, and a later one may arrive first.
+_GAP_PATIENCE = 20.0
 #: Limits that a server needs at recovery at least as high as the primary had them; kept in the backup's user data.
 _LIMITS = (
     "max_connections",
@@ -76,16 +79,31 @@ def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetim
     mine = [one for one in _backups.of_cluster(found, facts.system_identifier) if one.timeline == facts.timeline]
     archive = walg.wal(facts.segment_size) if mine else None
     newest = next((one for one in mine if archive and counts(one, archive)), None)
+    gap = _gap(walg, facts, newest, archive) if newest and archive else []
     if newest is None:
         where = f"system identifier {facts.system_identifier}, timeline {facts.timeline}"
         reason = f"no restorable base backup exists for {where}"
         return BackupPlan(True, reason, None, facts, names)
     age = (now - _backups.moment(newest.finish_time)).total_seconds()
-    if max_age is not None and age >= max_age:
+    if gap:
+        reason = f"the archive has a gap after {newest.name}: {gap[0]} is missing, so it does not lead to the present"
+        return BackupPlan(True, reason, newest, facts, names)
+    if max_age is not None and (age >= max_age or max_age == 0):
         return BackupPlan(
             True, f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are wanted", newest, facts, names
         )
     return BackupPlan(False, f"{newest.name} is {age:.0f} s old", newest, facts, names)
+
+
+def _gap(walg: _walg.Walg, facts: ServerFacts, newest: _backups.Backup, archive: Inventory) -> list[str]:
+    """Return the segments that are missing after a backup: archiving was off for a while. Uploads that overtake others pass."""
+    legs = [_timelines.Leg(newest.timeline, newest.start_lsn, None)]
+    found = _timelines.gaps(legs, archive)
+    deadline = time.monotonic() + _GAP_PATIENCE
+    while found and time.monotonic() < deadline:
+        time.sleep(1.0)
+        found = _timelines.gaps(legs, walg.wal(facts.segment_size))
+    return found
 
 
 def ensure(

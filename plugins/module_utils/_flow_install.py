@@ -51,6 +51,8 @@ def plan(runner: Runner, src: str, checksum: str, path: str, version: str) -> In
     if not match:
         raise WalgError(f"The checksum {checksum!r} is not sha256:HEX with 64 hexadecimal digits.")
     wanted = match.group(1)
+    if os.path.isdir(path):
+        raise WalgError(f"{path} is a directory; WAL-G is one file. Correct walg_binary_path.")
     installed = _files.sha256(path) if os.path.isfile(path) else None
     mode = os.stat(path).st_mode & 0o7777 if installed else None
     if installed == wanted:
@@ -89,7 +91,7 @@ def _reported(runner: Runner, path: str, version: str) -> str:
 def apply(made: InstallPlan) -> None:
     """Copy beside, make durable, rename: a reader sees the old binary or the new one, never a part."""
     directory = os.path.dirname(made.path)
-    os.makedirs(directory, mode=0o755, exist_ok=True)
+    _files.make_directories(directory)
     if made.installed == made.wanted:
         os.chmod(made.path, 0o755)
         return

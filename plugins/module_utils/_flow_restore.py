@@ -33,17 +33,18 @@ def standing(instance: Instance, request: str) -> tuple[str, _marker.Marker | No
     _restore_plan.check_request(request)
     marker = _marker.load(instance)
     data_dir = os.path.realpath(instance.cluster.data_dir)
-    if marker is None or marker.data_dir != data_dir:
+    if marker is None:
         return "new", None
     same = marker.digest == _restore_plan.request_digest(request, data_dir)
     if marker.swap_begun:
-        if same:
+        if same and marker.data_dir == data_dir:
             return "finish", marker
         raise WalgError(
-            f"The restore {marker.request!r} was cut off while it put the restored cluster in place. Run it again to finish it "
+            f"The restore {marker.request!r} was cut off while it put the restored cluster into {marker.data_dir}. "
+            "Run it again to finish it "
             f"(walg_restore_request: {marker.request}) before you ask for another."
         )
-    if not same or marker.state != "done":
+    if not same or marker.state != "done" or marker.data_dir != data_dir:
         return "new", marker
     found = _data_dir.look(data_dir, instance.cluster.owner())
     if found.kind != "cluster" or found.system_identifier != marker.system_identifier:
@@ -191,7 +192,7 @@ class Restore:
     def _discard(self, marker: _marker.Marker) -> None:
         """Remove what an unfinished run left: its server, its directory, its socket directory. Only ours, by the marker."""
         if marker.state in ("fetching", "recovering", "recovered"):
-            _beside.stop_stray(marker.work_dir)
+            _beside.stop_stray(marker.work_dir, self.instance.binary)
             call_as(self._parent_actor(marker.work_dir), _beside.remove_tree, marker.work_dir)
             _beside.remove_directory(self.instance, marker.socket_dir)
 
@@ -244,7 +245,7 @@ def _make_private(path: str, uid: int, gid: int) -> None:
 def _swap(data_dir: str, work_dir: str, aside_dir: str, keeps_old: bool) -> None:
     """Two renames; each is skipped if a killed run has made it."""
     if os.path.lexists(work_dir):
-        if keeps_old and not os.path.lexists(aside_dir):
+        if keeps_old and os.path.lexists(data_dir) and not os.path.lexists(aside_dir):
             rename_directory(data_dir, aside_dir)
         rename_directory(work_dir, data_dir)
     elif not os.path.lexists(data_dir):

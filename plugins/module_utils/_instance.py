@@ -22,7 +22,7 @@ from ._process import User
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-INSTANCE_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+INSTANCE_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}\Z")
 
 
 @dataclass(frozen=True)
@@ -138,20 +138,22 @@ def render(instance: Instance) -> str:
 def parse(text: str, path: str) -> Instance:
     """Read a record. Raises WalgError when it is not one."""
     pairs = {}
-    for line in text.splitlines():
-        if line and not line.startswith("#"):
-            key, _equals, value = line.partition("=")
-            words = shlex.split(value)
-            pairs[key] = words[0] if words else ""
     try:
+        for line in text.split("\n"):
+            if line and not line.startswith("#"):
+                key, _equals, value = line.partition("=")
+                words = shlex.split(value)
+                pairs[key] = words[0] if words else ""
         cluster = Cluster(**{name: pairs[key] for key, name in _CLUSTER_KEYS.items()})
         values: dict[str, Any] = {name: pairs[key] for key, name in _INSTANCE_KEYS.items()}
+        for number in ("push_timeout", "fetch_timeout", "backup_timeout"):
+            values[number] = int(values[number])
     except KeyError as exc:
         raise WalgError(
             f"{path} lacks {exc.args[0]}: it is not a record of this version; run the role mapswipe.walg.walg."
         ) from exc
-    for number in ("push_timeout", "fetch_timeout", "backup_timeout"):
-        values[number] = int(values[number])
+    except ValueError as exc:
+        raise WalgError(f"{path} is damaged ({exc}): run the role mapswipe.walg.walg.") from exc
     values["environment"] = {key: pairs[key] for key in ENVIRONMENT if key in pairs}
     return Instance(cluster=cluster, **values)
 

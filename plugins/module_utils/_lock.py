@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lock on an instance's base backup. It never covers wal-push: a lock there loses segments. Private to this collection."""
+"""Locks: one base backup, one restore of an instance at a time. None covers wal-push: that loses WAL. Private."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import os
 from typing import TYPE_CHECKING
 
 from ._errors import WalgError
+from ._process import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ._process import User
 
 
 class LockedError(WalgError):
@@ -21,9 +24,16 @@ class LockedError(WalgError):
 
 
 @contextlib.contextmanager
-def held(path: str, what: str) -> Iterator[None]:
-    """Hold an advisory lock for the block; the kernel gives it back when the process dies. Raises LockedError."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def held(path: str, what: str, owner: User | None = None) -> Iterator[None]:
+    """Hold an advisory lock for the block; the kernel gives it back when the process dies. Raises LockedError.
+
+    ``owner``: whose file it is, where root locks in a directory of the cluster's owner.
+    """
+    call_as(owner, _create, path)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError as exc:
+        raise WalgError(f"Cannot open the lock {path}: {exc.strerror}") from exc
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,3 +45,7 @@ def held(path: str, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _create(path: str) -> None:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))

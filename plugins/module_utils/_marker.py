@@ -56,7 +56,10 @@ def load(instance: Instance) -> Marker | None:
     if text is None:
         return None
     try:
-        return Marker(**json.loads(text))
+        marker = Marker(**json.loads(text))
+        if marker.state not in STATES:
+            raise ValueError(f"state {marker.state!r}")
+        return marker
     except (ValueError, TypeError) as exc:
         raise WalgError(
             f"{path(instance)} is damaged ({exc}). It says how far the last restore came; look before you remove it."

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._errors import WalgError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,7 +20,9 @@ def settings_text(settings: Mapping[str, str]) -> str:
     """Write settings in PostgreSQL's configuration syntax."""
     lines = []
     for name in sorted(settings):
-        value = settings[name].replace("'", "''")
+        if "\n" in settings[name]:
+            raise WalgError(f"A line break in {name} can't stand in PostgreSQL's configuration.")
+        value = settings[name].replace("\\", "\\\\").replace("'", "''")
         lines.append(f"{name} = '{value}'")
     return "\n".join(lines) + "\n"
 
@@ -32,10 +36,9 @@ def conf_text(settings: Mapping[str, str]) -> str:
 
 def with_include(text: str) -> str:
     """Return postgresql.conf with our include as its last line, so that nothing before it overrides us."""
-    lines = text.splitlines()
-    if any(line.strip() == INCLUDE_LINE for line in lines):
+    if any(line.strip() == INCLUDE_LINE for line in text.split("\n")):
         return text
-    return "\n".join([*lines, "", INCLUDE_LINE, ""])
+    return text + ("" if text.endswith("\n") or not text else "\n") + f"\n{INCLUDE_LINE}\n"
 
 
 def includes_directory(text: str, directory: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -29,6 +30,18 @@ def literal(value: str) -> str:
     if "\0" in value or "\\" in value:
         raise WalgError(f"Cannot quote {value!r} for SQL.")
     return "'" + value.replace("'", "''") + "'"
+
+
+def installed_major(runner: Runner, cluster: Cluster) -> int:
+    """Return the major version of the server programs in the cluster's bin_dir, run as its owner. Raises WalgError."""
+    program = os.path.join(cluster.bin_dir, "postgres")
+    shown = runner.run([program, "-V"], user=cluster.owner())
+    match = re.search(r"\(PostgreSQL\) (\d+)", shown.stdout)
+    if not match:
+        raise WalgError(
+            f"{program} -V ended with {shown.rc}: {shown.last_line()}. Correct walg_pg_bin_dir.", **shown.fields()
+        )
+    return int(match.group(1))
 
 
 @dataclass(frozen=True)
@@ -115,7 +128,11 @@ class Server:
 
     def ask_json(self, sql: str) -> Any:
         """Return the parsed answer of a SQL text that yields one JSON value."""
-        return json.loads(self.ask(sql) or "null")
+        answer = self.ask(sql)
+        try:
+            return json.loads(answer or "null")
+        except ValueError as exc:
+            raise WalgError(f"psql answered something that is no JSON: {answer[:200]!r}") from exc
 
     def facts(self) -> ServerFacts:
         """Ask the server who it is. Raises WalgError when it can't be reached."""

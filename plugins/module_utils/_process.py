@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Tick = Callable[[], None]
 
 #: Variables that a child may inherit. Anything else in our environment (a stray WALG_FILE_PREFIX, PGHOST,
-#: AWS_PROFILE, ...) would override the settings file, since WAL-G prefers the environment (walg.md 3.1).
+#: AWS_PROFILE, ...) would override the settings file, since WAL-G prefers the environment.
 INHERITED = ("PATH", "TZ", "TMPDIR")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOG_PREFIX = re.compile(r"^[A-Z]+: \d{4}/\d\d/\d\d \d\d:\d\d:\d\d(\.\d+)? ")  # WAL-G's: level and local time
@@ -79,6 +79,8 @@ class User:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
+            if name.isdigit():
+                return cls.by_uid(int(name))
             raise WalgError(f"No operating system user named {name!r} on this host.") from None
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
@@ -182,9 +184,12 @@ class Runner:
             inp.write(stdin.encode())
             inp.seek(0)
             process = self._spawn(argv, user, env, cwd, inp, out, err)
-            timed_out = not self._wait(process, timeout)
-            if timed_out:
-                _end_group(process)
+            timed_out = True
+            try:
+                timed_out = not self._wait(process, timeout)
+            finally:  # a tick that fails must not leave the program behind
+                if timed_out:
+                    _end_group(process)
             return Result(list(argv), process.returncode, _text(out), _text(err), time.monotonic() - started, timed_out)
 
     def start(
@@ -197,8 +202,11 @@ class Runner:
         cwd: str = "/",
     ) -> Background:
         """Start a program in a session of its own and leave it running; both streams go to the file ``output``."""
-        with open(output, "ab", opener=_private) as log, open(os.devnull, "rb") as null:
-            return Background(list(argv), self._spawn(argv, user, env, cwd, null, log, log))
+        try:
+            with open(output, "ab", opener=_private) as log, open(os.devnull, "rb") as null:
+                return Background(list(argv), self._spawn(argv, user, env, cwd, null, log, log))
+        except OSError as exc:
+            raise WalgError(f"Cannot write the log {output}: {exc.strerror}") from exc
 
     @staticmethod
     def _spawn(
@@ -248,7 +256,7 @@ def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:
     drop = _dropper(user)
     if drop is None:
         try:
-            return function(*args)
+            return json.loads(json.dumps(function(*args)))  # the same answer as from a child
         except OSError as exc:
             raise WalgError(str(exc)) from exc
     reader, writer = os.pipe()
@@ -310,7 +318,7 @@ def _kill_group(process: subprocess.Popen[bytes], signum: int) -> None:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """TERM, then KILL, to the whole group. TERM alone does not end a WAL-G that waits for archiving (walg.md 0)."""
+    """TERM, then KILL, to the whole group. TERM alone does not end a WAL-G that waits for archiving."""
     _kill_group(process, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_KILL_AFTER)

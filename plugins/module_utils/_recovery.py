@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Files that must not lie in a restored directory before its recovery is set up. WAL-G puts some of them into
-#: backups (standby.signal up to 3.0.0, recovery.signal; walg.md 4.1).
+#: backups (standby.signal up to 3.0.0, recovery.signal; ).
 LEFTOVERS = ("recovery.signal", "standby.signal", "recovery.conf", "recovery.done", "postmaster.pid", "postmaster.opts")
 
 #: Recovery settings that an old postgresql.auto.conf may carry along and that would change where recovery ends.
@@ -87,4 +87,4 @@ def beside_settings(major: int, port: str, socket_dir: str, private_dir: str) ->
 def plan_fragment(last_segments: list[str], control_object: str) -> str:
     """Return the plan file that the fetch wrapper reads: what can't be missing, and an object that proves the storage."""
     listed = " ".join(sorted(last_segments))
-    return f"LAST_SEGMENTS='{listed}'\nCONTROL_OBJECT='{control_object}'\n"
+    return f"LAST_SEGMENTS={shlex.quote(listed)}\nCONTROL_OBJECT={shlex.quote(control_object)}\n"

@@ -17,13 +17,14 @@ from ._errors import WalgError
 from ._files import first_existing_parent, free_bytes, read_text
 from ._flow_archive import client
 from ._flow_backup import counts
+from ._postgres import installed_major
 from ._process import call_as
 
 if TYPE_CHECKING:
     from ._instance import Instance
     from ._process import Runner
 
-REQUEST = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+REQUEST = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 #: Room that recovery needs besides the files: WAL that is replayed, and PostgreSQL's own.
 _ROOM = 512 * 1024 * 1024
 
@@ -96,8 +97,13 @@ def check_request(request: str) -> None:
 
 def _segment_size(instance: Instance) -> int:
     """Return the segment size in bytes that WAL-G is told of (MiB in its settings; 16 unless initdb chose another)."""
-    settings = json.loads(call_as(instance.cluster.owner(), read_text, instance.settings_file) or "{}")
-    return int(settings.get("WALG_PG_WAL_SIZE", 16)) * 1024 * 1024
+    text = call_as(instance.cluster.owner(), read_text, instance.settings_file)
+    if text is None:
+        raise WalgError(f"{instance.settings_file} is missing: run the role mapswipe.walg.walg.")
+    try:
+        return int(json.loads(text).get("WALG_PG_WAL_SIZE", 16)) * 1024 * 1024
+    except (ValueError, AttributeError) as exc:
+        raise WalgError(f"{instance.settings_file} is damaged ({exc}): run the role mapswipe.walg.walg.") from exc
 
 
 def make(runner: Runner, instance: Instance, request: str, stop_running: bool, ours: str = "") -> RestorePlan:
@@ -120,9 +126,8 @@ def make(runner: Runner, instance: Instance, request: str, stop_running: bool, o
     identifier = _identifier(instance, listed, found)
     segment_size = _segment_size(instance)
     archive = walg.wal(segment_size)
-    backup, skipped = _choose(instance, _backups.of_cluster(listed, identifier), archive)
+    backup, skipped, legs = _choose(instance, _backups.of_cluster(listed, identifier), archive)
     _refuse_unfit(runner, instance, backup, walg)
-    legs = _timelines.newest_reachable(backup.start_lsn, backup.timeline, archive)
     missing = _timelines.gaps(legs, archive)
     if missing:
         raise WalgError(
@@ -132,7 +137,7 @@ def make(runner: Runner, instance: Instance, request: str, stop_running: bool, o
             missing=missing,
         )
     free = free_bytes(first_existing_parent(os.path.dirname(data_dir)))
-    needed = backup.uncompressed_size + _ROOM
+    needed = sum(one.uncompressed_size for one in _backups.chain(backup, listed)) + _ROOM
     if free < needed:
         raise WalgError(
             f"Too little room beside {data_dir}: {needed} bytes are needed (the base backup {backup.name} and {_ROOM} for WAL), "
@@ -203,6 +208,10 @@ def _identifier(instance: Instance, listed: list[_backups.Backup], found: _data_
                 wanted=known,
             )
         return known
+    if not there:
+        raise WalgError(
+            f"The base backups in {instance.storage} do not say of which cluster they are (no system identifier)."
+        )
     if len(there) != 1:
         raise WalgError(
             f"The storage {instance.storage} holds base backups of several clusters: {', '.join(there)}. "
@@ -214,11 +223,20 @@ def _identifier(instance: Instance, listed: list[_backups.Backup], found: _data_
 
 def _choose(
     instance: Instance, mine: list[_backups.Backup], archive: _timelines.Inventory
-) -> tuple[_backups.Backup, list[str]]:
-    """Return the newest backup whose own WAL is there, and the newer ones that had to be passed over."""
-    for place, backup in enumerate(mine):
+) -> tuple[_backups.Backup, list[str], list[_timelines.Leg]]:
+    """Return the backup, the newer ones that were passed over, and the way from it to the latest state.
+
+    The latest state is on the highest timeline that any backup leads to, as PostgreSQL's own "latest" means it: a newer
+    backup of a timeline that was left has to stand back. Among those that lead there the newest is taken.
+    """
+    best: tuple[_backups.Backup, list[_timelines.Leg]] | None = None
+    for backup in mine:
         if counts(backup, archive):
-            return backup, [other.name for other in mine[:place]]
+            legs = _timelines.newest_reachable(backup.start_lsn, backup.finish_lsn, backup.timeline, archive)
+            if best is None or legs[-1].timeline > best[1][-1].timeline:
+                best = backup, legs
+    if best is not None:
+        return best[0], [other.name for other in mine[: mine.index(best[0])]], best[1]
     newest = mine[0]
     missing = archive.missing_between(newest.timeline, newest.start_lsn, max(newest.finish_lsn - 1, newest.start_lsn))
     raise WalgError(
@@ -240,13 +258,11 @@ def _refuse_unfit(runner: Runner, instance: Instance, backup: _backups.Backup, w
     refusals = _compatibility.check_pair(version, backup.pg_major, kind, "restore")
     if refusals:
         raise WalgError(" ".join(refusals))
-    program = os.path.join(instance.cluster.bin_dir, "postgres")
-    shown = runner.run([program, "-V"], user=owner)
-    match = re.search(r"\(PostgreSQL\) (\d+)", shown.stdout)
-    major = int(match.group(1)) if match else 0
+    major = installed_major(runner, instance.cluster)
     if major != backup.pg_major:
         raise WalgError(
-            f"The base backup {backup.name} is of PostgreSQL {backup.pg_major}, but {program} is of {major or shown.last_line()}. "
+            f"The base backup {backup.name} is of PostgreSQL {backup.pg_major}, but the programs "
+            f"in {instance.cluster.bin_dir} are of {major}. "
             f"Install PostgreSQL {backup.pg_major} and set walg_pg_bin_dir.",
             found=major,
             wanted=backup.pg_major,

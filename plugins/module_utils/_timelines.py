@@ -51,8 +51,11 @@ def segment_of(timeline: int, lsn: int, size: int = DEFAULT_SEGMENT_SIZE) -> str
 
 
 def timeline_of(name: str) -> int:
-    """Return the timeline of a segment name or of a base backup's name (base_<segment>...)."""
-    return int(name[5:13] if name.startswith("base_") else name[:8], 16)
+    """Return the timeline of a segment name or of a base backup's name (base_<segment>...). Raises WalgError for others."""
+    try:
+        return int(name[5:13] if name.startswith("base_") else name[:8], 16)
+    except ValueError:
+        raise WalgError(f"{name!r} is neither the name of a segment nor of a base backup.") from None
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,14 @@ class Inventory:
 
 
 def inventory(shown: Iterable[Mapping[str, Any]], segment_size: int = DEFAULT_SEGMENT_SIZE) -> Inventory:
-    """Build the inventory from the answer of ``wal-show --detailed-json`` (walg.md 2.3)."""
+    """Build the inventory from the answer of ``wal-show --detailed-json``."""
+    try:
+        return Inventory(_timelines(shown), segment_size)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise WalgError(f"WAL-G's wal-show has another form than is known: {type(exc).__name__} {exc}.") from exc
+
+
+def _timelines(shown: Iterable[Mapping[str, Any]]) -> dict[int, TimelineWal]:
     timelines = {}
     for entry in shown:
         timeline = int(entry["id"])
@@ -106,7 +116,7 @@ def inventory(shown: Iterable[Mapping[str, Any]], segment_size: int = DEFAULT_SE
             int(switch) if switch else None,
             missing,
         )
-    return Inventory(timelines, segment_size)
+    return timelines
 
 
 @dataclass(frozen=True)
@@ -118,12 +128,15 @@ class Leg:
     last: int | None
 
 
-def path_to(timeline: int, start: int, start_timeline: int, archive: Inventory) -> list[Leg] | None:
-    """Return the legs from ``start`` on ``start_timeline`` to the end of ``timeline``; None if it doesn't lead there."""
+def path_to(timeline: int, start: int, consistent: int, start_timeline: int, archive: Inventory) -> list[Leg] | None:
+    """Return the legs from ``start`` on ``start_timeline`` to the end of ``timeline``; None if it doesn't lead there.
+
+    ``consistent``: the end of the base backup; a timeline that was left before it can't be followed.
+    """
     legs = [Leg(timeline, start, None)]
     while legs[0].timeline != start_timeline:
         wal = archive.timelines.get(legs[0].timeline)
-        if wal is None or wal.parent is None or wal.switch_lsn is None or wal.switch_lsn < start:
+        if wal is None or wal.parent is None or wal.switch_lsn is None or wal.switch_lsn < consistent:
             return None  # no history known, or that timeline left before our start
         if wal.parent >= wal.timeline:
             return None  # a damaged history must not loop
@@ -132,10 +145,10 @@ def path_to(timeline: int, start: int, start_timeline: int, archive: Inventory) 
     return legs
 
 
-def newest_reachable(start: int, start_timeline: int, archive: Inventory) -> list[Leg]:
+def newest_reachable(start: int, consistent: int, start_timeline: int, archive: Inventory) -> list[Leg]:
     """Return the path to the highest timeline that a cluster at ``start`` can follow (its own, at the least)."""
     for timeline in sorted(archive.timelines, reverse=True):
-        path = path_to(timeline, start, start_timeline, archive)
+        path = path_to(timeline, start, consistent, start_timeline, archive)
         if path is not None:
             return path
     return [Leg(start_timeline, start, None)]

@@ -75,7 +75,12 @@ class Walg:
         found = _backups.parse_list(text)
         if not found:
             # Up to 2.0.1 the detailed list calls a refused or dead storage "No backups found", exit 0; the plain one fails.
-            self._ask(["backup-list", "--json"])
+            plain = self._ask(["backup-list", "--json"]).strip()
+            if plain not in ("", "[]", "null"):
+                raise WalgError(
+                    f"WAL-G lists base backups in {self.storage}, but none with details: is one of them damaged?",
+                    stdout=plain[:2000],
+                )
         return found
 
     def wal(self, segment_size: int) -> _timelines.Inventory:

@@ -101,7 +101,7 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _settings
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 
 
@@ -122,7 +122,11 @@ def main() -> None:
             "backup_timeout": {"type": "int", "default": 86400},
         },
         supports_check_mode=True,
+        no_log=True,  # the invocation goes to no system log: a secret may stand in settings by mistake
     )
+    # Whatever refuses it, its value is not shown.
+    misplaced = [value for name, value in module.params["settings"].items() if _settings.is_secret(name)]
+    module.no_log_values.update(str(value) for value in misplaced if value)
     try:
         plan = _flow_config.plan(module.params)
         changed, diff = plan.changed, plan.diff()  # what stands on the disk now; not after apply

@@ -50,6 +50,14 @@ options:
       service:
         description: "Who starts and stops the server: C(systemd:UNIT), C(pg_ctl), C(command:/path) or C(none)."
         type: str
+  version:
+    description:
+      - The WAL-G version that is wanted. Given with O(storage), a version that can't back up this PostgreSQL to that storage is
+        refused, with one that can.
+    type: str
+  storage:
+    description: The storage's URL, for O(version).
+    type: str
   variables:
     description: Names of the play's variables that begin with C(walg_).
     type: list
@@ -132,7 +140,14 @@ directories:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _directories, _discovery, _instance, _variables
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _compatibility,
+    _directories,
+    _discovery,
+    _instance,
+    _postgres,
+    _variables,
+)
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 
@@ -157,10 +172,13 @@ def main() -> None:
                     "service": {"type": "str"},
                 },
             },
+            "version": {"type": "str"},
+            "storage": {"type": "str"},
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},
             "directories": {"type": "dict", "default": {}, "options": paths},
         },
+        required_together=[("version", "storage")],
         supports_check_mode=True,
     )
     try:
@@ -168,7 +186,11 @@ def main() -> None:
         _variables.refuse_unknown(module.params["variables"], module.params["known_variables"])
         directories = _directories.of_instance(name, module.params["directories"])
         recorded = _instance.load(directories["config_dir"], name)
-        cluster = _discovery.find(Runner(), module.params["cluster"], recorded.cluster if recorded else None)
+        runner = Runner()
+        cluster = _discovery.find(runner, module.params["cluster"], recorded.cluster if recorded else None)
+        _compatibility.refuse_unfit(
+            module.params["version"], _postgres.installed_major(runner, cluster), module.params["storage"]
+        )
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
     module.exit_json(changed=False, cluster=_instance.cluster_dict(cluster), directories=directories)

@@ -38,8 +38,8 @@ EXAMPLES = r"""
   mapswipe.walg.walg_programs:
     user: postgres
     wrappers:
-      wal-push: "{{ lookup('ansible.builtin.file', 'wal-push') }}"
-      wal-fetch: "{{ lookup('ansible.builtin.file', 'wal-fetch') }}"
+      wal-push: "{{ lookup('ansible.builtin.file', 'wal-push', rstrip=false) }}"
+      wal-fetch: "{{ lookup('ansible.builtin.file', 'wal-fetch', rstrip=false) }}"
 """
 
 RETURN = r"""

@@ -70,9 +70,13 @@ restore:
       recover: 0.8
 """
 
+import os
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _flow_restore, _restore_plan
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _flow_restore, _lock, _restore_plan
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
 
@@ -89,28 +93,37 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    params, runner = module.params, Runner()
+    params = module.params
     try:
         instance = instance_from(params, module.check_mode)
-        state, marker = _flow_restore.standing(instance, params["request"])
-        if state == "done" and marker:
-            module.exit_json(changed=False, restore=marker.result)
-        restore = _flow_restore.Restore(runner, instance, params["fetch_timeout"], params["recovery_timeout"])
-        if state == "finish" and marker:
-            if module.check_mode:
-                module.exit_json(changed=True, restore=marker.result)
-            module.exit_json(changed=True, restore=restore.swap(marker))
-        ours = marker.work_dir if marker else ""
-        plan = _restore_plan.make(runner, instance, params["request"], params["stop_running"], ours)
         if module.check_mode:
-            module.exit_json(changed=True, restore=plan.summary(), diff=plan.diff())
-        if _data_dir.servers_on(plan.data_dir):
-            restore.stop_old(plan.data_dir)
-            plan = _restore_plan.make(runner, instance, params["request"], False, ours)
-        done = restore.run(plan, marker)
+            answer = _restore(instance, params, check=True)
+        else:
+            lock = os.path.join(instance.state_dir, "restore.lock")
+            with _lock.held(lock, f"A restore of the instance {instance.name!r}", instance.cluster.owner()):
+                answer = _restore(instance, params, check=False)
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
-    module.exit_json(changed=True, restore=done, diff=plan.diff())
+    module.exit_json(**answer)
+
+
+def _restore(instance: Instance, params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Do what the request still needs; the plan alone in check mode."""
+    runner = Runner()
+    state, marker = _flow_restore.standing(instance, params["request"])
+    if state == "done" and marker:
+        return {"changed": False, "restore": marker.result}
+    restore = _flow_restore.Restore(runner, instance, params["fetch_timeout"], params["recovery_timeout"])
+    if state == "finish" and marker:
+        return {"changed": True, "restore": marker.result if check else restore.swap(marker)}
+    ours = marker.work_dir if marker else ""
+    plan = _restore_plan.make(runner, instance, params["request"], params["stop_running"], ours)
+    if check:
+        return {"changed": True, "restore": plan.summary(), "diff": plan.diff()}
+    if _data_dir.servers_on(plan.data_dir):
+        restore.stop_old(plan.data_dir)
+        plan = _restore_plan.make(runner, instance, params["request"], False, ours)
+    return {"changed": True, "restore": restore.run(plan, marker), "diff": plan.diff()}
 
 
 if __name__ == "__main__":

@@ -31,17 +31,16 @@ def held(path: str, what: str, owner: User | None = None) -> Iterator[None]:
     """
     call_as(owner, _create, path)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as exc:
         raise WalgError(f"Cannot open the lock {path}: {exc.strerror}") from exc
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(handle, 32, 0).decode("utf-8", "replace").strip() or "unknown"
-            raise LockedError(f"{what} is already running (pid {holder}, lock {path}).", holder=holder) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+            raise LockedError(
+                f"{what} is already running (it holds the lock {path}; progress.json beside it tells more)."
+            ) from None
         yield
     finally:
         os.close(handle)

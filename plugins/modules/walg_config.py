@@ -110,7 +110,7 @@ def main() -> None:
         argument_spec={
             "instance": {"type": "str", "default": "main"},
             "storage": {"type": "str", "required": True},
-            "settings": {"type": "dict", "default": {}},
+            "settings": {"type": "dict", "default": {}, "no_log": True},
             # raw: a failed conversion would print the value
             "secrets": {"type": "raw", "no_log": True},
             "google_credentials": {"type": "str", "no_log": True},
@@ -122,11 +122,11 @@ def main() -> None:
             "backup_timeout": {"type": "int", "default": 86400},
         },
         supports_check_mode=True,
-        no_log=True,  # the invocation goes to no system log: a secret may stand in settings by mistake
     )
-    # Whatever refuses it, its value is not shown.
-    misplaced = [value for name, value in module.params["settings"].items() if _settings.is_secret(name)]
-    module.no_log_values.update(str(value) for value in misplaced if value)
+    # no_log keeps all settings out of the system's log, where a secret may stand by mistake; only those are hidden in answers.
+    plain = {str(value) for name, value in module.params["settings"].items() if not _settings.is_secret(name)}
+    secrets = module.params["secrets"] if isinstance(module.params["secrets"], dict) else {}
+    module.no_log_values.difference_update(plain - {str(value) for value in secrets.values()})
     try:
         plan = _flow_config.plan(module.params)
         changed, diff = plan.changed, plan.diff()  # what stands on the disk now; not after apply

@@ -146,6 +146,11 @@ class Cluster:
                 time.sleep(0.05)
             time.sleep(0.3)  # its children leave as well
 
+    def lose(self) -> None:
+        """The machine dies and its disk is gone."""
+        self.kill()
+        shutil.rmtree(self.data_dir)
+
     def sql(self, text: str) -> str:
         """Return psql's unaligned answer."""
         argv = [
@@ -407,6 +412,7 @@ class Sandbox:
             "ANSIBLE_REMOTE_TMP": str(self.control / "tmp"),
             "ANSIBLE_ASYNC_DIR": str(self.control / "async"),
             "ANSIBLE_LOCAL_TEMP": str(self.control / "local"),
+            "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_INJECT_FACT_VARS": "false",
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "false",

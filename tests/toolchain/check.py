@@ -44,6 +44,8 @@ def run_pytest(folder: str, reports: Path) -> bool:
     python = tools_dir() / "venv" / "bin" / "python"
     report = reports / f"{folder}.xml"
     argv = [str(python), "-m", "pytest", f"tests/{folder}", f"--junitxml={report}"]
+    # Two at a time; the tests of one file tell a story and stay together.
+    argv += ["-n", "2", "--dist", "loadfile"]
     argv += shlex.split(os.environ.get("ARGS", ""))
     return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0
 

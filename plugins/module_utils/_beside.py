@@ -72,12 +72,12 @@ class Beside:
 
     def wait_recovered(self, timeout: float) -> None:
         """Wait until recovery is over and the server writes. Raises WalgError with the end of the log when it stops."""
-        assert self.process is not None
+        process = self._started()
         server = Server(self.runner, self.cluster())
         deadline = time.monotonic() + timeout
         pause = 0.1
         while True:
-            code = self.process.poll()
+            code = process.poll()
             if code is not None:
                 raise WalgError(
                     f"Recovery in {self.directory} stopped: PostgreSQL ended with {code}. {self.reason()}",
@@ -110,14 +110,18 @@ class Beside:
 
     def stop(self) -> None:
         """Stop it cleanly, so that the real start needs no recovery."""
-        assert self.process is not None
-        code = self.process.stop(signal.SIGINT, _STOP_TIMEOUT)
+        code = self._started().stop(signal.SIGINT, _STOP_TIMEOUT)
         looked = _data_dir.look(self.directory, self.instance.cluster.owner())
         if code != 0 or not looked.clean:
             raise WalgError(
                 f"The recovered server in {self.directory} did not stop cleanly (exit {code}).", log=self.tail()
             )
         call_as(self.instance.cluster.owner(), remove_files, self.directory, _recovery.LEFTOVERS)
+
+    def _started(self) -> Background:
+        if self.process is None:
+            raise WalgError(f"No server was started in {self.directory}.")
+        return self.process
 
     def kill(self) -> None:
         """End it whatever it does; for the way out of an error."""

@@ -96,7 +96,8 @@ def main() -> None:
     params = module.params
     try:
         instance = instance_from(params, module.check_mode)
-        if module.check_mode:
+        state, _marker = _flow_restore.standing(instance, params["request"])
+        if module.check_mode or state == "done":  # nothing is written
             answer = _restore(instance, params, check=True)
         else:
             lock = os.path.join(instance.state_dir, "restore.lock")

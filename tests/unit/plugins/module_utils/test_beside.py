@@ -239,7 +239,7 @@ def test_strays_of_a_killed_run_are_ended_and_nobody_else(world: World) -> None:
     try:
         for stray in strays:  # as init would: nobody else collects them
             threading.Thread(target=stray.wait).start()
-        _beside.stop_stray(str(place))
+        _beside.stop_stray(str(place), "/opt/bin/wal-g")
         assert all(stray.wait(5) < 0 for stray in strays)
         assert [other.poll() for other in others] == [None, None]
     finally:

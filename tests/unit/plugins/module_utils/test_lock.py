@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,15 +14,11 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import _lock
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 
 
-def test_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+def test_second_holder_is_refused_and_told_which_lock(tmp_path: Path) -> None:
     path = str(tmp_path / "backup.lock")
-    with _lock.held(path, "A base backup"):
-        with (
-            pytest.raises(_lock.LockedError, match="A base backup is already running") as caught,
-            _lock.held(path, "A base backup"),
-        ):
-            raise AssertionError("held twice")
-        assert caught.value.fields == {"holder": str(os.getpid())}
+    message = "A base backup is already running"
+    with _lock.held(path, "A base backup"), pytest.raises(_lock.LockedError, match=message), _lock.held(path, "A base backup"):
+        raise AssertionError("held twice")
     with _lock.held(path, "A base backup"):
         pass
 
@@ -39,16 +34,15 @@ def test_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
 def test_the_kernel_gives_it_back_when_the_holder_is_killed(tmp_path: Path) -> None:
     path = str(tmp_path / "backup.lock")
     code = "import fcntl, os, sys, time; h = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600); fcntl.flock(h, 2); "
-    code += "os.write(h, b'4711'); print('held', flush=True); time.sleep(60)"
+    code += "print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(_lock.LockedError) as caught, _lock.held(path, "It"):
+        with pytest.raises(_lock.LockedError), _lock.held(path, "It"):
             raise AssertionError("held twice")
         holder.kill()
-    assert caught.value.fields == {"holder": "4711"}
     with _lock.held(path, "It"):
-        assert Path(path).read_text() == str(os.getpid())
+        pass
 
 
 def test_a_program_started_meanwhile_does_not_keep_it(tmp_path: Path) -> None:

@@ -419,7 +419,7 @@ def test_call_as_reports_a_defect_of_ours(function: Any, text: str) -> None:
 @needs_root
 def test_call_as_leaves_no_zombie_and_no_descriptor() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    for _ in range(3):
+    for _turn in range(3):
         call_as(nobody(), identity)
         with pytest.raises(WalgError):
             call_as(nobody(), die)

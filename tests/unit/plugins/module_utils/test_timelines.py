@@ -120,14 +120,14 @@ def test_inventory_of_a_recorded_archive() -> None:
     found = _timelines.inventory(json.loads((DATA / "walg-1.1.3" / "wal-show.json").read_text()))
     assert found.timelines == {1: wal(1, 1, 6), 2: wal(2, 7, 8, 1, 0x70000A0)}
     assert found.segment_size == SIZE
-    assert _timelines.newest_reachable(0x2000028, 1, found) == [Leg(1, 0x2000028, 0x70000A0), Leg(2, 0x70000A0, None)]
+    assert _timelines.newest_reachable(0x2000028, 0x2000100, 1, found) == [Leg(1, 0x2000028, 0x70000A0), Leg(2, 0x70000A0, None)]
 
 
 def test_inventory_of_a_recorded_archive_with_a_gap() -> None:
     found = _timelines.inventory(json.loads((DATA / "walg-1.1.3" / "wal-show-gap.json").read_text()))
     assert found.timelines[1] == wal(1, 1, 6, None, None, 3)
     assert not found.has(name(1, 3))
-    assert _timelines.gaps(_timelines.newest_reachable(0x2000028, 1, found), found) == [name(1, 3)]
+    assert _timelines.gaps(_timelines.newest_reachable(0x2000028, 0x2000100, 1, found), found) == [name(1, 3)]
 
 
 def test_inventory_without_the_optional_keys() -> None:
@@ -287,7 +287,7 @@ def test_newest_way(
     lost: list[tuple[int, int]],
     listed: list[tuple[int, int]],
 ) -> None:
-    found = _timelines.newest_reachable(START, 1, archive)
+    found = _timelines.newest_reachable(START, START, 1, archive)
     assert found == [Leg(*leg) for leg in legs]
     assert _timelines.gaps(found, archive) == [name(*one) for one in lost]
     assert _timelines.last_listed(found, archive) == [name(*one) for one in listed]
@@ -296,13 +296,13 @@ def test_newest_way(
 def test_backup_on_a_later_timeline() -> None:
     """The way begins on the backup's own timeline, not on the first."""
     archive = stored(wal(1, 1, 4), wal(2, 5, 8, 1, 5 * SIZE + 160), wal(3, 8, 9, 2, 8 * SIZE + 8))
-    found = _timelines.newest_reachable(6 * SIZE, 2, archive)
+    found = _timelines.newest_reachable(6 * SIZE, 6 * SIZE, 2, archive)
     assert found == [Leg(2, 6 * SIZE, 8 * SIZE + 8), Leg(3, 8 * SIZE + 8, None)]
-    assert _timelines.path_to(1, 6 * SIZE, 2, archive) is None
+    assert _timelines.path_to(1, 6 * SIZE, 6 * SIZE, 2, archive) is None
 
 
 def test_path_to_the_own_timeline_needs_no_history() -> None:
-    assert _timelines.path_to(1, START, 1, stored()) == [Leg(1, START, None)]
+    assert _timelines.path_to(1, START, START, 1, stored()) == [Leg(1, START, None)]
 
 
 @given(st.lists(st.integers(3, 40), min_size=1, max_size=6, unique=True), st.data())
@@ -315,7 +315,7 @@ def test_any_lost_segment_on_the_way_is_a_gap(switches: list[int], data: st.Data
         switch = bounds[place] * SIZE + 8 if place else None
         whole.append(wal(place + 1, bounds[place], bounds[place + 1] - 1, place or None, switch))
     complete = stored(*whole)
-    legs = _timelines.newest_reachable(START, 1, complete)
+    legs = _timelines.newest_reachable(START, START, 1, complete)
     assert len(legs) == len(whole)
     assert _timelines.gaps(legs, complete) == []
     lost = data.draw(st.integers(2, bounds[-1] - 1))

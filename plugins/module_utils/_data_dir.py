@@ -9,13 +9,10 @@ import os
 import shlex
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._errors import WalgError
-from ._process import call_as
-
-if TYPE_CHECKING:
-    from ._process import User
+from ._process import User, call_as
 
 #: First members of ControlFileData in every PostgreSQL from 10 to 18 (src/include/catalog/pg_control.h):
 #: uint64 system_identifier, uint32 pg_control_version, uint32 catalog_version_no, int32 state.
@@ -104,7 +101,7 @@ def _postmaster(path: str) -> tuple[int, str, str]:
         pid = int(lines[0])
     except (OSError, ValueError, IndexError):
         return 0, "", ""
-    if not alive(pid) or os.path.realpath(_link(pid, "cwd") or path) != os.path.realpath(path):
+    if not alive(pid) or os.path.realpath(link(pid, "cwd") or path) != os.path.realpath(path):
         return 0, "", ""  # the number may be another cluster's server by now
     padded = lines + [""] * 8
     return pid, padded[3].strip(), padded[4].strip()
@@ -144,7 +141,7 @@ def servers_on(path: str) -> list[int]:
     real = os.path.realpath(path)
     found = {}
     for pid in _processes():
-        if alive(pid) and _link(pid, "cwd") in (real, f"{real} (deleted)"):
+        if alive(pid) and link(pid, "cwd") in (real, f"{real} (deleted)"):
             found[pid] = _parent(pid)
     return sorted(pid for pid, parent in found.items() if parent not in found)
 
@@ -161,7 +158,7 @@ def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
                 words = stream.read().decode("utf-8", "replace").split("\0")
         except OSError:
             continue
-        place = _link(pid, "cwd").replace(" (deleted)", "")
+        place = link(pid, "cwd").replace(" (deleted)", "")
         inside = f"{place}/".startswith(f"{path}/") or path in words
         programs = [os.path.basename(word).split(":")[0] for word in words[:2]]
         if pid != os.getpid() and inside and any(program in names for program in programs):
@@ -173,11 +170,26 @@ def _processes() -> list[int]:
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
-def _link(pid: int, name: str) -> str:
+def link(pid: int, name: str) -> str:
+    """Return where a process's ``cwd`` or ``exe`` points; empty if it is gone or not ours to look at.
+
+    Root in a container may lack the right to look at other users' processes; their owner has it.
+    """
+    path = f"/proc/{pid}/{name}"
     try:
-        return os.readlink(f"/proc/{pid}/{name}")
+        return os.readlink(path)
+    except PermissionError:
+        return _link_as_owner(path) if os.geteuid() == 0 else ""
     except OSError:
-        return ""  # gone, or another user's
+        return ""
+
+
+def _link_as_owner(path: str) -> str:
+    try:
+        owner = User.by_uid(os.stat(os.path.dirname(path)).st_uid)
+        return str(call_as(owner, os.readlink, path))
+    except (OSError, WalgError):
+        return ""
 
 
 def _stat(pid: int) -> list[str]:

@@ -27,14 +27,12 @@ def running(runner: Runner) -> list[Cluster]:
         if not entry.isdigit() or not _data_dir.alive(int(entry)):
             continue
         try:
-            data_dir = os.readlink(f"/proc/{entry}/cwd")
-            program = os.readlink(f"/proc/{entry}/exe")
-            uid = os.stat(f"/proc/{entry}").st_uid
+            user = User.by_uid(os.stat(f"/proc/{entry}").st_uid)
         except OSError:
-            continue  # another user's process, or gone
-        user = User.by_uid(uid)
-        if os.geteuid() not in (0, uid):
             continue
+        data_dir, program = _data_dir.link(int(entry), "cwd"), _data_dir.link(int(entry), "exe")
+        if not data_dir or not program or os.geteuid() not in (0, user.uid):
+            continue  # gone, or another user's
         looked = _data_dir.look(data_dir, user)
         if looked.pid == int(entry):  # a child process has the same directory, but is not the postmaster
             found[data_dir] = _cluster(runner, looked, os.path.dirname(program), user)

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from . import _instance, _settings, _storage
+from . import _backups, _instance, _settings, _storage, _walg
 from ._errors import WalgError
 from ._files import FilePlan, owned, parent, read_text
 from ._instance import Cluster, Instance
-from ._process import User
+from ._process import Runner, User
 
 _CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -34,11 +35,44 @@ class ConfigPlan:
     def changed(self) -> bool:
         return any(plan.differs() for plan in self.plans)
 
-    def apply(self) -> None:
-        """Write what differs."""
-        for plan in self.plans:
-            if plan.differs():
+    def apply(self, runner: Runner) -> None:
+        """Make the directories, try new settings on the storage, then write what differs."""
+        changed = [plan for plan in self.plans if plan.differs()]
+        for plan in changed:
+            if plan.content is None:
                 plan.apply()
+        if any(plan.path == self.instance.settings_file for plan in changed):
+            self._try(runner)
+        for plan in changed:
+            if plan.content is not None:
+                plan.apply()
+
+    def _try(self, runner: Runner) -> None:
+        """List the storage with the new settings, from files beside the real ones: a running archive keeps its old ones.
+
+        Raises WalgError when the storage does not answer, or holds base backups of another cluster.
+        """
+        instance, owner = self.instance, self.instance.cluster.owner()
+        directory, content = instance.config_dir, self.rendered
+        candidates = []
+        for plan in self.plans:
+            if plan.path == _instance.credentials_path(directory, instance.name) and plan.content is not None:
+                path = os.path.join(directory, f".{instance.name}.candidate.credentials.json")
+                content = content.replace(json.dumps(plan.path), json.dumps(path))
+                candidates.append(owned(path, plan.content, 0o600, owner))
+        settings = os.path.join(directory, f".{instance.name}.candidate.json")
+        candidates.append(owned(settings, content, 0o600, owner))
+        try:
+            for candidate in candidates:
+                candidate.apply()
+            walg = _walg.Walg(runner, instance.binary, settings, owner, instance.storage, instance.environment)
+            found = walg.backups()
+        finally:
+            for candidate in candidates:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(candidate.path)
+        if instance.cluster.system_identifier:
+            _backups.refuse_foreign(found, instance.cluster.system_identifier, instance.storage)
 
     def diff(self) -> list[dict[str, str]]:
         """Before and after of both files; secrets are placeholders."""

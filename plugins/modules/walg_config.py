@@ -16,6 +16,8 @@ description:
   - Writes C(<config_dir>/<instance>.json), which only the cluster's owner can read and which WAL-G is always pointed at, and
     C(<config_dir>/<instance>.env), which tells the wrappers, the job and the other modules where everything is and holds
     no secret.
+  - New settings are tried before they take the place of old ones. The storage has to answer and must not hold base backups of
+    another cluster; otherwise nothing is written and a running archive goes on as it was.
   - Refuses unknown settings with the nearest known name, secrets outside of O(secrets), and anything but exactly one storage.
 extends_documentation_fragment:
   - mapswipe.walg.attributes
@@ -103,6 +105,7 @@ record:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _settings
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 
 
 def main() -> None:
@@ -131,7 +134,7 @@ def main() -> None:
         plan = _flow_config.plan(module.params)
         changed, diff = plan.changed, plan.diff()  # what stands on the disk now; not after apply
         if changed and not module.check_mode:
-            plan.apply()
+            plan.apply(Runner())
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
     instance = plan.instance

@@ -82,7 +82,8 @@ def paths() -> dict[str, Any]:
     binary = Path(override).absolute() if override else tools / "walg" / "wal-g"
     servers = tools / "pg" / str(pg_major()) / "bin"
     clients = client_bin_dir(tools)
-    needed = {"python": tools / "venv/bin/python", "walg_binary": binary, "pg_bin_dir": servers}
+    gcs = tools / "gcs" / "fake-gcs-server"
+    needed = {"python": tools / "venv/bin/python", "walg_binary": binary, "pg_bin_dir": servers, "gcs_server": gcs}
     return {
         "root": str(ROOT),
         "tools_dir": str(tools),
@@ -92,6 +93,7 @@ def paths() -> dict[str, Any]:
         "public_python": public_python(),
         "walg_binary": str(binary),
         "walg_sha256": digest_of(binary) if binary.is_file() else None,
+        "gcs_server": str(gcs),
         "pg_major": pg_major(),
         "pg_bin_dir": str(servers),
         "pg_bin_dirs": {

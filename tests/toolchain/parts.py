@@ -24,7 +24,7 @@ from locations import HERE, VERSIONS, ToolError, client_bin_dir, digest_of, tool
 
 GO_FLAGS = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-tags=netgo,osusergo"]
 GO_LINK = "-s -w -linkmode external -extldflags -static -X github.com/wal-g/wal-g/cmd/pg.walgVersion="
-OLDEST_GO = (1, 21)
+OLDEST_GO = (1, 26)
 # Clients that work against every older server. pg_controldata and its like must be of the server's own major.
 CLIENTS = ("createdb", "dropdb", "pg_dump", "pg_dumpall", "pg_isready", "pg_restore", "pgbench", "psql")
 
@@ -157,6 +157,47 @@ def usable_cc(scratch: Path) -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
+def go_tools(part: str, scratch: Path, needs_c: bool) -> tuple[str, dict[str, str]]:
+    """The Go to build with and its environment: the machine's Go and C compiler, else packages in a venv of their own."""
+    standins = [] if usable_go() else [VERSIONS["pypi"]["go"]]
+    lacks_c = needs_c and not usable_cc(scratch)
+    if lacks_c:
+        standins.append(VERSIONS["pypi"]["zig"])
+    env = {"CGO_ENABLED": "1" if needs_c else "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "", "CC": "gcc"}
+    if standins:
+        own = tools_dir() / f"go-venv-{part}"
+        make_venv(part, own, standins)
+        env["PATH"] = os.pathsep.join([str(own / "bin"), os.environ.get("PATH", os.defpath)])
+        if lacks_c:
+            compiler = scratch / "cc"
+            python = own / "bin" / "python"
+            compiler.write_text(
+                f'#!/bin/sh\nexec "{python}" -m ziglang cc -target x86_64-linux-musl "$@"\n', encoding="utf-8"
+            )
+            compiler.chmod(0o755)
+            env["CC"] = str(compiler)
+    return shutil.which("go", path=env.get("PATH")) or "go", env
+
+
+def gcs_part() -> Part:
+    """A Google Cloud Storage for the tests, from the Go module registry, static."""
+    folder, module = tools_dir() / "gcs", HERE / "gcs"
+
+    def install() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix="build.") as name:
+            scratch = Path(name)
+            go, env = go_tools("gcs", scratch, needs_c=False)
+            fresh = scratch / "fake-gcs-server"
+            argv = [go, "build", *GO_FLAGS, "-ldflags", "-s -w", "-o", fresh, VERSIONS["gcs"]["package"]]
+            run("gcs", argv, cwd=module, env=env)
+            fresh.chmod(0o755)
+            fresh.replace(folder / "fake-gcs-server")
+
+    inputs = [(module / name).read_text(encoding="utf-8") for name in ("go.mod", "go.sum")]
+    return Part("gcs", [*inputs, *GO_FLAGS, json.dumps(VERSIONS["gcs"])], [folder / "fake-gcs-server"], install)
+
+
 def walg_part() -> Part | None:
     """WAL-G from the Go module registry, static, so that it also runs where the C library is another. None if given."""
     if os.environ.get("WALG_BINARY"):
@@ -171,26 +212,8 @@ def walg_part() -> Part | None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="build.") as name:
             scratch = Path(name)
-            standins = [
-                VERSIONS["pypi"][kind]
-                for kind, there in (("go", usable_go()), ("zig", usable_cc(scratch)))
-                if not there
-            ]
-            env = {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "", "CC": "gcc"}
-            if standins:
-                own = tools_dir() / "go-venv"
-                make_venv("walg", own, standins)
-                env["PATH"] = os.pathsep.join([str(own / "bin"), os.environ.get("PATH", os.defpath)])
-                if VERSIONS["pypi"]["zig"] in standins:
-                    compiler = scratch / "cc"
-                    python = own / "bin" / "python"
-                    compiler.write_text(
-                        f'#!/bin/sh\nexec "{python}" -m ziglang cc -target x86_64-linux-musl "$@"\n', encoding="utf-8"
-                    )
-                    compiler.chmod(0o755)
-                    env["CC"] = str(compiler)
+            go, env = go_tools("walg", scratch, needs_c=True)
             fresh = scratch / "wal-g"
-            go = shutil.which("go", path=env.get("PATH")) or "go"
             argv = [go, "build", *GO_FLAGS, "-ldflags", GO_LINK + stamp, "-o", fresh, VERSIONS["walg"]["package"]]
             run("walg", argv, cwd=module, env=env)
             answer = subprocess.run([fresh, "--version"], capture_output=True, text=True, check=False).stdout

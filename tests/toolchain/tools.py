@@ -55,7 +55,8 @@ def install() -> int:
             print(f"waiting for another run that works on {tools}", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         walg = parts.walg_part()
-        groups = [[parts.venv_part(), parts.pip_wheel_part()], [walg] if walg else [], [parts.pg_part(pg_major())]]
+        built = [*([walg] if walg else []), parts.gcs_part()]
+        groups = [[parts.venv_part(), parts.pip_wheel_part()], built, [parts.pg_part(pg_major())]]
         if not all(part.current() for group in groups for part in group):
             print(f"installing into {tools}; logs in {tools / 'log'}", flush=True)
         failures = []

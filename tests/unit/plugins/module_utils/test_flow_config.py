@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User
 
 KEY = '{"type": "service_account", "private_key": "s3cr3t-in-the-key"}'
 SECRET = "s3cr3t/value+1"
@@ -49,6 +50,42 @@ def params(tmp_path: Path) -> dict[str, Any]:
     }
 
 
+class Answering(Runner):
+    """A WAL-G whose storage answers with ``listed``, or fails; it notes what the settings file held when it was called."""
+
+    def __init__(self, listed: str = "[]", rc: int = 0) -> None:
+        super().__init__()
+        self.listed, self.rc = listed, rc
+        self.seen: list[tuple[str, int, str]] = []
+
+    def run(self, argv: Sequence[str], **_: Any) -> Result:
+        path = Path(argv[2])
+        self.seen.append((path.name, path.stat().st_mode & 0o777, path.read_text()))
+        return Result(list(argv), self.rc, self.listed, "" if self.rc == 0 else "bucket does not exist")
+
+
+def test_new_settings_are_tried_before_they_replace_the_old(params: dict[str, Any], tmp_path: Path) -> None:
+    first = params
+    _flow_config.plan(first).apply(Answering())
+    standing = (tmp_path / "etc" / "main.json").read_text()
+    failing = Answering(rc=1)
+    with pytest.raises(WalgError, match="bucket does not exist"):
+        _flow_config.plan({**first, "storage": "s3://other/path"}).apply(failing)
+    assert (tmp_path / "etc" / "main.json").read_text() == standing
+    assert [seen[:2] for seen in failing.seen] == [(".main.candidate.json", 0o600)]
+    assert "s3://other/path" in failing.seen[0][2]
+    assert sorted(path.name for path in (tmp_path / "etc").iterdir()) == ["main.env", "main.json"]
+
+
+def test_a_storage_of_another_cluster_is_not_taken(params: dict[str, Any], tmp_path: Path) -> None:
+    first = params
+    first["cluster"] = {**first["cluster"], "system_identifier": "7"}
+    foreign = '[{"backup_name": "base_000000010000000000000002", "system_identifier": 8, "finish_time": "2026-01-01T00:00:00Z"}]'
+    with pytest.raises(WalgError, match="another cluster"):
+        _flow_config.plan(first).apply(Answering(foreign))
+    assert list((tmp_path / "etc").iterdir()) == []
+
+
 def hashes(root: Path) -> dict[str, tuple[int, int, str]]:
     found = {}
     for path in sorted(root.rglob("*")):
@@ -61,16 +98,16 @@ def test_plan_apply_plan(params: dict[str, Any], tmp_path: Path) -> None:
     made = _flow_config.plan(params)
     assert made.changed
     assert not any(tmp_path.iterdir())  # planning wrote nothing
-    made.apply()
+    made.apply(Answering())
     before = hashes(tmp_path)
     again = _flow_config.plan(params)
     assert not again.changed
-    again.apply()
+    again.apply(Answering())
     assert hashes(tmp_path) == before
 
 
 def test_what_stands_there(params: dict[str, Any], tmp_path: Path) -> None:
-    _flow_config.plan(params).apply()
+    _flow_config.plan(params).apply(Answering())
     settings = tmp_path / "etc" / "main.json"
     assert stat.S_IMODE(settings.stat().st_mode) == 0o600
     assert json.loads(settings.read_text()) == {
@@ -98,7 +135,7 @@ def test_what_stands_there(params: dict[str, Any], tmp_path: Path) -> None:
 
 def test_a_given_setting_wins_over_ours(params: dict[str, Any], tmp_path: Path) -> None:
     params["settings"]["WALG_PREVENT_WAL_OVERWRITE"] = False
-    _flow_config.plan(params).apply()
+    _flow_config.plan(params).apply(Answering())
     assert json.loads((tmp_path / "etc" / "main.json").read_text())["WALG_PREVENT_WAL_OVERWRITE"] == "false"
 
 
@@ -106,7 +143,7 @@ def test_no_secret_in_what_is_shown(params: dict[str, Any], tmp_path: Path) -> N
     """Before, after a change of the secret, and in the record that everybody can read."""
     first = _flow_config.plan(params)
     assert SECRET not in json.dumps(first.diff())
-    first.apply()
+    first.apply(Answering())
     params["secrets"]["AWS_SECRET_ACCESS_KEY"] = "another " + SECRET
     second = _flow_config.plan(params)
     shown = json.dumps(second.diff())
@@ -121,7 +158,7 @@ def test_google_credentials(params: dict[str, Any], tmp_path: Path) -> None:
     params.update(storage="gs://bucket/path", google_credentials=KEY, settings={}, secrets=None)
     made = _flow_config.plan(params)
     assert "s3cr3t" not in json.dumps(made.diff())
-    made.apply()
+    made.apply(Answering())
     path = tmp_path / "etc" / "main.credentials.json"
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (KEY + "\n", 0o600)
     assert json.loads((tmp_path / "etc" / "main.json").read_text())["GOOGLE_APPLICATION_CREDENTIALS"] == str(path)
@@ -158,7 +195,7 @@ def test_a_link_in_place_of_the_settings_is_refused(params: dict[str, Any], tmp_
     (tmp_path / "etc" / "main.json").symlink_to(tmp_path / "victim")
     made = _flow_config.plan(params)
     with pytest.raises(WalgError, match="symbolic link"):
-        made.apply()
+        made.apply(Answering())
     assert not os.path.exists(tmp_path / "victim")
 
 

@@ -21,7 +21,7 @@ def options(root: Path) -> dict[str, Any]:
     return {
         "storage": "s3://bucket/path",
         "secrets": {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": SECRET},
-        "binary": "/usr/local/bin/wal-g",
+        "binary": "/bin/true",  # an empty storage, as WAL-G up to 3.0.5 lists it
         "cluster": {"data_dir": "/d", "bin_dir": "/b", "socket_dir": "/s", "os_user": User.current().name},
         "directories": {
             "config_dir": str(root / "etc"),

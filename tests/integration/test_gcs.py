@@ -1,0 +1,75 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cycle on Google Cloud Storage: a service account's key, a bucket, and a network that goes away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.gcs import Gcs
+from support.sandbox import Cluster, Sandbox
+
+STORAGE = "gs://x4m-test-bucket/walg-folder"
+
+
+@pytest.fixture(scope="module")
+def gcs(sandbox: Sandbox, tools: dict[str, Any]) -> Iterator[Gcs]:
+    directory = Path(sandbox.root / "gcs")
+    directory.mkdir()
+    with Gcs(tools["gcs_server"], directory, "x4m-test-bucket") as storage:
+        yield storage
+
+
+@pytest.fixture(scope="module")
+def cluster(sandbox: Sandbox) -> Cluster:
+    return sandbox.cluster("main", archive_mode="on")
+
+
+@pytest.fixture(scope="module")
+def variables(sandbox: Sandbox, cluster: Cluster, gcs: Gcs) -> dict[str, Any]:
+    return sandbox.variables(cluster, **gcs.variables(STORAGE))
+
+
+def test_site_then_loss_then_restore(sandbox: Sandbox, cluster: Cluster, gcs: Gcs, variables: dict[str, Any]) -> None:
+    play = sandbox.play("mapswipe.walg.site", variables)
+    assert play.rc == 0, play.stdout
+    assert [name for name in gcs.objects("walg-folder") if name.endswith("_backup_stop_sentinel.json")]
+    assert gcs.tokens.asked > 0, "the key file was used"
+    cluster.sql("CREATE TABLE t AS SELECT g AS id, md5(g::text) AS x FROM generate_series(1, 500) g")
+    cluster.ship()
+    rows = cluster.rows("t")
+    cluster.lose()
+    play = sandbox.play("mapswipe.walg.restore", {**variables, "walg_restore_request": "r"}, "-e", "walg_hosts=db")
+    assert play.rc == 0, play.stdout
+    assert cluster.rows("t") == rows
+    assert play.of("walg_backup")[0]["backup"]["timeline"] == 2
+
+
+def test_a_network_that_is_down_is_an_error_in_bounded_time(
+    sandbox: Sandbox, cluster: Cluster, gcs: Gcs, variables: dict[str, Any]
+) -> None:
+    cluster.stop()
+    before = (cluster.data_dir / "global" / "pg_control").read_bytes()
+    gcs.network.down = True
+    try:
+        answer = sandbox.module("walg_restore", {**sandbox.instance(), "request": "second"})
+    finally:
+        gcs.network.down = False
+    assert answer.get("failed")
+    assert STORAGE in answer["msg"]
+    assert (cluster.data_dir / "global" / "pg_control").read_bytes() == before
+    cluster.start()
+
+
+def test_a_bucket_that_does_not_exist_is_refused(
+    sandbox: Sandbox, cluster: Cluster, gcs: Gcs, variables: dict[str, Any]
+) -> None:
+    command = cluster.sql("SHOW archive_command")
+    play = sandbox.play("mapswipe.walg.site", {**variables, "walg_storage": "gs://no-such-bucket/walg-folder"})
+    assert play.rc != 0
+    assert "gs://no-such-bucket/walg-folder" in play.failure()
+    assert cluster.sql("SHOW archive_command") == command

@@ -303,6 +303,10 @@ class Sandbox:
         names = ("bin", "config", "program", "state", "log", "cron")
         return {f"walg_{name}_dir": str(self.host / name) for name in names}
 
+    def walg_version(self) -> str:
+        """Return what the WAL-G under test calls itself; WALG_BINARY may name another one."""
+        return self.run([str(self.walg), "--version"]).stdout.split("\t")[0].split()[-1]
+
     def variables(self, cluster: Cluster, **more: Any) -> dict[str, Any]:
         """Return the variables of a play for one cluster."""
         return {
@@ -312,7 +316,7 @@ class Sandbox:
             "walg_instance": cluster.name,
             "walg_binary_src": str(self.walg),
             "walg_binary_checksum": f"sha256:{self.tools['walg_sha256']}",
-            "walg_version": self.tools.get("walg_version", "1.1.3"),
+            "walg_version": self.walg_version(),
             "walg_backup_restart": "allowed",
             **more,
         }

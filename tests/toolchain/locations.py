@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,11 @@ def link_root() -> Path:
     link = root / COLLECTION
     if not link.is_symlink() or os.readlink(link) != str(ROOT):
         link.parent.mkdir(parents=True, exist_ok=True)
-        fresh = link.with_name(f"{link.name}.{os.getpid()}")
-        fresh.symlink_to(ROOT)
-        fresh.replace(link)
+        # Threads and processes may arrive here together: each renames a link of its own into place.
+        with tempfile.TemporaryDirectory(dir=link.parent, prefix=f"{link.name}.") as room:
+            fresh = Path(room) / link.name
+            fresh.symlink_to(ROOT)
+            fresh.replace(link)
     return root
 
 

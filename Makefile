@@ -6,13 +6,14 @@
 #   make test                      lint, unit and integration tests, with the time of each
 #   make lint ONLY=mypy            one linter (make lint ONLY=list shows them)
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
+#   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
 #   make integration PG_MAJOR=13   another PostgreSQL; WALG_BINARY=/path/to/wal-g uses another WAL-G
 
 PYTHON ?= python3
 CHECK = $(PYTHON) tests/toolchain/check.py
 export ARGS ONLY PG_MAJOR WALG_BINARY
 
-.PHONY: help tools paths lint unit integration test demo demo-clean build clean
+.PHONY: help tools paths lint unit integration test test-molecule demo demo-clean build clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -28,6 +29,9 @@ lint unit integration: tools
 
 test:
 	@$(CHECK) tools lint unit integration
+
+test-molecule: tools
+	@$(PYTHON) tests/toolchain/hosts.py test $(SCENARIO)
 
 demo: tools
 	@$(PYTHON) tests/demo/demo.py

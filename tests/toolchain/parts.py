@@ -116,6 +116,22 @@ def venv_part() -> Part:
     return Part("venv", inputs, [folder / "bin" / "python", folder / "bin" / "pytest"], install)
 
 
+def molecule_part() -> Part:
+    """Molecule with what its Docker driver needs, in a venv of its own: only the tests on hosts want it."""
+    folder = tools_dir() / "molecule-venv"
+    wanted = HERE / "requirements-molecule.txt"
+
+    def install() -> None:
+        make_venv("molecule", folder, ["-r", wanted])
+
+    return Part(
+        "molecule",
+        [wanted.read_text(encoding="utf-8"), sys.version, str(folder)],
+        [folder / "bin" / "molecule"],
+        install,
+    )
+
+
 def pip_wheel_part() -> Part:
     """The pip wheel that ansible-test wants for its own environments (see the stage module)."""
     folder = tools_dir() / "pip"

@@ -1,0 +1,128 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run molecule's scenarios: whole plays on hosts with systemd and cron, made as containers.
+
+    python3 tests/toolchain/hosts.py test [SCENARIO ...]     all of them, or the named ones
+
+KEEP=1 leaves hosts, files and engine for a look; what it prints says how to remove them.
+Ends with 0 when all passed, 1 when one failed, 2 when something that must be there is missing. Nothing is ever skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import engine
+import images
+import parts
+from locations import ROOT, ToolError, paths, test_environment, tools_dir
+
+SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+
+
+def prepare_run(folder: Path) -> None:
+    """Make what a run's hosts share: the storage's CA, certificate, service account's key; see tests/support/gcs_files."""
+    script = ROOT / "tests" / "support" / "gcs_files.py"
+    argv = [str(tools_dir() / "venv" / "bin" / "python"), str(script), str(folder)]
+    env = {**test_environment(), "PYTHONPATH": str(ROOT / "tests")}
+    subprocess.run(argv, env=env, check=True)
+
+
+def walg_version(binary: str) -> str:
+    """Return the version that a WAL-G binary says of itself, without its suffix."""
+    answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"v(\d+(?:\.\d+)*)", answer)
+    if not found:
+        raise ToolError(f"{binary} --version says {answer.strip()!r}: no version in it")
+    return found.group(1)
+
+
+def environment(run: str, folder: Path) -> dict[str, str]:
+    """What molecule and its scenarios are told."""
+    known = paths()
+    env = test_environment()
+    venv = tools_dir() / "molecule-venv" / "bin"
+    return {
+        **env,
+        "PATH": os.pathsep.join([str(venv), env["PATH"]]),
+        "MOLECULE_GLOB": "molecule/*/molecule.yml",
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(folder / "molecule"),
+        "PY_COLORS": "0",
+        "NO_COLOR": "1",
+        "WALG_RUN": run,
+        "WALG_RUN_DIR": str(folder),
+        "WALG_BINARY_BUILT": str(known["walg_binary"]),
+        "WALG_SHA256": str(known["walg_sha256"]),
+        "WALG_VERSION": walg_version(str(known["walg_binary"])),
+        "WALG_GCS_SERVER": str(known["gcs_server"]),
+        "WALG_IMAGE": images.ensure("bullseye"),
+        "WALG_CHECKOUT": str(ROOT),
+    }
+
+
+def scenario(name: str, keep: bool) -> bool:
+    """Run one scenario on hosts and a network of its own; says whether it passed."""
+    run = secrets.token_hex(3)
+    folder = Path(tempfile.mkdtemp(prefix=f"mapswipe-walg-hosts-{run}.", dir="/var/tmp"))
+    start = time.monotonic()
+    try:
+        prepare_run(folder)
+        env = environment(run, folder)
+        argv = ["molecule", "test", "--scenario-name", name, *(["--destroy", "never"] if keep else [])]
+        passed = subprocess.run(argv, cwd=ROOT, env=env, check=False).returncode == 0
+    finally:
+        if keep:
+            print(f"kept: containers *-{run} (docker rm -f), {folder}", flush=True)
+        else:
+            remove_containers(run)
+            shutil.rmtree(folder, ignore_errors=True)
+    print(f"hosts {name:<12} {time.monotonic() - start:6.1f} s  {'ok' if passed else 'FAILED'}", flush=True)
+    return passed
+
+
+def remove_containers(run: str) -> None:
+    """Remove what a scenario that was cut off left behind; all its names end with the run's."""
+    for kind, options in (("container", ["-a"]), ("network", []), ("volume", [])):
+        listed = ["docker", kind, "ls", "-q", *options, "--filter", f"name=-{run}"]
+        found = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
+        if found:
+            subprocess.run(["docker", kind, "rm", "-f", *found], capture_output=True, check=False)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run molecule's scenarios on hosts made as containers.")
+    parser.add_argument("command", choices=["test"])
+    parser.add_argument(
+        "scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; all if none is named"
+    )
+    arguments = parser.parse_args()
+    keep = os.environ.get("KEEP", "") not in ("", "0")
+    unknown = sorted(set(arguments.scenarios) - set(SCENARIOS))
+    try:
+        if unknown:
+            raise ToolError(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+        with engine.running(keep) as version:
+            part = parts.molecule_part()
+            if not part.current():
+                part.make()
+            print(f"Docker engine {version}, image {images.ensure('bullseye')}", flush=True)
+            outcomes = [scenario(name, keep) for name in arguments.scenarios or SCENARIOS]
+    except ToolError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 2
+    return 0 if all(outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Images of the hosts that the tests run on, made from Debian's packages: no image registry is asked.
+
+An image's tag carries the digest of its recipe, so that it is made again when the recipe changes. Its content is kept as
+a tar file among the tools too, for an engine that has forgotten it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from locations import VERSIONS, ToolError, tools_dir
+from parts import pg_part, run
+
+_HOSTS = VERSIONS["hosts"]
+#: A package's scripts must not start anything while the image is made, nor make a cluster.
+_QUIET = {
+    "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
+    "etc/postgresql-common/createcluster.conf": "create_main_cluster = false\n",
+}
+
+
+def tag(name: str) -> str:
+    """Return the image's name with the digest of its recipe."""
+    text = json.dumps([_HOSTS[name], _QUIET, Path(__file__).read_text(encoding="utf-8")], sort_keys=True)
+    return f"mapswipe-walg-host:{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def ensure(name: str) -> str:
+    """Make the image if the engine lacks it; return its tag. Raises ToolError.
+
+    Where the suite cannot be had any more, the recipe's ``instead`` is made.
+    """
+    wanted = tag(name)
+    folder = tools_dir() / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    archive: Path | None = folder / f"{wanted.partition(':')[2]}.tar"
+    with (folder / "lock").open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if subprocess.run(["docker", "image", "inspect", wanted], capture_output=True, check=False).returncode == 0:
+            return wanted
+        if archive is not None and not archive.is_file():
+            try:
+                _build(name, folder, archive)
+            except ToolError as error:
+                if "instead" not in _HOSTS[name]:
+                    raise
+                print(f"{name} cannot be made, {_HOSTS[name]['instead']} stands in: {error}", flush=True)
+                archive = None
+        if archive is not None:
+            run("images", ["docker", "import", "--change", "ENV container=docker LANG=C.UTF-8", archive, wanted])
+            return wanted
+    return ensure(_HOSTS[name]["instead"])
+
+
+def _build(name: str, folder: Path, archive: Path) -> None:
+    """Make the content of an image with debootstrap and apt."""
+    recipe = _HOSTS[name]
+    for stale in folder.glob(f"{name}-*.tar"):
+        stale.unlink()
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f"build.{name}.") as scratch:
+        root = Path(scratch) / "root"
+        include = ",".join(_HOSTS["base_packages"])
+        run("images", ["debootstrap", "--variant=minbase", f"--include={include}", recipe["suite"], root])
+        for path, content in _QUIET.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(content, encoding="ascii")
+        (root / "usr/sbin/policy-rc.d").chmod(0o755)
+        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        env = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+        apt: list[str | Path] = ["chroot", root, "apt-get"]
+        run("images", [*apt, "update"], env=env)
+        run("images", [*apt, "install", "-y", "--no-install-recommends", *recipe["packages"]], env=env)
+        run("images", [*apt, "clean"], env=env)
+        (root / "usr/sbin/policy-rc.d").unlink()
+        if "npm_postgres" in recipe:
+            _add_server(root, recipe["npm_postgres"])
+        part = archive.with_suffix(".part")
+        run("images", ["tar", "-C", root, "--exclude=./var/lib/apt/lists/*", "-cf", part, "."])
+        part.replace(archive)
+
+
+def _add_server(root: Path, major: int) -> None:
+    """Lay the npm package's server where Debian's cluster tools look for one of that major version."""
+    part = pg_part(major)
+    if not part.current():
+        part.make()
+    source = tools_dir() / "pg" / str(major)
+    target = root / "usr/lib/postgresql" / str(major)
+
+    def foreign(folder: str, names: list[str]) -> list[str]:
+        """Links out of the package, to clients in the venv: Debian's own clients are in the image."""
+        return [name for name in names if not Path(folder, name).resolve().is_relative_to(source.resolve())]
+
+    for folder in ("bin", "lib", "share"):
+        shutil.copytree(source / folder, target / folder, symlinks=True, ignore=foreign)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run steps of the test suite: tools, lint, unit, integration, build.
+"""Run steps of the test suite: tools, lint, unit, integration, hosts, build.
 
 Environment: ONLY names one linter (or `list`), ARGS holds arguments for pytest. With more than one step the last line
 sums up the tests; a failed step does not keep the later ones from running, except that nothing runs without tools.
@@ -25,7 +25,7 @@ from lint import lint
 from locations import COLLECTION, HERE, ROOT, ToolError, test_environment, tools_dir
 from stage import copy_root
 
-STEPS = ("tools", "lint", "unit", "integration", "build")
+STEPS = ("tools", "lint", "unit", "integration", "hosts", "build")
 
 
 def run_lint(reports: Path) -> bool:
@@ -66,6 +66,8 @@ def run_step(step: str, reports: Path) -> bool:
         return run_lint(reports)
     if step == "build":
         return run_build()
+    if step == "hosts":
+        return subprocess.run([sys.executable, str(HERE / "hosts.py"), "test"], check=False).returncode == 0
     return run_pytest(step, reports)
 
 

@@ -5,7 +5,7 @@
 """The Docker engine that the hosts of the tests run on: used if it runs, installed and started if it may be.
 
 Debian's package is installed as root on Debian and its children. Where nothing starts it by itself, it is started here and
-stopped by the last run that used it: every run holds a shared lock, and who gets it alone at the end is the last.
+stopped by the last run that used it: every run holds a shared lock, and who gets it alone at the end is the last one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from pathlib import Path
 from locations import ToolError, tools_dir
 
 PACKAGES = ("docker.io", "iptables", "debootstrap")
-_LOCK = Path("/run/mapswipe-walg-tests.lock")
+_MUTEX = Path("/run/mapswipe-walg-tests.mutex")
+_USERS = Path("/run/mapswipe-walg-tests.users")
 _PID = Path("/run/mapswipe-walg-tests.dockerd")
 _READY = 60.0  # seconds
 
@@ -112,18 +113,25 @@ def running(keep: bool = False) -> Iterator[str]:
             )
         yield version
         return
-    with _LOCK.open("a", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        version = _answers()
-        _install()
-        if not version:
-            _start()
+    with _USERS.open("a", encoding="ascii") as users:
+        with _mutex():
+            if not _answers():
+                _install()
+                _start()
             version = _answers()
-        fcntl.flock(lock, fcntl.LOCK_SH)
+            fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield version
         finally:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _mutex(), contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not keep:
                     _stop()
+
+
+@contextlib.contextmanager
+def _mutex() -> Iterator[None]:
+    """One run at a time looks, starts or stops."""
+    with _MUTEX.open("a", encoding="ascii") as mutex:
+        fcntl.flock(mutex, fcntl.LOCK_EX)
+        yield

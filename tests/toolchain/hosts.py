@@ -4,7 +4,8 @@
 
 """Run molecule's scenarios: whole plays on hosts with systemd and cron, made as containers.
 
-    python3 tests/toolchain/hosts.py test [SCENARIO ...]     all of them, or the named ones
+    python3 tests/toolchain/hosts.py test [SCENARIO ...]     all of them, or the named ones, two at a time
+    python3 tests/toolchain/hosts.py prepare                 only what they need: engine, image, molecule
 
 KEEP=1 leaves hosts, files and engine for a look; what it prints says how to remove them.
 Ends with 0 when all passed, 1 when one failed, 2 when something that must be there is missing. Nothing is ever skipped.
@@ -13,6 +14,7 @@ Ends with 0 when all passed, 1 when one failed, 2 when something that must be th
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import re
 import secrets
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import engine
@@ -75,20 +78,38 @@ def scenario(name: str, keep: bool) -> bool:
     """Run one scenario on hosts and a network of its own; says whether it passed."""
     run = secrets.token_hex(3)
     folder = Path(tempfile.mkdtemp(prefix=f"mapswipe-walg-hosts-{run}.", dir="/var/tmp"))
+    log = tools_dir() / "log" / f"hosts-{name}.log"
     start = time.monotonic()
+    passed = False
     try:
         prepare_run(folder)
-        env = environment(run, folder)
         argv = ["molecule", "test", "--scenario-name", name, *(["--destroy", "never"] if keep else [])]
-        passed = subprocess.run(argv, cwd=ROOT, env=env, check=False).returncode == 0
+        with log.open("wb") as stream:
+            done = subprocess.run(
+                argv,
+                cwd=ROOT,
+                env=environment(run, folder),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                check=False,
+            )
+        passed = done.returncode == 0
     finally:
+        kept = ""
         if keep:
-            print(f"kept: containers *-{run} (docker rm -f), {folder}", flush=True)
+            kept = f"; kept: containers *-{run} (docker rm -f), {folder}"
         else:
             remove_containers(run)
             shutil.rmtree(folder, ignore_errors=True)
-    print(f"hosts {name:<12} {time.monotonic() - start:6.1f} s  {'ok' if passed else 'FAILED'}", flush=True)
+    state = "ok" if passed else f"FAILED, its output is in {log}; the end of it:\n{tail(log)}"
+    print(f"hosts {name:<12} {time.monotonic() - start:6.1f} s  {state}{kept}", flush=True)
     return passed
+
+
+def tail(log: Path) -> str:
+    """The last lines of a scenario's output."""
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-60:])
 
 
 def remove_containers(run: str) -> None:
@@ -100,24 +121,34 @@ def remove_containers(run: str) -> None:
             subprocess.run(["docker", kind, "rm", "-f", *found], capture_output=True, check=False)
 
 
+def molecule() -> None:
+    """Install molecule if it is not there; one run at a time."""
+    part = parts.molecule_part()
+    with (tools_dir() / "molecule.lock").open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not part.current():
+            part.make()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run molecule's scenarios on hosts made as containers.")
-    parser.add_argument("command", choices=["test"])
+    parser.add_argument("command", choices=["test", "prepare"])
     parser.add_argument(
         "scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; all if none is named"
     )
     arguments = parser.parse_args()
     keep = os.environ.get("KEEP", "") not in ("", "0")
     unknown = sorted(set(arguments.scenarios) - set(SCENARIOS))
+    outcomes = []
     try:
         if unknown:
             raise ToolError(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
-        with engine.running(keep) as version:
-            part = parts.molecule_part()
-            if not part.current():
-                part.make()
-            print(f"Docker engine {version}, image {images.ensure('bullseye')}", flush=True)
-            outcomes = [scenario(name, keep) for name in arguments.scenarios or SCENARIOS]
+        with engine.running(keep) as version, ThreadPoolExecutor(2) as pool:
+            image, tool = pool.submit(images.ensure, "bullseye"), pool.submit(molecule)
+            tool.result()
+            print(f"Docker engine {version}, image {image.result()}", flush=True)
+            if arguments.command == "test":
+                outcomes = list(pool.map(lambda name: scenario(name, keep), arguments.scenarios or SCENARIOS))
     except ToolError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 2

@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from .fault_proxy import FaultProxy, token_for
+
 HOST = "storage.googleapis.com"
 
 
@@ -62,9 +64,8 @@ class Token(BaseHTTPRequestHandler):
     asked = 0
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        body = token_for(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
         type(self).asked += 1
-        body = json.dumps({"access_token": "test", "token_type": "Bearer", "expires_in": 3600}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -91,14 +92,17 @@ class Connect(socketserver.StreamRequestHandler):
             ends = {self.connection: upstream, upstream: self.connection}
             while True:
                 for end in select.select(list(ends), [], [])[0]:
-                    data = end.recv(65536)
+                    try:
+                        data = end.recv(65536)
+                    except ConnectionResetError:
+                        return
                     if not data:
                         return
                     ends[end].sendall(data)
 
 
 class Gcs:
-    """The storage with its proxy and token endpoint, for the time of a block."""
+    """The storage with its proxy and token endpoint, for the time of a block; ``faults`` is what can go wrong with it."""
 
     def __init__(self, program: str, directory: Path, bucket: str) -> None:
         self.directory, self.program, self.bucket = directory, program, bucket
@@ -115,8 +119,9 @@ class Gcs:
         with open(self.directory / "gcs.log", "wb") as log:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log)
         _wait_for(port)
+        self.faults = FaultProxy(("127.0.0.1", 0), port, certificate_file, key_file).start()
         self.tokens = type("Tokens", (Token,), {"asked": 0})
-        self.network = type("Network", (Connect,), {"port": port, "down": False})
+        self.network = type("Network", (Connect,), {"port": self.faults.server_address[1], "down": False})
         self._token = ThreadingHTTPServer(("127.0.0.1", 0), self.tokens)
         self._proxy = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self.network)
         self._proxy.daemon_threads = True
@@ -128,6 +133,7 @@ class Gcs:
         for server in (self._token, self._proxy):
             server.shutdown()
             server.server_close()
+        self.faults.stop()
         self._process.terminate()
         self._process.wait()
 

@@ -23,7 +23,10 @@ _SHUT_DOWN = (1, 2)
 
 @dataclass(frozen=True)
 class DataDir:
-    """What lies at a path. ``kind``: absent, empty, cluster, damaged (parts of one), other; ``pid`` of a live postmaster, else 0."""
+    """What lies at a path. ``kind``: absent, empty, cluster, damaged (parts of one), other; ``pid`` of a live postmaster, else 0.
+
+    ``status``: what that postmaster says of itself: starting (recovery too), standby, ready or stopping.
+    """
 
     path: str
     kind: str
@@ -35,6 +38,7 @@ class DataDir:
     socket_dir: str = ""
     start_options: str = ""
     owner_uid: int = 0
+    status: str = ""
 
 
 def look(path: str, user: User | None) -> DataDir:
@@ -58,7 +62,7 @@ def _look(path: str) -> dict[str, Any]:
     if control is None:
         parts = {"PG_VERSION", "base", "global", "pg_wal"}.intersection(names)
         return {"path": path, "kind": "damaged" if parts else "other", "owner_uid": owner, "major": _major(path)}
-    pid, port, socket_dir = _postmaster(path)
+    pid, port, socket_dir, status = _postmaster(path)
     return {
         "path": path,
         "kind": "cluster",
@@ -70,6 +74,7 @@ def _look(path: str) -> dict[str, Any]:
         "port": port,
         "socket_dir": socket_dir,
         "start_options": _start_options(path),
+        "status": status,
     }
 
 
@@ -93,18 +98,18 @@ def _major(path: str) -> int:
         return 0
 
 
-def _postmaster(path: str) -> tuple[int, str, str]:
-    """Return pid, port and socket directory of the live postmaster by its pid file; 0 if none lives."""
+def _postmaster(path: str) -> tuple[int, str, str, str]:
+    """Return pid, port, socket directory and status of the live postmaster by its pid file; 0 if none lives."""
     try:
         with open(os.path.join(path, "postmaster.pid"), encoding="utf-8") as stream:
             lines = stream.read().splitlines()
         pid = int(lines[0])
     except (OSError, ValueError, IndexError):
-        return 0, "", ""
+        return 0, "", "", ""
     if not alive(pid) or os.path.realpath(link(pid, "cwd") or path) != os.path.realpath(path):
-        return 0, "", ""  # the number may be another cluster's server by now
+        return 0, "", "", ""  # the number may be another cluster's server by now
     padded = lines + [""] * 8
-    return pid, padded[3].strip(), padded[4].strip()
+    return pid, padded[3].strip(), padded[4].strip(), padded[7].strip()
 
 
 def alive(pid: int) -> bool:
@@ -142,7 +147,7 @@ def servers_on(path: str) -> list[int]:
     found = {}
     for pid in _processes():
         if alive(pid) and link(pid, "cwd") in (real, f"{real} (deleted)"):
-            found[pid] = _parent(pid)
+            found[pid] = family(pid)[0]
     return sorted(pid for pid, parent in found.items() if parent not in found)
 
 
@@ -153,11 +158,7 @@ def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
     """
     found = []
     for pid in _processes():
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as stream:
-                words = stream.read().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue
+        words = command_line(pid)
         place = link(pid, "cwd").replace(" (deleted)", "")
         inside = f"{place}/".startswith(f"{path}/") or path in words
         programs = [os.path.basename(word).split(":")[0] for word in words[:2]]
@@ -201,6 +202,16 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _parent(pid: int) -> int:
+def family(pid: int) -> tuple[int, int]:
+    """Return a process's parent and session; zeros if it is gone."""
     fields = _stat(pid)
-    return int(fields[1]) if len(fields) > 1 else 0
+    return (int(fields[1]), int(fields[3])) if len(fields) > 3 else (0, 0)
+
+
+def command_line(pid: int) -> list[str]:
+    """Return the words that a process was called with; none if it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            return stream.read().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return []

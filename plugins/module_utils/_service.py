@@ -4,99 +4,155 @@
 """Who starts and stops a cluster's server: what a manager started, that manager stops. Private to this collection.
 
 Written as one word or word:argument in ``walg_pg_service``:
-``systemd:UNIT``, ``pg_ctl``, ``command:/path`` (called with start or stop), ``none`` (nobody we may call).
+``systemd:UNIT``, ``pg_ctlcluster:VERSION/NAME`` (Debian without systemd), ``pg_ctl``, ``command:/path`` (called with
+start or stop), ``none`` (nobody we may call).
+
+A restore holds the manager off while it works: ``with service.held(): service.stop(); ...; service.start()``. A hold that
+a killed run left is taken over by the next run's and ends with it; ``start`` ends it too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import _data_dir
+from . import _data_dir, _supervision
 from ._errors import WalgError
+from ._files import write_atomic
 from ._postgres import Server, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from ._instance import Cluster
     from ._process import Result, Runner
 
-KINDS = ("systemd", "pg_ctl", "command", "none")
-_UNIT = re.compile(r"/([^/]+\.service)$")
+KINDS = ("systemd", "pg_ctlcluster", "pg_ctl", "command", "none")
+_WITH_ARGUMENT = ("systemd", "pg_ctlcluster", "command")
+_CLUSTER = re.compile(r"([0-9]+)/([^/\s'\"]+)\Z")
+_UNITS = "/run/systemd/system"
+_GONE = 10.0  # seconds after which a server that vanished while starting is given up, and for a stop to show
+
+#: Restart=no alone would not do: another unit or a package's upgrade may start this one. It names itself, so that the
+#: journal says which file holds the unit, and its removal is enough to end that.
+_DROP_IN = """\
+# The Ansible collection mapswipe.walg restores this cluster and holds its unit meanwhile. The restore removes this file,
+# also when it fails; after one that was killed, run it again, or remove this file and run: systemctl daemon-reload
+[Unit]
+AssertPathExists=!{path}
+[Service]
+Restart=no
+"""
 
 
 def parse(text: str) -> tuple[str, str]:
     """Split a service word into kind and argument. Raises WalgError on an unknown one."""
     kind, _colon, argument = text.partition(":")
     if kind not in KINDS:
-        raise WalgError(f"Unknown service {text!r}; wanted systemd:UNIT, pg_ctl, command:/path or none.")
-    if (kind in ("systemd", "command")) != bool(argument):
         raise WalgError(
-            f"Service {text!r}: systemd and command take an argument (systemd:UNIT, command:/path), the others none."
+            f"Unknown service {text!r}; wanted systemd:UNIT, pg_ctlcluster:VERSION/NAME, pg_ctl, command:/path or none."
+        )
+    if (kind in _WITH_ARGUMENT) != bool(argument):
+        raise WalgError(
+            f"Service {text!r}: systemd, pg_ctlcluster and command take an argument (systemd:UNIT, "
+            "pg_ctlcluster:VERSION/NAME, command:/path), the others none."
         )
     if kind == "command" and not os.path.isabs(argument):
         raise WalgError(f"Service {text!r}: the command has to be an absolute path.")
+    if kind == "systemd" and ("/" in argument or argument.startswith("-")):
+        raise WalgError(f"Service {text!r}: wanted the name of a unit, such as postgresql@13-main.service.")
+    if kind == "pg_ctlcluster" and not _CLUSTER.match(argument):
+        raise WalgError(f"Service {text!r}: wanted version and name as pg_lsclusters shows them, such as 13/main.")
     return kind, argument
 
 
 def detect(runner: Runner, pid: int) -> str:
-    """Return the service word for a running postmaster: the systemd unit whose main process it is, else pg_ctl.
+    """Return the service word for a running postmaster: its systemd unit, none if it is supervised otherwise, or pg_ctl."""
+    unit = _supervision.unit_of(runner, pid)
+    if unit:
+        return f"systemd:{unit}"
+    return "none" if _supervision.supervisor(pid) else "pg_ctl"
 
-    The control group alone does not prove it: a server started by hand from a unit's shell lies in that unit's group.
-    """
-    try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8") as stream:
-            paths = [line.strip().split(":", 2)[2] for line in stream]
-    except (OSError, IndexError):
-        return "pg_ctl"
-    for path in paths:
-        match = _UNIT.search(path)
-        if not match or not os.path.isdir("/run/systemd/system"):
-            continue
-        shown = runner.run(["systemctl", "show", "-p", "MainPID", "--value", match.group(1)], timeout=30)
-        if shown.rc == 0 and shown.stdout.strip() == str(pid):
-            return f"systemd:{match.group(1)}"
-    return "pg_ctl"
+
+def hold_file(unit: str) -> str:
+    """Return the drop-in that holds a unit; it does not outlive the boot."""
+    return os.path.join(_UNITS, f"{unit}.d", "90-mapswipe-walg-restore.conf")
 
 
 @dataclass(frozen=True)
 class Service:
-    """Start and stop one cluster's server. ``log``: where pg_ctl sends the server's output."""
+    """Start and stop one cluster's server. ``log``: where pg_ctl sends the server's output.
+
+    ``timeout`` (seconds) bounds the manager's calls and the wait for a server that is not in recovery; a recovery at
+    start is waited for up to ``recovery_timeout``.
+    """
 
     runner: Runner
     cluster: Cluster
     log: str
     timeout: float = 300.0
+    recovery_timeout: float = 86400.0
+
+    @property
+    def managed(self) -> bool:
+        """Somebody is named who starts and stops it. Where nobody is, a restore ends with a stopped server."""
+        return self._kind()[0] != "none"
 
     def start(self) -> None:
-        """Start the server through its manager and wait until it takes connections. Raises WalgError."""
-        kind, argument = parse(self.cluster.service or "pg_ctl")
-        if kind == "systemd":
-            self._check(self.runner.run(["systemctl", "start", argument], timeout=self.timeout), "start")
-        elif kind == "command":
-            self._check(self.runner.run([argument, "start"], user=None, timeout=self.timeout), "start")
-        elif kind == "pg_ctl":
-            self._check(self._pg_ctl(["-W", "-l", self.log, *self._options(), "start"]), "start")
-        else:
+        """Start the server through its manager and wait until it takes connections. Ends a hold. Raises WalgError."""
+        kind, argument = self._kind()
+        if kind == "none":
             raise WalgError(
-                f"Nobody is named who starts the server on {self.cluster.data_dir}: set walg_pg_service, or start it yourself."
+                f"Nobody is named who starts the server on {self.cluster.data_dir}: start it yourself, or set walg_pg_service."
             )
+        self.release()
+        if kind == "systemd":
+            # A server that crashed again and again has used up its unit's right to start.
+            self.runner.run(["systemctl", "reset-failed", argument], timeout=30)
+            result = self.runner.run(["systemctl", "start", argument], timeout=self.timeout)
+        elif kind == "pg_ctlcluster":
+            result = self.runner.run(["pg_ctlcluster", *argument.split("/"), "start"], timeout=self.timeout)
+        elif kind == "command":
+            result = self.runner.run([argument, "start"], timeout=self.timeout)
+        else:
+            result = self._pg_ctl(["-W", "-l", self.log, *self._options(), "start"])
+        # A manager that gives up waiting leaves the server in its recovery.
+        if _failed(result) and not _data_dir.servers_on(self.cluster.data_dir):
+            self._fail(result, "start")
         self.wait_ready()
+        if kind == "systemd" and not wait_until(lambda: self._active(argument), _GONE):
+            raise WalgError(
+                f"The server on {self.cluster.data_dir} runs, but the unit {argument} is not active: somebody else started it. "
+                f"Stop it and run: systemctl start {argument}"
+            )
 
     def stop(self) -> None:
         """Stop the server through its manager, in fast mode and never harder. Raises WalgError."""
-        kind, argument = parse(self.cluster.service or "pg_ctl")
+        kind, argument = self._kind()
         if kind == "systemd":
-            self._check(self.runner.run(["systemctl", "stop", argument], timeout=self.timeout), "stop")
+            result = self.runner.run(["systemctl", "stop", argument], timeout=self.timeout)
+        elif kind == "pg_ctlcluster":
+            argv = ["pg_ctlcluster", *argument.split("/"), "stop", "-m", "fast"]
+            result = self.runner.run(argv, timeout=self.timeout)
         elif kind == "command":
-            self._check(self.runner.run([argument, "stop"], timeout=self.timeout), "stop")
+            result = self.runner.run([argument, "stop"], timeout=self.timeout)
         elif kind == "pg_ctl":
-            self._check(self._pg_ctl(["-m", "fast", "-w", "-t", str(int(self.timeout)), "stop"]), "stop")
+            result = self._pg_ctl(["-m", "fast", "-w", "-t", str(int(self.timeout)), "stop"])
         else:
+            self.refuse_unstoppable(_data_dir.servers_on(self.cluster.data_dir))
+            raise WalgError(_nobody_stops(self.cluster.data_dir, ""))
+        if _failed(result):
+            self._fail(result, "stop")
+        if not wait_until(lambda: not _data_dir.servers_on(self.cluster.data_dir), _GONE):
+            pids = ", ".join(map(str, _data_dir.servers_on(self.cluster.data_dir)))
             raise WalgError(
-                f"Nobody is named who stops the server on {self.cluster.data_dir}: set walg_pg_service, or stop it yourself."
+                f"`{shlex.join(result.argv)}` ended well, but a server (process {pids}) still runs on {self.cluster.data_dir}: "
+                "somebody else started it. Stop it, or correct walg_pg_service."
             )
 
     def restart(self) -> None:
@@ -107,14 +163,113 @@ class Service:
         service.stop()
         service.start()
 
-    def wait_ready(self) -> None:
-        """Wait until the server takes connections. Raises WalgError with the end of its log."""
-        server = Server(self.runner, self.cluster)
-        if not wait_until(server.ready, self.timeout):
+    def refuse_unstoppable(self, pids: Sequence[int]) -> None:
+        """Raise WalgError if these servers run and we can't stop them for good. For a plan that would stop them."""
+        kind, argument = self._kind()
+        if not pids:
+            return
+        if kind in ("none", "pg_ctl", "pg_ctlcluster"):
+            why = next((text for text in map(_supervision.supervisor, pids) if text), "")
+            if why or kind == "none":
+                raise WalgError(_nobody_stops(self.cluster.data_dir, why), pids=list(pids))
+        elif kind == "systemd":
+            main = _supervision.main_process(self.runner, argument)
+            if main not in pids:
+                raise WalgError(
+                    f"The server on {self.cluster.data_dir} (process {', '.join(map(str, pids))}) is not that of the unit "
+                    f"{argument} (main process {main or 'none'}), so stopping the unit would not stop it. Correct walg_pg_service, "
+                    "or stop the server and start it by its unit.",
+                    pids=list(pids),
+                )
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the manager off for as long as the block runs."""
+        self.hold()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def hold(self) -> None:
+        """Keep the manager from starting the server by itself: ``Restart=``, another unit, a package's upgrade.
+
+        Only systemd does such things to a server that it was told to stop, or that was killed. Raises WalgError.
+        """
+        kind, unit = self._kind()
+        if kind != "systemd":
+            return
+        path = hold_file(unit)
+        if os.geteuid() != 0:
+            policy = self.runner.run(["systemctl", "show", "-p", "Restart", "--value", unit], timeout=30).stdout.strip()
+            if policy in ("", "no"):
+                return
             raise WalgError(
-                f"The server on {self.cluster.data_dir} was started, but takes no connections at "
-                f"{self.cluster.socket_dir}:{self.cluster.port} after {self.timeout:.0f} s. Read its log: {self.log}"
+                f"The unit {unit} has Restart={policy}: systemd could start the server in the midst of the restore, and only "
+                "root can hold it off. Run the play as root (become)."
             )
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_atomic(path, _DROP_IN.format(path=path), 0o644)
+        except OSError as exc:
+            raise WalgError(f"Cannot hold the unit {unit} off: {path}: {exc.strerror}") from exc
+        reloaded = self.runner.run(["systemctl", "daemon-reload"], timeout=self.timeout)
+        if _failed(reloaded):
+            self.release()
+            self._fail(reloaded, "hold off the unit of")
+
+    def release(self) -> None:
+        """End a hold, ours or one that a killed run left."""
+        kind, unit = self._kind()
+        path = hold_file(unit)
+        if kind != "systemd" or os.geteuid() != 0 or not os.path.lexists(path):
+            return
+        os.unlink(path)
+        with contextlib.suppress(OSError):  # somebody else's drop-ins stay
+            os.rmdir(os.path.dirname(path))
+        self.runner.run(["systemctl", "daemon-reload"], timeout=self.timeout)
+
+    def wait_ready(self) -> None:
+        """Wait until the server takes connections, through its recovery if it has one. Raises WalgError."""
+        server, cluster = Server(self.runner, self.cluster), self.cluster
+        began = time.monotonic()
+        deadline, last = began + self.timeout, began + self.recovery_timeout
+        seen, pause = 0.0, 0.1
+        while not server.ready():
+            looked, now = _data_dir.look(cluster.data_dir, cluster.owner()), time.monotonic()
+            if looked.pid:
+                seen = now
+            if looked.status == "starting" and now < last:
+                deadline = now + self.timeout
+            if now >= deadline:
+                state = f"is {looked.status or 'there'}" if looked.pid else "is gone"
+                raise WalgError(
+                    f"The server on {cluster.data_dir} was started and {state}, but takes no connections at "
+                    f"{cluster.socket_dir}:{cluster.port} after {now - began:.0f} s. Read its log{self._log()}."
+                )
+            if seen and now > seen + _GONE:
+                raise WalgError(
+                    f"The server on {cluster.data_dir} was started and ended again. Read its log{self._log()}."
+                )
+            if self.runner.tick:
+                self.runner.tick()
+            time.sleep(pause)
+            pause = min(pause * 1.5, 1.0)
+
+    def _kind(self) -> tuple[str, str]:
+        return parse(self.cluster.service or "pg_ctl")
+
+    def _active(self, unit: str) -> bool:
+        return self.runner.run(["systemctl", "is-active", unit], timeout=30).stdout.strip() == "active"
+
+    def _log(self) -> str:
+        """Where the server's log is, as far as we know."""
+        kind, argument = self._kind()
+        if kind == "pg_ctlcluster":
+            return f" (/var/log/postgresql/postgresql-{argument.replace('/', '-')}.log)"
+        if kind == "systemd":
+            return f" (journalctl -u {argument}, /var/log/postgresql)"
+        return f": {self.log}" if kind == "pg_ctl" else ""
 
     def _options(self) -> list[str]:
         return ["-o", self.cluster.start_options] if self.cluster.start_options else []
@@ -124,10 +279,22 @@ class Service:
         argv = [os.path.join(self.cluster.bin_dir, "pg_ctl"), "-D", self.cluster.data_dir, *arguments]
         return self.runner.run(argv, user=self.cluster.owner(), timeout=self.timeout + 30, cwd="/")
 
-    def _check(self, result: Result, verb: str) -> None:
-        if result.rc != 0 or result.timed_out:
-            trouble = "ran out of time" if result.timed_out else f"ended with {result.rc}: {result.last_line()}"
-            raise WalgError(
-                f"Cannot {verb} the server on {self.cluster.data_dir}: `{shlex.join(result.argv)}` {trouble}",
-                **result.fields(),
-            )
+    def _fail(self, result: Result, verb: str) -> None:
+        trouble = "ran out of time" if result.timed_out else f"ended with {result.rc}: {result.last_line()}"
+        raise WalgError(
+            f"Cannot {verb} the server on {self.cluster.data_dir}: `{shlex.join(result.argv)}` {trouble}",
+            **result.fields(),
+        )
+
+
+def _failed(result: Result) -> bool:
+    return result.rc != 0 or result.timed_out
+
+
+def _nobody_stops(data_dir: str, why: str) -> str:
+    reason = why or "walg_pg_service is none"
+    return (
+        f"Nobody is named who stops the server on {data_dir}: {reason}. Stop it yourself, or name a program that stops it and "
+        "keeps it stopped, and starts it again, with walg_pg_service: command:/path (called with stop and start). A container "
+        "that is there for its server is stopped from outside; restore in another one that mounts the same volume."
+    )

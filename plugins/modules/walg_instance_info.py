@@ -48,7 +48,10 @@ options:
         description: Operating system user that owns the data directory.
         type: str
       service:
-        description: "Who starts and stops the server: C(systemd:UNIT), C(pg_ctl), C(command:/path) or C(none)."
+        description:
+          - "Who starts and stops the server: C(systemd:UNIT), C(pg_ctlcluster:VERSION/NAME), C(pg_ctl), C(command:/path) or
+            C(none). The command is called with C(start) or C(stop); what it stopped has to stay stopped."
+          - It is C(none) where stopping the server ends its container, or where a supervisor would start it again.
         type: str
   version:
     description:

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import os
-from dataclasses import replace
+import stat
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _service
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _service, _supervision
+from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, User
 from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
 from support.scripted import Call, Scripted
 
@@ -43,6 +45,7 @@ def pg_ctl(cluster: Cluster, *arguments: str, **answer: Any) -> Call:
     [
         ("systemd:postgresql@14-main.service", ("systemd", "postgresql@14-main.service")),
         ("pg_ctl", ("pg_ctl", "")),
+        ("pg_ctlcluster:13/main", ("pg_ctlcluster", "13/main")),
         ("command:/opt/pg start:stop", ("command", "/opt/pg start:stop")),
         ("none", ("none", "")),
     ],
@@ -52,7 +55,23 @@ def test_parse(text: str, expected: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "systemd", "systemd:", "command", "command:pg", "pg_ctl:x", "none:x", "initd", "Systemd:x"]
+    "text",
+    [
+        "",
+        "systemd",
+        "systemd:",
+        "systemd:../x.service",
+        "systemd:--root=x",
+        "command",
+        "command:pg",
+        "pg_ctl:x",
+        "pg_ctlcluster",
+        "pg_ctlcluster:main",
+        "pg_ctlcluster:13/a b",
+        "none:x",
+        "initd",
+        "Systemd:x",
+    ],
 )
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(WalgError, match=r"[Ss]ervice"):
@@ -62,11 +81,20 @@ def test_parse_refuses(text: str) -> None:
 # --- start and stop ---------------------------------------------------------------------------------------------------
 
 
+UNIT = "pg.service"
+RESET = Call(["systemctl", "reset-failed", UNIT], rc=1)
+ACTIVE = Call(["systemctl", "is-active", UNIT], stdout="active\n")
+
+
 @pytest.mark.parametrize(
     ("service", "start", "stop"),
     [
-        ("systemd:pg.service", ["systemctl", "start", "pg.service"], ["systemctl", "stop", "pg.service"]),
         ("command:/opt/pg", ["/opt/pg", "start"], ["/opt/pg", "stop"]),
+        (
+            "pg_ctlcluster:13/main",
+            ["pg_ctlcluster", "13", "main", "start"],
+            ["pg_ctlcluster", "13", "main", "stop", "-m", "fast"],
+        ),
     ],
 )
 def test_a_manager_is_called(cluster: Cluster, service: str, start: list[str], stop: list[str]) -> None:
@@ -76,6 +104,26 @@ def test_a_manager_is_called(cluster: Cluster, service: str, start: list[str], s
     Service(runner, cluster, "/log", 9.0).stop()
     runner.finish()
     assert runner.timeouts[0] == runner.timeouts[2] == 9.0
+
+
+def test_systemd(cluster: Cluster) -> None:
+    """A unit that gave up is told to forget that; in the end it has the server."""
+    cluster = replace(cluster, service=f"systemd:{UNIT}")
+    activating = replace(ACTIVE, rc=3, stdout="activating\n")
+    start, stop = Call(["systemctl", "start", UNIT]), Call(["systemctl", "stop", UNIT])
+    runner = Scripted(calls=[RESET, start, psql(cluster), activating, ACTIVE, stop])
+    Service(runner, cluster, "/log", 9.0).start()
+    Service(runner, cluster, "/log", 9.0).stop()
+    runner.finish()
+
+
+def test_a_server_that_its_unit_does_not_have(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_service, "_GONE", 0.0)
+    cluster = replace(cluster, service=f"systemd:{UNIT}")
+    failed = replace(ACTIVE, rc=3, stdout="failed\n")
+    runner = Scripted(calls=[RESET, Call(["systemctl", "start", UNIT]), psql(cluster), failed])
+    with pytest.raises(WalgError, match=r"the unit pg\.service is not active: somebody else started it"):
+        Service(runner, cluster, "/log", 9.0).start()
 
 
 @pytest.mark.parametrize("service", ["pg_ctl", ""])
@@ -103,6 +151,7 @@ def test_no_start_options_no_o(cluster: Cluster) -> None:
 
 def test_nobody_may_be_called(cluster: Cluster) -> None:
     service = Service(Scripted(), replace(cluster, service="none"), "/log")
+    assert not service.managed
     with pytest.raises(WalgError, match="Nobody is named who starts"):
         service.start()
     with pytest.raises(WalgError, match="Nobody is named who stops"):
@@ -164,62 +213,202 @@ def test_restart_keeps_the_options_of_the_last_start(cluster: Cluster) -> None:
     runner.finish()
 
 
-# --- detection --------------------------------------------------------------------------------------------------------
+# --- time ---------------------------------------------------------------------------------------------------------------
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, cgroup: str | None, systemd: bool = True) -> None:
-    """Make /proc/PID/cgroup read so, and systemd the host's init or not."""
+@dataclass
+class Clock:
+    """Stands still but for sleeps."""
 
-    def opened(path: str, **_options: Any) -> io.StringIO:
-        assert path == f"/proc/{PID}/cgroup"
-        if cgroup is None:
-            raise FileNotFoundError(path)
-        return io.StringIO(cgroup)
+    now: float = 1000.0
 
-    real = os.path.isdir
-    monkeypatch.setattr(_service, "open", opened, raising=False)
-    monkeypatch.setattr(os.path, "isdir", lambda path: systemd if path == "/run/systemd/system" else real(path))
+    def monotonic(self) -> float:
+        return self.now
 
-
-def show(unit: str, pid: int | str, rc: int = 0) -> Call:
-    return Call(["systemctl", "show", "-p", "MainPID", "--value", unit], rc=rc, stdout=f"{pid}\n")
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
-DEBIAN = "postgresql@14-main.service"
-V2 = f"0::/system.slice/system-postgresql.slice/{DEBIAN}\n"
-V1 = f"12:pids:/system.slice/{DEBIAN}\n1:name=systemd:/system.slice/{DEBIAN}\n"
-FOUND = [
-    ("its main process", V2, [show(DEBIAN, PID)], f"systemd:{DEBIAN}"),
-    ("control groups of version 1", V1, [show(DEBIAN, PID)], f"systemd:{DEBIAN}"),
-    (
-        "another main process: started by hand from that unit",
-        "0::/system.slice/ssh.service\n",
-        [show("ssh.service", 1)],
-        "pg_ctl",
-    ),
-    ("a pid that only begins alike", V2, [show(DEBIAN, f"{PID}1")], "pg_ctl"),
-    ("systemctl fails", V2, [show(DEBIAN, PID, rc=1)], "pg_ctl"),
-    ("a login session", "0::/user.slice/user-0.slice/session-3.scope\n", [], "pg_ctl"),
-    ("a container", "0::/\n", [], "pg_ctl"),
-    ("no such process", None, [], "pg_ctl"),
-    ("nonsense", "nonsense\n", [], "pg_ctl"),
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(_service, "time", made)
+    return made
+
+
+def states(monkeypatch: pytest.MonkeyPatch, clock: Clock, *lasting: tuple[str, float]) -> None:
+    """Let the data directory show these states of the postmaster, each for so many seconds; the last one for ever."""
+    began = clock.now
+
+    def look(path: str, _user: object) -> DataDir:
+        ends = itertools.accumulate(seconds for _status, seconds in lasting)
+        current = (status for (status, _seconds), end in zip(lasting, ends, strict=True) if clock.now - began < end)
+        status = next(current, lasting[-1][0])
+        return DataDir(path, "cluster", pid=PID if status else 0, status=status)
+
+    monkeypatch.setattr(_data_dir, "look", look)
+
+
+class Answers(Scripted):
+    """psql refuses until the clock says so; every other call is answered as ``first``."""
+
+    def __init__(self, clock: Clock, ready_at: float, first: Result) -> None:
+        super().__init__()
+        self.clock, self.ready_at, self.first = clock, clock.now + ready_at, first
+
+    def run(self, argv: Any, **_options: Any) -> Result:
+        if "psql" in argv[0]:
+            return Result(list(argv), 0 if self.clock.now >= self.ready_at else 2)
+        return replace(self.first, argv=list(argv))
+
+
+TIMED_OUT = Result([], 1, stderr="pg_ctl: server did not start in time")
+
+
+@pytest.mark.parametrize("first", [TIMED_OUT, Result([], -15, timed_out=True), Result([], 0)])
+@pytest.mark.parametrize("service", ["pg_ctl", "pg_ctlcluster:13/main", "command:/opt/pg"])
+def test_a_recovery_may_take_longer_than_its_manager_waits(
+    cluster: Cluster, clock: Clock, monkeypatch: pytest.MonkeyPatch, first: Result, service: str
+) -> None:
+    states(monkeypatch, clock, ("starting", 5000), ("ready", 1))
+    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [PID])
+    cluster = replace(cluster, service=service)
+    Service(Answers(clock, 5001, first), cluster, "/log", timeout=30.0).start()
+    assert clock.now >= 6000
+
+
+@pytest.mark.parametrize(
+    ("lasting", "text"),
+    [
+        ([("starting", 1e9)], r"is starting, but takes no connections at /run/pg:5432 after 9\d\d s"),
+        ([("starting", 100), ("", 1)], r"was started and ended again"),
+        ([("starting", 100), ("standby", 1)], r"is standby, but takes no connections at /run/pg:5432 after 1[23]\d s"),
+        ([("", 1)], r"is gone, but takes no connections at /run/pg:5432 after 3\d s\. Read its log: /log"),
+    ],
+)
+def test_what_is_not_waited_for(
+    cluster: Cluster, clock: Clock, monkeypatch: pytest.MonkeyPatch, lasting: list[tuple[str, float]], text: str
+) -> None:
+    states(monkeypatch, clock, *lasting)
+    runner = Answers(clock, 1e12, Result([], 0))
+    with pytest.raises(WalgError, match=text):
+        Service(runner, cluster, "/log", timeout=30.0, recovery_timeout=900.0).start()
+
+
+# --- what can't be stopped ----------------------------------------------------------------------------------------------
+
+
+def test_a_stop_that_stops_another_server(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [PID])
+    monkeypatch.setattr(_service, "_GONE", 0.0)
+    runner = Scripted(calls=[Call(["systemctl", "stop", UNIT])])
+    with pytest.raises(
+        WalgError, match=rf"`systemctl stop {UNIT}` ended well, but a server \(process {PID}\) still runs"
+    ):
+        Service(runner, replace(cluster, service=f"systemd:{UNIT}"), "/log").stop()
+
+
+UNSTOPPABLE = [
+    # (what, service, the supervisor, the unit's main process, text)
+    ("pg_ctl", "pg_ctl", "", None, None),
+    ("pg_ctlcluster", "pg_ctlcluster:13/main", "", None, None),
+    ("its unit", f"systemd:{UNIT}", "", PID, None),
+    ("a command says who", "command:/opt/pg", "it is the main process of a container", None, None),
+    ("nobody", "none", "", None, r"walg_pg_service is none\. Stop it yourself, or .* walg_pg_service: command:/path"),
+    ("a container", "none", "it is the main process of a container", None, "main process of a container"),
+    ("a container, wrongly named", "pg_ctl", "it is the main process of a container", None, "main process of a cont"),
+    ("another server than the unit's", f"systemd:{UNIT}", "", 1, r"\(main process 1\), so stopping the unit would not"),
+    ("a unit that does not run", f"systemd:{UNIT}", "", 0, r"\(main process none\)"),
 ]
 
 
-@pytest.mark.parametrize(("cgroup", "calls", "expected"), [row[1:] for row in FOUND], ids=[row[0] for row in FOUND])
-def test_detect(monkeypatch: pytest.MonkeyPatch, cgroup: str | None, calls: list[Call], expected: str) -> None:
-    pretend(monkeypatch, cgroup)
+@pytest.mark.parametrize(
+    ("service", "supervisor", "main", "text"), [row[1:] for row in UNSTOPPABLE], ids=[row[0] for row in UNSTOPPABLE]
+)
+def test_what_can_not_be_stopped_for_good(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, service: str, supervisor: str, main: int | None, text: str | None
+) -> None:
+    monkeypatch.setattr(_supervision, "supervisor", lambda _pid: supervisor)
+    calls = [] if main is None else [Call(["systemctl", "show", "-p", "MainPID", "--value", UNIT], stdout=f"{main}\n")]
     runner = Scripted(calls=calls)
-    assert _service.detect(runner, PID) == expected
+    checked = Service(runner, replace(cluster, service=service), "/log")
+    checked.refuse_unstoppable([])
+    if text is None:
+        checked.refuse_unstoppable([PID])
+    else:
+        with pytest.raises(WalgError, match=text) as caught:
+            checked.refuse_unstoppable([PID])
+        assert caught.value.fields == {"pids": [PID]}
     runner.finish()
 
 
-def test_detect_where_systemd_is_not_init(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container may show its host's control groups; there is no systemctl to ask."""
-    pretend(monkeypatch, V2, systemd=False)
-    assert _service.detect(Scripted(), PID) == "pg_ctl"
+# --- holding the manager off --------------------------------------------------------------------------------------------
+
+RELOAD = Call(["systemctl", "daemon-reload"])
 
 
-def test_detect_for_real() -> None:
-    """This very process is no unit's main process that anybody here could name."""
-    assert _service.detect(Runner(), os.getpid()) == "pg_ctl"
+@pytest.fixture
+def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Systemd's runtime directory."""
+    monkeypatch.setattr(_service, "_UNITS", str(tmp_path / "units"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return tmp_path / "units"
+
+
+def test_a_unit_is_held_while_the_block_runs(cluster: Cluster, units: Path) -> None:
+    runner = Scripted(calls=[RELOAD, RELOAD])
+    service = Service(runner, replace(cluster, service=f"systemd:{UNIT}"), "/log")
+    path = units / f"{UNIT}.d" / "90-mapswipe-walg-restore.conf"
+    with service.held():
+        lines = path.read_text().splitlines()
+        assert f"AssertPathExists=!{path}" in lines  # it stands, so the unit does not start
+        assert lines[-2:] == ["[Service]", "Restart=no"]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert list(units.iterdir()) == []
+    runner.finish()
+
+
+def test_a_hold_ends_with_an_error(cluster: Cluster, units: Path) -> None:
+    runner = Scripted(calls=[RELOAD, RELOAD])
+    with pytest.raises(WalgError, match="no"), Service(runner, replace(cluster, service=f"systemd:{UNIT}"), "").held():
+        raise WalgError("no")
+    assert list(units.iterdir()) == []
+    runner.finish()
+
+
+def test_the_next_start_ends_what_a_killed_run_held(cluster: Cluster, units: Path) -> None:
+    cluster = replace(cluster, service=f"systemd:{UNIT}")
+    Service(Scripted(calls=[RELOAD]), cluster, "/log").hold()
+    (units / f"{UNIT}.d" / "10-limits.conf").write_text("")
+    runner = Scripted(calls=[RELOAD, RESET, Call(["systemctl", "start", UNIT]), psql(cluster), ACTIVE])
+    Service(runner, cluster, "/log").start()
+    assert os.listdir(units / f"{UNIT}.d") == ["10-limits.conf"]
+    runner.finish()
+
+
+def test_a_hold_that_systemd_does_not_take(cluster: Cluster, units: Path) -> None:
+    runner = Scripted(calls=[replace(RELOAD, rc=1, stderr="Access denied"), RELOAD])
+    with pytest.raises(WalgError, match=r"Cannot hold off the unit of the server .* Access denied"):
+        Service(runner, replace(cluster, service=f"systemd:{UNIT}"), "/log").hold()
+    assert list(units.iterdir()) == []
+
+
+@pytest.mark.parametrize("service", ["pg_ctl", "pg_ctlcluster:13/main", "command:/opt/pg", "none", ""])
+def test_others_have_nothing_to_hold(cluster: Cluster, units: Path, service: str) -> None:
+    with Service(Scripted(), replace(cluster, service=service), "/log").held():
+        assert not units.exists()
+
+
+@pytest.mark.parametrize(("policy", "refused"), [("no", False), ("on-failure", True), ("always", True)])
+def test_only_root_can_hold_a_unit(
+    cluster: Cluster, units: Path, monkeypatch: pytest.MonkeyPatch, policy: str, refused: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    shown = Call(["systemctl", "show", "-p", "Restart", "--value", UNIT], stdout=f"{policy}\n")
+    service = Service(Scripted(calls=[shown]), replace(cluster, service=f"systemd:{UNIT}"), "/log")
+    if refused:
+        with pytest.raises(WalgError, match=rf"Restart={policy}: .* Run the play as root"):
+            service.hold()
+    else:
+        service.hold()
+    assert not units.exists()

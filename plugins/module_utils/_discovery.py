@@ -1,14 +1,15 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finding the PostgreSQL clusters of a host by their running servers. Private to this collection."""
+"""Finding the PostgreSQL clusters of a host: by their running servers, and by Debian's layout. Private to this collection."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _service
+from . import _data_dir, _debian, _service
 from ._errors import WalgError
 from ._instance import Cluster, with_cluster
 from ._process import User
@@ -40,7 +41,7 @@ def running(runner: Runner) -> list[Cluster]:
 
 
 def _cluster(runner: Runner, looked: _data_dir.DataDir, bin_dir: str, user: User) -> Cluster:
-    return Cluster(
+    made = Cluster(
         data_dir=looked.path,
         bin_dir=bin_dir,
         socket_dir=looked.socket_dir,
@@ -50,38 +51,71 @@ def _cluster(runner: Runner, looked: _data_dir.DataDir, bin_dir: str, user: User
         start_options=looked.start_options,
         system_identifier=looked.system_identifier,
     )
+    debian = _debian.of_running(made) if made.service == "pg_ctl" else ""
+    return replace(made, service=debian, start_options="") if debian else made
 
 
 def find(runner: Runner, given: Mapping[str, Any], recorded: Cluster | None) -> Cluster:
-    """Return the cluster that is meant: the running one at the given directory or the only one, else the recorded one.
+    """Return the cluster that is meant: the one at the given directory, or the only one; if none is seen, the recorded one.
 
     What was given always wins over what was found. Raises WalgError with all that was found when it is not clear.
     """
-    candidates = running(runner)
+    up = running(runner)
     wanted = given.get("data_dir") or (recorded.data_dir if recorded else None)
     if wanted:
-        matching = [one for one in candidates if os.path.realpath(one.data_dir) == os.path.realpath(wanted)]
-        if matching:
-            return with_cluster(matching[0], {**given, "data_dir": wanted})
-        if recorded and os.path.realpath(recorded.data_dir) == os.path.realpath(wanted):
+        matching = [one for one in up if _same(one.data_dir, wanted)]
+        if not matching and recorded and _same(recorded.data_dir, wanted):
             return with_cluster(recorded, given)
-        return _from_options(given, wanted)
-    if len(candidates) == 1:
-        return with_cluster(candidates[0], given)
-    listed = "; ".join(f"{one.data_dir} (port {one.port}, {one.service})" for one in candidates) or "none"
+        if not matching:
+            return _from_options(given, wanted, _stopped(up))
+        return with_cluster(matching[0], {**given, "data_dir": wanted})
+    down = _stopped(up)
+    if len(up) + len(down) == 1:
+        return with_cluster((up or down)[0], given)
+    listed = [f"{one.data_dir} (runs, port {one.port}, {one.service})" for one in up]
+    listed += [f"{one.data_dir} (does not run, port {one.port}, {one.service})" for one in down]
     raise WalgError(
-        f"Which PostgreSQL cluster is meant? Running here: {listed}. Set walg_pg_data_dir"
-        + (" to one of them." if candidates else " (and walg_pg_bin_dir, walg_pg_socket_dir), or start the server."),
-        found=[one.data_dir for one in candidates],
+        f"Which PostgreSQL cluster is meant? Found here: {'; '.join(listed) or 'none'}. {_advice(bool(listed))}",
+        found=[one.data_dir for one in up + down],
     )
 
 
-def _from_options(given: Mapping[str, Any], data_dir: str) -> Cluster:
-    """Build a cluster that does not run from options and from what its directory says."""
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _stopped(up: list[Cluster]) -> list[Cluster]:
+    """Return the clusters that the host's layout tells of and whose servers do not run."""
+    return [
+        one.cluster() for one in _debian.configured() if not any(_same(one.data_dir, other.data_dir) for other in up)
+    ]
+
+
+def _advice(some: bool) -> str:
+    versions = _debian.installed()
+    if some:
+        return "Set walg_pg_data_dir to one of them."
+    if versions:
+        return (
+            f"PostgreSQL {', '.join(versions)} is installed: set walg_pg_data_dir, for example "
+            f"{_debian.VAR}/{versions[-1]}/main, or start the server."
+        )
+    return "Set walg_pg_data_dir (and walg_pg_bin_dir, walg_pg_socket_dir), or start the server."
+
+
+def _from_options(given: Mapping[str, Any], data_dir: str, stopped: list[Cluster]) -> Cluster:
+    """Build a cluster that does not run from the host's layout, or from options and what its directory says."""
+    laid_out = next((one for one in stopped if _same(one.data_dir, data_dir)), None)
+    by_convention = None if laid_out else _debian.by_convention(data_dir)
+    if by_convention:
+        laid_out = by_convention.cluster()
+    if laid_out:
+        return with_cluster(laid_out, given)
     missing = [f"walg_pg_{name}" for name in ("bin_dir", "socket_dir") if not given.get(name)]
     if missing:
         raise WalgError(
             f"No server runs on {data_dir} and it was never configured here: set {' and '.join(missing)} too, or start it."
+            + _debian.missing_packages(data_dir)
         )
     user = str(given.get("os_user") or "")
     if not user:

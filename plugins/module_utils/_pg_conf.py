@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ._errors import WalgError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "mapswipe_walg.conf"
 INCLUDE_LINE = f"include_if_exists = '{FILE_NAME}'  # managed by the Ansible collection mapswipe.walg"
+_LINE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:=|\s)\s*(?:'((?:[^'\\]|''|\\.)*)'|([^\s#']+))")
 
 
 def settings_text(settings: Mapping[str, str]) -> str:
@@ -48,3 +50,15 @@ def includes_directory(text: str, directory: str) -> bool:
         if len(words) >= 2 and words[0].lower() == "include_dir" and words[1].strip("'").rstrip("/") == directory:
             return True
     return False
+
+
+def read_settings(text: str) -> dict[str, str]:
+    """Return the settings of one configuration file; of two lines the last counts. Includes are not followed."""
+    found = {}
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match:
+            quoted = match.group(2)
+            value = match.group(3) if quoted is None else re.sub(r"\\(.)", r"\1", quoted.replace("''", "'"))
+            found[match.group(1).lower()] = value
+    return found

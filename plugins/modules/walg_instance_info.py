@@ -15,7 +15,9 @@ author:
 description:
   - Answers which PostgreSQL data directory, programs, socket, port, user and service manager an instance means, and where
     the collection's files go on this host.
-  - What is given wins. The rest is taken from the running server, then from the instance's record of an earlier run.
+  - What is given wins. The rest is taken from the running server, then from the instance's record of an earlier run, then
+    from Debian's layout of clusters (C(/etc/postgresql/VERSION/NAME), C(/var/lib/postgresql/VERSION/NAME)), which tells of
+    clusters that do not run and where a new host's would be.
   - When it is not clear which cluster is meant, it fails and lists what it found.
 extends_documentation_fragment:
   - mapswipe.walg.attributes.info
@@ -107,7 +109,7 @@ EXAMPLES = r"""
   mapswipe.walg.walg_instance_info:
   register: found
 
-- name: One of several, by its data directory
+- name: One of several, by its data directory; on a Debian host that never had it, too
   mapswipe.walg.walg_instance_info:
     instance: orders
     cluster:

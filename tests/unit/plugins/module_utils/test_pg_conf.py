@@ -109,3 +109,27 @@ def test_what_only_looks_like_our_include(line: str) -> None:
 )
 def test_includes_directory(text: str, expected: bool) -> None:
     assert _pg_conf.includes_directory(text, "conf.d") is expected
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5))
+def test_what_was_written_is_read(settings: dict[str, str]) -> None:
+    assert _pg_conf.read_settings(_pg_conf.conf_text(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("port = 5433", "5433"),
+        ("port=5433#x", "5433"),
+        ("  Port 5433  # (change requires restart)", "5433"),
+        ("port '5433'", "5433"),
+        ("port = 'it''s # \\'here\\''", "it's # 'here'"),
+        ("port = ''", ""),
+        ("port = 1\nport = 2", "2"),
+        ("#port = 5433", None),
+        ("port", None),
+        ("portal = 1", None),
+    ],
+)
+def test_settings_of_a_file(line: str, value: str | None) -> None:
+    assert _pg_conf.read_settings(line).get("port") == value

@@ -1,0 +1,166 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clusters as Debian's and Ubuntu's postgresql-common lays them out, running or not. Private to this collection.
+
+The configuration lies in /etc/postgresql/VERSION/NAME and outlives a lost data directory: it tells where that was.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shlex
+from dataclasses import dataclass
+
+from . import _data_dir, _pg_conf, _supervision
+from ._errors import WalgError
+from ._instance import Cluster
+from ._process import User
+
+ETC = "/etc/postgresql"
+VAR = "/var/lib/postgresql"
+LIB = "/usr/lib/postgresql"
+SOCKET_DIR = "/var/run/postgresql"
+_FIRST_PORT = 5432
+#: What pg_ctlcluster itself puts on a server's command line.
+_ITS_OPTIONS = ("config_file", "hba_file", "ident_file", "external_pid_file", "unix_socket_directories")
+
+
+@dataclass(frozen=True)
+class Configured:
+    """One configured cluster. ``data_dir`` as its postgresql.conf has it, whether it exists or not."""
+
+    version: str
+    name: str
+    data_dir: str
+    port: str = str(_FIRST_PORT)
+    socket_dir: str = SOCKET_DIR
+    owner: str = "postgres"
+
+    def cluster(self) -> Cluster:
+        """Return it as a cluster whose server does not run."""
+        try:
+            identifier = _data_dir.look(self.data_dir, User.by_name(self.owner)).system_identifier
+        except WalgError:  # not ours to look into
+            identifier = ""
+        return Cluster(
+            data_dir=self.data_dir,
+            bin_dir=bin_dir(self.version),
+            socket_dir=self.socket_dir,
+            port=self.port,
+            os_user=self.owner,
+            service=self.service(),
+            system_identifier=identifier,
+        )
+
+    def service(self) -> str:
+        """Return who starts and stops it, by Debian's rules."""
+        if _supervision.systemd_runs():
+            return f"systemd:postgresql@{self.version}-{self.name}.service"
+        return f"pg_ctlcluster:{self.version}/{self.name}"
+
+
+def bin_dir(version: str) -> str:
+    """Return where the server programs of a major version are."""
+    return os.path.join(LIB, version, "bin")
+
+
+def installed() -> list[str]:
+    """Return the major versions whose server programs are there."""
+    found = [
+        os.path.basename(path) for path in glob.glob(os.path.join(LIB, "*")) if _has_server(os.path.basename(path))
+    ]
+    return sorted((version for version in found if version.isdigit()), key=int)
+
+
+def configured() -> list[Configured]:
+    """Return the configured clusters whose server programs are there, sorted by data directory."""
+    found = []
+    for path in glob.glob(os.path.join(ETC, "*", "*", "postgresql.conf")):
+        config_dir = os.path.dirname(path)
+        version, name = os.path.basename(os.path.dirname(config_dir)), os.path.basename(config_dir)
+        if not version.isdigit() or not _has_server(version):
+            continue
+        settings = _settings(path)
+        if os.path.isabs(settings.get("data_directory", "")):
+            sockets = [part.strip() for part in settings.get("unix_socket_directories", "").split(",")]
+            found.append(
+                Configured(
+                    version,
+                    name,
+                    settings["data_directory"],
+                    settings.get("port", str(_FIRST_PORT)),
+                    next((one for one in sockets if os.path.isabs(one)), SOCKET_DIR),
+                    User.by_uid(os.stat(path).st_uid).name,
+                )
+            )
+    return sorted(found, key=lambda one: one.data_dir)
+
+
+def by_convention(data_dir: str) -> Configured | None:
+    """Return the cluster that Debian would have at a path like /var/lib/postgresql/13/main, if its packages are there.
+
+    For a host that never had it. The port is the one that pg_createcluster would choose.
+    """
+    version, name = _split(data_dir)
+    if not version or not _has_server(version):
+        return None
+    taken = {one.port for one in configured()}
+    port = next(number for number in range(_FIRST_PORT, 65536) if str(number) not in taken)
+    return Configured(version, name, os.path.normpath(data_dir), str(port))
+
+
+def missing_packages(data_dir: str) -> str:
+    """Return a sentence on the packages that a path like /var/lib/postgresql/13/main wants, where others are there."""
+    version, there = _split(data_dir)[0], installed()
+    if not version or not there or version in there:
+        return ""
+    return f" By its path it is of PostgreSQL {version}, but {', '.join(there)} is installed here: install postgresql-{version}."
+
+
+def _split(data_dir: str) -> tuple[str, str]:
+    match = re.fullmatch(re.escape(VAR) + r"/([0-9]+)/([^/\s'\"]+)", os.path.normpath(data_dir))
+    return (match.group(1), match.group(2)) if match else ("", "")
+
+
+def of_running(cluster: Cluster) -> str:
+    """Return the service word of a running server that pg_ctlcluster started and can start again; else an empty text."""
+    for one in configured():
+        if os.path.realpath(one.data_dir) == os.path.realpath(cluster.data_dir) and not _supervision.systemd_runs():
+            return one.service() if _is_its_start(one, cluster.start_options) else ""
+    return ""
+
+
+def _is_its_start(one: Configured, start_options: str) -> bool:
+    """Say whether a server's options are pg_ctlcluster's own: more would be lost with its start."""
+    words = shlex.split(start_options)
+    pairs = dict(word.partition("=")[::2] for word in words[1::2])
+    return (
+        set(words[0::2]) == {"-c"}
+        and pairs.get("config_file") == os.path.join(ETC, one.version, one.name, "postgresql.conf")
+        and set(pairs).issubset(_ITS_OPTIONS)
+    )
+
+
+def _has_server(version: str) -> bool:
+    return os.access(os.path.join(bin_dir(version), "postgres"), os.X_OK)
+
+
+def _settings(path: str) -> dict[str, str]:
+    """Return a postgresql.conf's settings with those of its conf.d, as far as we may read them."""
+    text = _read(path)
+    settings = _pg_conf.read_settings(text)
+    if _pg_conf.includes_directory(text, "conf.d"):
+        for part in sorted(glob.glob(os.path.join(os.path.dirname(path), "conf.d", "*.conf"))):
+            settings.update(_pg_conf.read_settings(_read(part)))
+    return settings
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Everything is installed from package registries into .tools; Python 3.11 or newer with pip is all that must be there.
-#   make test                      lint, unit and integration tests, with the time of each
+#   make test                      lint, unit and integration tests, then whole plays on hosts, with the time of each
 #   make lint ONLY=mypy            one linter (make lint ONLY=list shows them)
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
@@ -28,7 +28,7 @@ lint unit integration: tools
 	@$(CHECK) $@
 
 test:
-	@$(CHECK) tools lint unit integration
+	@$(CHECK) tools lint unit integration hosts
 
 test-molecule: tools
 	@$(PYTHON) tests/toolchain/hosts.py test $(SCENARIO)

@@ -4,13 +4,12 @@
 
 """A container that is storage.googleapis.com for the hosts of its network: storage on 443 by TLS, tokens on 80.
 
-gcs_files.py makes its certificate and the key file, whose token_uri is plain HTTP; all else is as Google has it, so that
-a play is told a bucket and a key file and no more. Called with the directory of those files.
+gcs_files.py makes its certificate and the key files, whose token_uri is plain HTTP; all else is as Google has it, so that
+a play is told a bucket and a key file and no more. Called with the directory of those files. Standard library only.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,16 +17,19 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from support.fault_proxy import FaultProxy, read_only, token_for
+
 HOSTS = ("storage.googleapis.com", "www.googleapis.com", "oauth2.googleapis.com")
 BUCKET = "x4m-test-bucket"
+READER = "reader@x4m-test.iam.gserviceaccount.com"  # may list and read, is refused all else
+_PORT = 4443
 
 
 class Token(BaseHTTPRequestHandler):
-    """Answers every request for a token with one."""
+    """Answers every request for a token with one that names its account."""
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        body = json.dumps({"access_token": "test", "token_type": "Bearer", "expires_in": 3600}).encode()
+        body = token_for(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -41,8 +43,22 @@ def serve(directory: Path) -> int:
     (objects / BUCKET).mkdir(parents=True, exist_ok=True)
     tokens = ThreadingHTTPServer(("0.0.0.0", 80), Token)
     threading.Thread(target=tokens.serve_forever, daemon=True).start()
-    argv = ["/srv/fake-gcs-server", "-scheme", "https", "-host", "0.0.0.0", "-port", "443", "-backend", "filesystem"]
-    argv += ["-cert-location", str(directory / "server.crt"), "-private-key-location", str(directory / "server.key")]
+    certificate, key = directory / "server.crt", directory / "server.key"
+    proxy = FaultProxy(("0.0.0.0", 443), _PORT, certificate, key)
+    proxy.rules.append(read_only(READER))
+    proxy.start()
+    argv = [
+        "/srv/fake-gcs-server",
+        "-scheme",
+        "https",
+        "-host",
+        "127.0.0.1",
+        "-port",
+        str(_PORT),
+        "-backend",
+        "filesystem",
+    ]
+    argv += ["-cert-location", str(certificate), "-private-key-location", str(key)]
     argv += ["-filesystem-root", str(objects), "-public-host", HOSTS[0]]
     return subprocess.run(argv, env={**os.environ, "TMPDIR": "/srv"}, check=False).returncode
 

@@ -6,11 +6,13 @@
 
 Environment: ONLY names one linter (or `list`), ARGS holds arguments for pytest. With more than one step the last line
 sums up the tests; a failed step does not keep the later ones from running, except that nothing runs without tools.
+Ends with 0 when all passed, 2 when the hosts lack something that must be there, else 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import os
 import shlex
@@ -19,12 +21,14 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
 from lint import lint
 from locations import COLLECTION, HERE, ROOT, ToolError, test_environment, tools_dir
 from stage import copy_root
 
+HOSTS = (sys.executable, str(HERE / "hosts.py"))
 STEPS = ("tools", "lint", "unit", "integration", "hosts", "build")
 
 
@@ -58,17 +62,30 @@ def run_build() -> bool:
     return subprocess.run(argv, cwd=root / COLLECTION, env=test_environment(), check=False).returncode == 0
 
 
-def run_step(step: str, reports: Path) -> bool:
-    """Run one step; says whether it passed."""
+def run_step(step: str, reports: Path) -> int:
+    """Run one step; returns 0 when it passed, 2 when the hosts lack something that must be there, else 1."""
     if step == "tools":
-        return subprocess.run([sys.executable, str(HERE / "tools.py"), "install"], check=False).returncode == 0
-    if step == "lint":
-        return run_lint(reports)
-    if step == "build":
-        return run_build()
+        return subprocess.run([sys.executable, str(HERE / "tools.py"), "install"], check=False).returncode
     if step == "hosts":
-        return subprocess.run([sys.executable, str(HERE / "hosts.py"), "test"], check=False).returncode == 0
-    return run_pytest(step, reports)
+        return subprocess.run([*HOSTS, "test"], check=False).returncode
+    if step == "lint":
+        passed = run_lint(reports)
+    elif step == "build":
+        passed = run_build()
+    else:
+        passed = run_pytest(step, reports)
+    return 0 if passed else 1
+
+
+@contextlib.contextmanager
+def preparing_hosts(wanted: bool) -> Iterator[None]:
+    """Make what the hosts need beside the other steps: it waits for packages much of the time. The step tells what failed."""
+    if wanted:
+        null = subprocess.DEVNULL
+        with subprocess.Popen([*HOSTS, "prepare"], stdin=null, stdout=null, stderr=null):
+            yield
+    else:
+        yield
 
 
 def totals(reports: Path) -> str:
@@ -88,27 +105,30 @@ def main() -> int:
     parser.add_argument("steps", nargs="+", choices=STEPS)
     steps = parser.parse_args().steps
     lines = []
-    passed = True
+    worst = 0
     try:
         if "tools" not in steps and not (tools_dir() / "venv" / "bin" / "python").exists():
             raise ToolError("the tools are not installed yet: make tools")
         reports = tools_dir() / "reports" / str(os.getpid())
-        for step in steps:
-            if len(steps) > 1:
-                print(f"=== {step}", flush=True)
-            start = time.monotonic()
-            good = run_step(step, reports)
-            lines.append(f"{step:<12} {time.monotonic() - start:6.0f} s  {'ok' if good else 'FAILED'}")
-            passed = passed and good
-            if step == "tools" and not good:
-                break
+        with contextlib.ExitStack() as stack:
+            for step in steps:
+                if len(steps) > 1:
+                    print(f"=== {step}", flush=True)
+                start = time.monotonic()
+                code = run_step(step, reports)
+                lines.append(f"{step:<12} {time.monotonic() - start:6.0f} s  {'FAILED' if code else 'ok'}")
+                worst = max(worst, abs(code))
+                if step == "tools":
+                    if code:
+                        break
+                    stack.enter_context(preparing_hosts("hosts" in steps))
         if len(steps) > 1:
             print("===", *lines, totals(reports), sep="\n", flush=True)
         shutil.rmtree(reports, ignore_errors=True)
     except ToolError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
-    return 0 if passed else 1
+    return worst
 
 
 if __name__ == "__main__":

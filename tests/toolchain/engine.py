@@ -17,12 +17,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from locations import ToolError, tools_dir
 
 PACKAGES = ("docker.io", "iptables", "debootstrap")
+PROGRAMS = ("dockerd", "docker", "iptables", "debootstrap")
 _MUTEX = Path("/run/mapswipe-walg-tests.mutex")
 _USERS = Path("/run/mapswipe-walg-tests.users")
 _PID = Path("/run/mapswipe-walg-tests.dockerd")
@@ -38,9 +39,8 @@ def _answers() -> str:
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
-def _install() -> None:
+def _install(programs: Sequence[str]) -> None:
     """Install what is missing with apt. Raises ToolError where that is not ours to do."""
-    programs = ("dockerd", "docker", "iptables", "debootstrap")
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     missing = [program for program in programs if not shutil.which(program, path=path)]
     if not missing:
@@ -115,10 +115,11 @@ def running(keep: bool = False) -> Iterator[str]:
         return
     with _USERS.open("a", encoding="ascii") as users:
         with _mutex():
-            if not _answers():
-                _install()
-                _start()
             version = _answers()
+            _install(("debootstrap",) if version else PROGRAMS)
+            if not version:
+                _start()
+                version = _answers()
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield version

@@ -7,7 +7,8 @@
     python3 tests/toolchain/hosts.py test [SCENARIO ...]     all of them, or the named ones, two at a time
     python3 tests/toolchain/hosts.py prepare                 only what they need: engine, image, molecule
 
-KEEP=1 leaves hosts, files and engine for a look; what it prints says how to remove them.
+KEEP=1 leaves hosts, files and engine for a look; what it prints says how to remove them. HOST_IMAGE=bookworm makes the hosts
+from another recipe of versions.json.
 Ends with 0 when all passed, 1 when one failed, 2 when something that must be there is missing. Nothing is ever skipped.
 """
 
@@ -51,7 +52,7 @@ def walg_version(binary: str) -> str:
     return found.group(1)
 
 
-def environment(run: str, folder: Path) -> dict[str, str]:
+def environment(run: str, folder: Path, image: str) -> dict[str, str]:
     """What molecule and its scenarios are told."""
     known = paths()
     env = test_environment()
@@ -69,12 +70,13 @@ def environment(run: str, folder: Path) -> dict[str, str]:
         "WALG_SHA256": str(known["walg_sha256"]),
         "WALG_VERSION": walg_version(str(known["walg_binary"])),
         "WALG_GCS_SERVER": str(known["gcs_server"]),
-        "WALG_IMAGE": images.ensure("bullseye"),
+        "WALG_IMAGE": image,
+        "WALG_PG_MAJOR": str(images.major(image)),
         "WALG_CHECKOUT": str(ROOT),
     }
 
 
-def scenario(name: str, keep: bool) -> bool:
+def scenario(name: str, image: str, keep: bool) -> bool:
     """Run one scenario on hosts and a network of its own; says whether it passed."""
     run = secrets.token_hex(3)
     folder = Path(tempfile.mkdtemp(prefix=f"mapswipe-walg-hosts-{run}.", dir="/var/tmp"))
@@ -88,7 +90,7 @@ def scenario(name: str, keep: bool) -> bool:
             done = subprocess.run(
                 argv,
                 cwd=ROOT,
-                env=environment(run, folder),
+                env=environment(run, folder, image),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -138,17 +140,19 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     keep = os.environ.get("KEEP", "") not in ("", "0")
+    suite = os.environ.get("HOST_IMAGE") or images.DEFAULT
     unknown = sorted(set(arguments.scenarios) - set(SCENARIOS))
     outcomes = []
     try:
         if unknown:
             raise ToolError(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
         with engine.running(keep) as version, ThreadPoolExecutor(2) as pool:
-            image, tool = pool.submit(images.ensure, "bullseye"), pool.submit(molecule)
+            making, tool = pool.submit(images.ensure, suite), pool.submit(molecule)
             tool.result()
-            print(f"Docker engine {version}, image {image.result()}", flush=True)
+            image = making.result()
+            print(f"Docker engine {version}, image {image}", flush=True)
             if arguments.command == "test":
-                outcomes = list(pool.map(lambda name: scenario(name, keep), arguments.scenarios or SCENARIOS))
+                outcomes = list(pool.map(lambda name: scenario(name, image, keep), arguments.scenarios or SCENARIOS))
     except ToolError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 2

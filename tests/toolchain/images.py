@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -21,12 +22,19 @@ from pathlib import Path
 from locations import VERSIONS, ToolError, tools_dir
 from parts import pg_part, run
 
+DEFAULT = "bullseye"
 _HOSTS = VERSIONS["hosts"]
 #: A package's scripts must not start anything while the image is made, nor make a cluster.
 _QUIET = {
     "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
     "etc/postgresql-common/createcluster.conf": "create_main_cluster = false\n",
 }
+
+
+def major(image: str) -> int:
+    """Return the major version of the PostgreSQL in an image, by its tag."""
+    name = image.partition(":")[2].rpartition("-")[0]
+    return int(_HOSTS[name]["major"])
 
 
 def tag(name: str) -> str:
@@ -40,6 +48,8 @@ def ensure(name: str) -> str:
 
     Where the suite cannot be had any more, the recipe's ``instead`` is made.
     """
+    if "suite" not in _HOSTS.get(name, {}):
+        raise ToolError(f"HOST_IMAGE={name}: no such recipe in versions.json")
     wanted = tag(name)
     folder = tools_dir() / "images"
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,6 +59,11 @@ def ensure(name: str) -> str:
         if subprocess.run(["docker", "image", "inspect", wanted], capture_output=True, check=False).returncode == 0:
             return wanted
         if archive is not None and not archive.is_file():
+            if os.geteuid() != 0:
+                raise ToolError(
+                    f"the engine lacks the image {wanted} and only root can make it: "
+                    "run `python3 tests/toolchain/hosts.py prepare` once as root"
+                )
             try:
                 _build(name, folder, archive)
             except ToolError as error:
@@ -77,13 +92,13 @@ def _build(name: str, folder: Path, archive: Path) -> None:
         (root / "usr/sbin/policy-rc.d").chmod(0o755)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         env = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-        apt: list[str | Path] = ["chroot", root, "apt-get"]
+        apt: list[str | Path] = ["chroot", root, "apt-get", "-o", "Acquire::Retries=3"]
         run("images", [*apt, "update"], env=env)
         run("images", [*apt, "install", "-y", "--no-install-recommends", *recipe["packages"]], env=env)
         run("images", [*apt, "clean"], env=env)
         (root / "usr/sbin/policy-rc.d").unlink()
         if "npm_postgres" in recipe:
-            _add_server(root, recipe["npm_postgres"])
+            _add_server(root, recipe["major"])
         part = archive.with_suffix(".part")
         run("images", ["tar", "-C", root, "--exclude=./var/lib/apt/lists/*", "-cf", part, "."])
         part.replace(archive)

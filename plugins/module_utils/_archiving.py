@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The settings that are looked at; archive_library exists from PostgreSQL 15.
 NAMES = ("archive_mode", "archive_command", "archive_library", "archive_timeout", "wal_level")
+#: Values of pg_settings.source that win over every file.
+_CALLED_WITH = ("command line", "environment variable")
 
 
 def push_command(program_dir: str, record: str) -> str:
@@ -78,6 +80,8 @@ def refuse_foreign(
     """
     for name in ("archive_command", "archive_library"):
         value, source = str(current.get(name, {}).get("setting") or ""), current.get(name, {}).get("sourcefile")
+        if current.get(name, {}).get("source") in _CALLED_WITH:
+            continue  # refuse_override has the say: nothing that we write takes its place
         if value == "(disabled)":
             rows = [row for row in files if row["name"] == name and row["sourcefile"] != ours and row["setting"]]
             value, source = (str(rows[-1]["setting"]), rows[-1]["sourcefile"]) if rows else ("", None)
@@ -98,9 +102,10 @@ def refuse_override(
         row = current[name]
         if str(row["setting"]) == value or row["sourcefile"] == ours:
             continue
-        if row["source"] in ("command line", "environment variable"):
+        if row["source"] in _CALLED_WITH:
+            shown = "" if row["setting"] == "(disabled)" else f" = {row['setting']!r}"
             raise WalgError(
-                f"{name} = {row['setting']!r} is given on the server's {row['source']}, which wins over every file. "
+                f"{name}{shown} is given on the server's {row['source']}, which wins over every file. "
                 "Remove it there: this collection does not edit how the server is called.",
                 found=str(row["setting"]),
                 wanted=value,

@@ -116,11 +116,11 @@ def check_pair(
     return refusals
 
 
-def refuse_unfit(version: str | None, pg_major: int, storage: str | None) -> None:
-    """Raise WalgError if the wanted WAL-G can't back up this PostgreSQL to this storage's URL. Nothing wanted: no check."""
+def refuse_unfit(version: str | None, pg_major: int, storage: str | None, purpose: str) -> None:
+    """Raise WalgError if the wanted WAL-G can't serve this PostgreSQL on this storage's URL. Nothing wanted: no check."""
     if not version or not storage:
         return
     wanted = None if version == "devel" else _releases.parse_version(version)
-    refusals = check_pair(wanted, pg_major, _storage.kind(_storage.storage_settings(storage)), BACKUP)
+    refusals = check_pair(wanted, pg_major, _storage.kind(_storage.storage_settings(storage)), purpose)
     if refusals:
         raise WalgError(" ".join(refusals), found=pg_major)

@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _archiving, _backups, _compatibility, _pg_conf, _storage, _walg
+from . import _archiving, _backups, _compatibility, _data_dir, _pg_conf, _storage, _walg
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._postgres import Server, wait_until
@@ -121,6 +121,10 @@ def plan(
             found={change.name: change.before for change in made.changes},
             wanted={change.name: change.after for change in made.changes},
         )
+    if made.restart:
+        service = Service(runner, instance.cluster, "")
+        service.refuse_unstoppable(_data_dir.servers_on(instance.cluster.data_dir))
+    _refuse_unwritable(made)
     if made.changed and not pending:
         _refuse_unfit(runner, instance, facts)
     return made
@@ -131,6 +135,24 @@ def _kept(conf_before: str | None, wanted: dict[str, str]) -> dict[str, str]:
     if conf_before and "wal_level = 'replica'" in conf_before and "wal_level" not in wanted:
         return {"wal_level": "replica"}
     return {}
+
+
+def _refuse_unwritable(made: ArchivePlan) -> None:
+    """Refuse what could not be written: configuration of root's, or a single file that is mounted into a container."""
+    owner = made.instance.cluster.owner()
+    main, directory = os.path.realpath(made.main_file), os.path.dirname(made.conf_file)
+    edits_main = made.main_before != made.main_after
+    for path, needed in ((directory, made.conf_before != made.conf_after), (os.path.dirname(main), edits_main)):
+        if needed and not call_as(owner, os.access, path, os.W_OK):
+            raise WalgError(
+                f"{path}, where PostgreSQL's configuration lies, can't be written by {owner.name!r}, who owns the cluster: our "
+                f"archive settings belong there. Give the directory to {owner.name!r}.",
+            )
+    if edits_main and os.path.ismount(main):
+        raise WalgError(
+            f"{main} is mounted as a single file and can't be replaced. Put this line at its end yourself, and run again:\n"
+            f"  {_pg_conf.INCLUDE_LINE}",
+        )
 
 
 def _refuse_unfit(runner: Runner, instance: Instance, facts: ServerFacts) -> None:

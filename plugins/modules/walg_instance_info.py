@@ -63,6 +63,32 @@ options:
   storage:
     description: The storage's URL, for O(version).
     type: str
+  purpose:
+    description:
+      - What the instance is wanted for. What the host tells already is refused then, before anything is installed or written.
+      - With either, a cluster manager that owns the data directory (Patroni, repmgr, Pacemaker, Stolon, pg_auto_failover, EDB
+        Failover Manager), and a O(version) that does not serve that purpose.
+      - With V(backup), also a data directory that is missing, empty, something else or of another major version than the
+        programs, and one without a running server.
+    type: str
+    choices: [backup, restore]
+  archive:
+    description: With O(purpose=backup), the options that M(mapswipe.walg.walg_archive) will get, for what it would refuse.
+    type: dict
+    suboptions:
+      timeout:
+        description: As in M(mapswipe.walg.walg_archive).
+        type: int
+        default: 60
+      restart:
+        description: As in M(mapswipe.walg.walg_archive).
+        type: str
+        choices: [never, allowed]
+        default: never
+      replace:
+        description: As in M(mapswipe.walg.walg_archive).
+        type: bool
+        default: false
   variables:
     description: Names of the play's variables that begin with C(walg_).
     type: list
@@ -146,11 +172,10 @@ directories:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _compatibility,
     _directories,
     _discovery,
+    _flow_preflight,
     _instance,
-    _postgres,
     _variables,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
@@ -160,6 +185,11 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runn
 def main() -> None:
     paths = {
         name: {"type": "path"} for name in ("bin_dir", "config_dir", "program_dir", "state_dir", "log_dir", "cron_dir")
+    }
+    archive = {
+        "timeout": {"type": "int", "default": 60},
+        "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
+        "replace": {"type": "bool", "default": False},
     }
     module = AnsibleModule(
         argument_spec={
@@ -179,6 +209,8 @@ def main() -> None:
             },
             "version": {"type": "str"},
             "storage": {"type": "str"},
+            "purpose": {"type": "str", "choices": ["backup", "restore"]},
+            "archive": {"type": "dict", "options": archive},
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},
             "directories": {"type": "dict", "default": {}, "options": paths},
@@ -193,9 +225,10 @@ def main() -> None:
         recorded = _instance.load(directories["config_dir"], name)
         runner = Runner()
         cluster = _discovery.find(runner, module.params["cluster"], recorded.cluster if recorded else None)
-        _compatibility.refuse_unfit(
-            module.params["version"], _postgres.installed_major(runner, cluster), module.params["storage"]
-        )
+        version, storage, purpose = (module.params[key] for key in ("version", "storage", "purpose"))
+        _flow_preflight.check(runner, cluster, version, storage, purpose)
+        if purpose == "backup" and module.params["archive"]:
+            _flow_preflight.archive(runner, name, cluster, directories, module.params["archive"])
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
     module.exit_json(changed=False, cluster=_instance.cluster_dict(cluster), directories=directories)

@@ -110,7 +110,7 @@ FOREIGN = [
         [],
         "cp %p /x",
     ),
-    ("foreign, on the command line", rows(archive_mode="on", archive_command=("cp", "command line", None)), [], "cp"),
+    ("on the command line: see below", rows(archive_mode="on", archive_command=("cp", "command line", None)), [], None),
     ("foreign, hidden while off", rows(), [line("archive_command", "cp %p /x")], "cp %p /x"),
     ("hidden and empty", rows(), [line("archive_command", "")], None),
     ("hidden and ours", rows(), [line("archive_command", "old command of ours", OURS)], None),
@@ -146,6 +146,16 @@ OVERRIDES = [
     ("on the command line", rows(archive_mode=("off", "command line", None)), "server's command line"),
     ("on the command line, as wanted", rows(archive_mode=("on", "command line", None)), None),
     ("in the environment", rows(archive_mode=("off", "environment variable", None)), "environment variable"),
+    (
+        "a foreign command on the command line",
+        rows(archive_mode="on", archive_command=("cp %p /x", "command line", None)),
+        "archive_command = 'cp %p /x' is given on the server's command line",
+    ),
+    (
+        "a command on the command line, hidden while off",
+        rows(archive_command=("(disabled)", "command line", None)),
+        "archive_command is given on the server's command line",
+    ),
 ]
 
 

@@ -97,9 +97,12 @@ def test_unknown_variables_are_named_with_the_nearest_known() -> None:
         _variables.refuse_unknown(["walg_storage", "walg_backup_shedule"], known)
 
 
-def test_a_version_that_can_not_back_up_is_refused_by_name() -> None:
-    _compatibility.refuse_unfit("2.0.1", 15, "gs://b/p")
-    _compatibility.refuse_unfit("devel", 15, "gs://b/p")
-    _compatibility.refuse_unfit(None, 15, "gs://b/p")
+def test_a_version_that_does_not_serve_the_purpose_is_refused_by_name() -> None:
+    _compatibility.refuse_unfit("2.0.1", 15, "gs://b/p", "backup")
+    _compatibility.refuse_unfit("devel", 15, "gs://b/p", "backup")
+    _compatibility.refuse_unfit(None, 15, "gs://b/p", "backup")
+    _compatibility.refuse_unfit("1.1.3", 15, "gs://b/p", "restore")
     with pytest.raises(WalgError, match=r"2\.0\.1"):
-        _compatibility.refuse_unfit("1.1.3", 15, "gs://b/p")
+        _compatibility.refuse_unfit("1.1.3", 15, "gs://b/p", "backup")
+    with pytest.raises(WalgError, match=r"3\.0\.8"):
+        _compatibility.refuse_unfit("3.0.9", 15, "gs://b/p", "restore")

@@ -126,16 +126,44 @@ def of_cluster(backups: Iterable[Backup], system_identifier: str) -> list[Backup
     return newest_first(backup for backup in backups if backup.system_identifier == system_identifier)
 
 
+def by_segment(backups: Iterable[Backup]) -> dict[str, Backup]:
+    """Return base backups by the segment in which they began, which is how a delta names the one that it rests on."""
+    return {one.name.split("_")[1]: one for one in backups if one.name.startswith("base_")}
+
+
+def base_of(backup: Backup, segments: Mapping[str, Backup]) -> Backup | None:
+    """Return the backup that a delta rests on (base_X_D_Y on Y); None for a full one, and where it is missing."""
+    return segments.get(backup.name.rpartition("_D_")[2]) if backup.delta else None
+
+
 def chain(backup: Backup, backups: Iterable[Backup]) -> list[Backup]:
-    """Return the backups that a restore of ``backup`` fetches: itself and, for a delta, those it rests on (base_X_D_Y on Y)."""
-    by_segment = {one.name.split("_")[1]: one for one in backups if one.name.startswith("base_")}
+    """Return the backups that a restore of ``backup`` fetches: itself and, for a delta, those it rests on."""
+    segments = by_segment(backups)
     found = [backup]
     while found[-1].delta:
-        base = by_segment.get(found[-1].name.rpartition("_D_")[2])
+        base = base_of(found[-1], segments)
         if base is None or base in found:
             break  # WAL-G itself will say that the base is missing
         found.append(base)
     return found
+
+
+def chains(backups: Iterable[Backup]) -> list[list[Backup]]:
+    """Return all chains in the order of their first members; one that begins with a delta lacks that one's base."""
+    every = list(backups)
+    segments = by_segment(every)
+    first: dict[str, str] = {}
+    for backup in every:
+        way, base = {backup.name}, base_of(backup, segments)
+        last = backup
+        while base is not None and base.name not in way and last.name not in first:
+            way.add(base.name)
+            last, base = base, base_of(base, segments)
+        first.update(dict.fromkeys(way, first.get(last.name, last.name)))
+    found: dict[str, list[Backup]] = {}
+    for backup in every:
+        found.setdefault(first[backup.name], []).append(backup)
+    return [sorted(members, key=lambda one: one.name != root) for root, members in found.items()]
 
 
 def refuse_foreign(backups: Iterable[Backup], system_identifier: str, storage: str) -> None:

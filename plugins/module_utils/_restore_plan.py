@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import _backups, _compatibility, _data_dir, _storage, _timelines, _walg
 from ._errors import WalgError
-from ._files import first_existing_parent, free_bytes, read_text
-from ._flow_archive import client
+from ._files import first_existing_parent, free_bytes
+from ._flow_archive import client, segment_size_of
 from ._flow_backup import counts
 from ._postgres import installed_major
 from ._process import call_as
@@ -95,17 +95,6 @@ def check_request(request: str) -> None:
         )
 
 
-def _segment_size(instance: Instance) -> int:
-    """Return the segment size in bytes that WAL-G is told of (MiB in its settings; 16 unless initdb chose another)."""
-    text = call_as(instance.cluster.owner(), read_text, instance.settings_file)
-    if text is None:
-        raise WalgError(f"{instance.settings_file} is missing: run the role mapswipe.walg.walg.")
-    try:
-        return int(json.loads(text).get("WALG_PG_WAL_SIZE", 16)) * 1024 * 1024
-    except (ValueError, AttributeError) as exc:
-        raise WalgError(f"{instance.settings_file} is damaged ({exc}): run the role mapswipe.walg.walg.") from exc
-
-
 def make(runner: Runner, instance: Instance, request: str, stop_running: bool, ours: str = "") -> RestorePlan:
     """Look at the archive and the host, choose, refuse. Changes nothing. ``ours``: what an unfinished run left."""
     check_request(request)
@@ -124,8 +113,8 @@ def make(runner: Runner, instance: Instance, request: str, stop_running: bool, o
             f"The storage {instance.storage} holds no base backup: nothing can be restored from it. Is it the right prefix?"
         )
     identifier = _identifier(instance, listed, found)
-    segment_size = _segment_size(instance)
-    archive = walg.wal(segment_size)
+    segment_size = segment_size_of(instance)
+    archive = walg.archive(segment_size, listed)
     backup, skipped, legs = _choose(instance, _backups.of_cluster(listed, identifier), archive)
     _refuse_unfit(runner, instance, backup, walg)
     missing = _timelines.gaps(legs, archive)

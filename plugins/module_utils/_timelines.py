@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 SEGMENT_NAME = re.compile(r"^[0-9A-F]{24}$")
+_OBJECT = re.compile(
+    r"^obj +\d+ +(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)"
+    r"(?P<fraction>\.\d+)? (?P<zone>[+-]\d{4}) \S+ +(?P<name>[0-9A-F]{24})(?:\.(?!partial)[a-z0-9]+)? *$",
+    re.MULTILINE,
+)
 DEFAULT_SEGMENT_SIZE = 16 * 1024 * 1024
 
 
@@ -60,7 +66,10 @@ def timeline_of(name: str) -> int:
 
 @dataclass(frozen=True)
 class TimelineWal:
-    """The WAL of one timeline as wal-show reports it; ``parent`` and ``switch_lsn`` come from its history file."""
+    """The WAL of one timeline as wal-show reports it; ``parent`` and ``switch_lsn`` come from its history file.
+
+    ``start`` and ``end`` are empty where only a later timeline's history knows of it.
+    """
 
     timeline: int
     start: str
@@ -91,7 +100,7 @@ class Inventory:
     def last(self, timeline: int) -> str | None:
         """Return the newest segment of a timeline, or None."""
         wal = self.timelines.get(timeline)
-        return wal.end if wal else None
+        return wal.end or None if wal else None
 
 
 def inventory(shown: Iterable[Mapping[str, Any]], segment_size: int = DEFAULT_SEGMENT_SIZE) -> Inventory:
@@ -117,6 +126,58 @@ def _timelines(shown: Iterable[Mapping[str, Any]]) -> dict[int, TimelineWal]:
             missing,
         )
     return timelines
+
+
+def upload_times(listing: str, names: Container[str]) -> dict[str, str]:
+    """Return when segments were uploaded (RFC 3339, UTC) from the table of ``st ls wal_005``, of those in ``names``.
+
+    A row is: obj, size, Go's default form of a time with its offset and zone, name; WAL-G 3 ends it with blanks. What has
+    another form is passed over, so that an unknown table yields no times instead of wrong ones.
+    """
+    found = {}
+    for row in _OBJECT.finditer(listing):
+        if row["name"] in names:
+            # datetime.strptime would import a module when first called, which a child with another user's rights may not.
+            year, month, day, hour, minute, second = (int(part) for part in row.groups()[:6])
+            east = timedelta(hours=int(row["zone"][:3]), minutes=int(row["zone"][0] + row["zone"][3:]))
+            when = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc) - east
+            found[row["name"]] = when.strftime("%Y-%m-%dT%H:%M:%S") + (row["fraction"] or "")[:7] + "Z"
+    return found
+
+
+def parse_history(text: str) -> list[tuple[int, int]]:
+    """Return the ancestors in a history file, oldest first: (timeline, LSN at which it was left)."""
+    rows = [line.split(None, 2) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    try:
+        return [(int(row[0]), parse_lsn(row[1])) for row in rows]
+    except (IndexError, ValueError) as exc:
+        raise WalgError(f"This is not a history file of PostgreSQL: {text[:200]!r}.") from exc
+
+
+def cut_off(archive: Inventory, others: Iterable[int] = ()) -> list[int]:
+    """Return the timelines whose parent wal-show does not list, though something older is there (``others``: of backups).
+
+    It lists a timeline only if it holds a whole segment. After two promotions within one segment the one in between has
+    but a ``.partial``, and the newest timeline would seem to hang in the air.
+    """
+    known = {*archive.timelines, *others}
+    parents = {wal.timeline: wal.parent for wal in archive.timelines.values() if wal.parent}
+    return [
+        timeline
+        for timeline, parent in sorted(parents.items())
+        if parent not in archive.timelines and any(other < parent for other in known)
+    ]
+
+
+def with_history(archive: Inventory, timeline: int, text: str) -> Inventory:
+    """Return the inventory with the ancestors that the history file of ``timeline`` names and wal-show doesn't list."""
+    found = dict(archive.timelines)
+    parent: int | None = None
+    switch: int | None = None
+    for ancestor, left_at in parse_history(text):
+        found.setdefault(ancestor, TimelineWal(ancestor, "", "", parent, switch))
+        parent, switch = ancestor, left_at
+    return Inventory(found, archive.segment_size)
 
 
 @dataclass(frozen=True)
@@ -147,7 +208,7 @@ def path_to(timeline: int, start: int, consistent: int, start_timeline: int, arc
 
 def newest_reachable(start: int, consistent: int, start_timeline: int, archive: Inventory) -> list[Leg]:
     """Return the path to the highest timeline that a cluster at ``start`` can follow (its own, at the least)."""
-    for timeline in sorted(archive.timelines, reverse=True):
+    for timeline in sorted((one for one in archive.timelines if archive.last(one)), reverse=True):
         path = path_to(timeline, start, consistent, start_timeline, archive)
         if path is not None:
             return path

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _releases, _timelines
+from . import _backups, _releases, _timelines, _wal_records
 from ._errors import WalgError
+from ._files import read_text
+from ._process import call_as
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from ._process import Result, Runner, User
 
@@ -91,6 +95,46 @@ class Walg:
         except ValueError as exc:
             raise WalgError(f"WAL-G's wal-show did not answer with JSON: {exc}", stdout=text[:2000]) from exc
         return _timelines.inventory(shown or [], segment_size)
+
+    def archive(self, segment_size: int, backups: Sequence[_backups.Backup] = ()) -> _timelines.Inventory:
+        """List the WAL as ``wal`` does, with the ancestors that only history files know (one is read for each that needs it)."""
+        found = self.wal(segment_size)
+        for timeline in _timelines.cut_off(found, {one.timeline for one in backups}):
+            found = _timelines.with_history(found, timeline, self.history(timeline))
+        return found
+
+    def history(self, timeline: int) -> str:
+        """Read the history file of a timeline."""
+        return str(self._fetched(f"{timeline:08X}.history", read_text))
+
+    def segment_content(self, name: str, segment_size: int) -> _wal_records.SegmentContent:
+        """Read what one segment holds; it is fetched to a temporary directory."""
+        start = _timelines.segment_number(name, segment_size) * segment_size
+
+        def read(path: str) -> dict[str, Any]:
+            with open(path, "rb") as stream:
+                return asdict(_wal_records.read_segment(stream.read(), start))
+
+        return _wal_records.SegmentContent(**self._fetched(name, read))
+
+    def _fetched(self, name: str, read: Callable[[str], Any]) -> Any:
+        """Fetch a segment or history file and return what ``read`` makes of it, all of it as the cluster's owner."""
+        directory = call_as(self.user, tempfile.mkdtemp)
+        try:
+            destination = os.path.join(directory, name)
+            result = self.fetch_segment(name, destination)
+            if result.rc != 0:
+                raise WalgError(
+                    f"`wal-g wal-fetch {name}` on the storage {self.storage} ended with {result.rc}: {result.last_line()}",
+                    **result.fields(),
+                )
+            return call_as(self.user, read, destination)
+        finally:
+            call_as(self.user, shutil.rmtree, directory)
+
+    def uploaded(self, names: Container[str]) -> dict[str, str]:
+        """Return when segments were uploaded (RFC 3339), of those that are wanted by name."""
+        return _timelines.upload_times(self._ask(["st", "ls", "wal_005"]), names)
 
     def fetch_segment(self, name: str, destination: str) -> Result:
         """Fetch one segment to a path that does not exist. One stream: no prefetch child is left behind."""

@@ -121,6 +121,20 @@ def windows(backups: Iterable[Backup], archive: Inventory, uploaded: Mapping[str
     return found
 
 
+def name_at(timeline: int, number: int, archive: Inventory) -> str:
+    """Return the name of the segment that a recovery along a timeline reads for a number."""
+    return _name_on(line(timeline, archive), number, archive.segment_size)
+
+
+def missing_ranges(timeline: int, archive: Inventory) -> list[tuple[str, str, int]]:
+    """Return what is missing between the first and the last segment of one timeline: (first, last, how many)."""
+    runs, size = _runs(timeline, archive), archive.segment_size
+    return [
+        (segment_name(timeline, before[1], size), segment_name(timeline, after[0] - 1, size), after[0] - before[1])
+        for before, after in zip(runs, runs[1:])
+    ]
+
+
 def _by_timeline(backups: Iterable[Backup]) -> dict[int, list[Backup]]:
     """Return the backups of each timeline by their ends."""
     found: dict[int, list[Backup]] = {}
@@ -216,16 +230,15 @@ def _name_on(legs: Sequence[Leg], number: int, size: int) -> str:
 
 def _broken_chains(backups: Sequence[Backup]) -> dict[str, str]:
     """Return the deltas whose chain is not whole, each with what is missing."""
-    bases = {one.name.split("_")[1]: one for one in backups if one.name.startswith("base_")}
+    segments = _backups.by_segment(backups)
     lost: dict[str, str] = {}
     whole: set[str] = set()
     for backup in backups:
         passed, one = {backup.name}, backup
         while one.delta and one.name not in whole and one.name not in lost:
-            wanted = one.name.rpartition("_D_")[2]
-            base = bases.get(wanted)
+            base = _backups.base_of(one, segments)
             if base is None or base.name in passed:
-                lost[one.name] = f"base_{wanted}"
+                lost[one.name] = f"base_{one.name.rpartition('_D_')[2]}"
             else:
                 passed.add(base.name)
                 one = base
@@ -340,6 +353,7 @@ class _Tree:
     def __init__(self, archive: Inventory, backups: Iterable[Backup]) -> None:
         self.archive = archive
         self.children: dict[int, list[int]] = {}
+        self.left: dict[int, int] = {}  # where the last child left
         self.newest: dict[int, float] = {}
         self.own: dict[int, float] = {}
         for backup in backups:
@@ -349,20 +363,25 @@ class _Tree:
             wal = archive.timelines[timeline]
             self.newest[timeline] = max(self.newest.get(timeline, 0.0), self.own.get(timeline, 0.0))
             if wal.parent is not None and wal.switch_lsn is not None and wal.parent < timeline:
-                self.children.setdefault(wal.parent, []).insert(0, timeline)
+                self.children.setdefault(wal.parent, []).append(timeline)
+                self.left[wal.parent] = max(self.left.get(wal.parent, 0), wal.switch_lsn)
                 self.newest[wal.parent] = max(self.newest.get(wal.parent, 0.0), self.newest[timeline])
 
     def at_the_end(self, child: int) -> bool:
-        """Say whether the parent has no WAL beyond the segment in which the child left it."""
-        wal = self.archive.timelines[child]
-        last = self.archive.last(wal.parent or 0)
-        size = self.archive.segment_size
-        return last is None or segment_number(last, size) * size < (wal.switch_lsn or 0)
+        """Say whether nothing shows that the parent went on to another segment after the child had left it.
+
+        What shows it is a segment in the storage, or another child that left in a later one.
+        """
+        wal, size = self.archive.timelines[child], self.archive.segment_size
+        switch, last = wal.switch_lsn or 0, self.archive.last(wal.parent or 0)
+        went_on = last is not None and segment_number(last, size) * size >= switch
+        return not went_on and (self.left[wal.parent or 0] - 1) // size <= (switch - 1) // size
 
     def successors(self, parent: int) -> list[int]:
         """Return the children that may be what the parent went on as."""
         own = self.own.get(parent, 0.0)
-        return [one for one in self.children.get(parent, []) if self.at_the_end(one) or self.newest[one] > own]
+        children = sorted(self.children.get(parent, []))
+        return [one for one in children if self.at_the_end(one) or self.newest[one] > own]
 
     def decide(self, rivals: Sequence[int]) -> int | None:
         """Return the branch with the newest base backup; None where that says nothing.

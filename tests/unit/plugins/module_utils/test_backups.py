@@ -131,6 +131,34 @@ def test_of_cluster() -> None:
     assert _backups.of_cluster([foreign, mine, unknown], "7") == [mine]
 
 
+def test_chains() -> None:
+    """Full backups with their deltas in the order of the list; one whose base is missing, and a ring, are chains too."""
+    names = [
+        FULL,
+        DELTA,
+        "base_000000010000000000000006_D_000000010000000000000004",
+        SECOND,
+        "base_000000010000000000000009_D_000000010000000000000007",
+        "base_00000001000000000000000B_D_00000001000000000000000C",
+        "base_00000001000000000000000C_D_00000001000000000000000B",
+        "base_00000001000000000000000D_D_000000010000000000000009",
+    ]
+    listed = [backup(name) for name in names]
+    expected = [names[:3], [names[3]], [names[4], names[7]]]
+    found = [[one.name for one in members] for members in _backups.chains(listed)]
+    assert found[:3] == expected
+    assert sorted(found[3]) == names[5:7]
+    assert len(found) == 4
+    backwards = [[one.name for one in members] for members in _backups.chains(listed[::-1])]
+    assert [members[0] for members in backwards if members[0] in (names[0], names[3], names[4])] == [
+        names[4],
+        names[3],
+        names[0],
+    ]
+    assert [one.name for one in _backups.chain(listed[2], listed)] == [names[2], names[1], names[0]]
+    assert [one.name for one in _backups.chain(listed[7], listed)] == [names[7], names[4]]
+
+
 def test_foreign_backups_are_refused_and_named() -> None:
     with pytest.raises(WalgError) as caught:
         _backups.refuse_foreign([backup(), backup(identifier="9"), backup(identifier="8")], "7", "gs://b/p")

@@ -120,7 +120,10 @@ def test_inventory_of_a_recorded_archive() -> None:
     found = _timelines.inventory(json.loads((DATA / "walg-1.1.3" / "wal-show.json").read_text()))
     assert found.timelines == {1: wal(1, 1, 6), 2: wal(2, 7, 8, 1, 0x70000A0)}
     assert found.segment_size == SIZE
-    assert _timelines.newest_reachable(0x2000028, 0x2000100, 1, found) == [Leg(1, 0x2000028, 0x70000A0), Leg(2, 0x70000A0, None)]
+    assert _timelines.newest_reachable(0x2000028, 0x2000100, 1, found) == [
+        Leg(1, 0x2000028, 0x70000A0),
+        Leg(2, 0x70000A0, None),
+    ]
 
 
 def test_inventory_of_a_recorded_archive_with_a_gap() -> None:
@@ -327,3 +330,97 @@ def test_any_lost_segment_on_the_way_is_a_gap(switches: list[int], data: st.Data
         for one in whole
     ]
     assert _timelines.gaps(legs, stored(*holed)) == [name(timeline, lost)]
+
+
+# --- history files and upload times ---------------------------------------------------------------------------------
+
+HISTORY = (DATA / "archive-00000004-history.out").read_text()
+EVERY = ["1.1.3", "2.0.1", "3.0.7", "3.0.8"]
+
+
+def shown(version: str) -> Inventory:
+    return _timelines.inventory(json.loads((DATA / f"walg-{version}" / "archive-wal.json").read_text()))
+
+
+def test_history_of_a_real_server() -> None:
+    assert _timelines.parse_history(HISTORY) == [(1, 0x80000A0), (2, 0xB000090), (3, 0xB000238)]
+    assert _timelines.parse_history("# nothing\n\n1 0/10 a reason of several words\n") == [(1, 16)]
+
+
+@pytest.mark.parametrize("text", ["<html>", "1", "x\t0/1\tr", "1\t01\tr"])
+def test_not_a_history(text: str) -> None:
+    with pytest.raises(WalgError):
+        _timelines.parse_history(text)
+
+
+@pytest.mark.parametrize("version", EVERY)
+def test_two_promotions_in_one_segment(version: str) -> None:
+    """Timeline 3 has but a .partial, so wal-show of no version lists it, and 4 would not be reached from 1."""
+    found = shown(version)
+    assert sorted(found.timelines) == [1, 2, 4, 5]
+    assert _timelines.cut_off(found) == [4]
+    assert _timelines.path_to(4, START, START, 1, found) is None
+    whole = _timelines.with_history(found, 4, HISTORY)
+    assert whole.timelines[3] == TimelineWal(3, "", "", 2, 0xB000090)
+    assert {**whole.timelines, 3: None} == {**found.timelines, 3: None}
+    assert whole.last(3) is None
+    assert not whole.has(name(3, 11))
+    assert _timelines.cut_off(whole) == []
+    legs = [
+        Leg(1, START, 0x80000A0),
+        Leg(2, 0x80000A0, 0xB000090),
+        Leg(3, 0xB000090, 0xB000238),
+        Leg(4, 0xB000238, None),
+    ]
+    assert _timelines.path_to(4, START, START, 1, whole) == legs
+    assert _timelines.gaps(legs, whole) == [name(1, 6)]
+
+
+def test_latest_is_never_a_timeline_without_wal() -> None:
+    archive = stored(wal(1, 1, 4), TimelineWal(2, "", "", 1, 5 * SIZE))
+    assert _timelines.newest_reachable(START, START, 1, archive) == [Leg(1, START, None)]
+
+
+@pytest.mark.parametrize(
+    ("archive", "others", "expected"),
+    [
+        (stored(wal(1, 1, 4), wal(2, 5, 6, 1, 5 * SIZE)), [], []),
+        (stored(wal(2, 5, 6, 1, 5 * SIZE)), [], []),  # what was before is deleted
+        (stored(wal(2, 5, 6, 1, 5 * SIZE)), [2], []),
+        (stored(wal(3, 5, 6, 2, 5 * SIZE)), [1], [3]),
+        (stored(wal(1, 1, 4), wal(3, 5, 6, 2, 5 * SIZE), wal(6, 5, 6, 4, 5 * SIZE)), [], [3, 6]),
+        (stored(), [1], []),
+    ],
+)
+def test_timelines_that_hang_in_the_air(archive: Inventory, others: list[int], expected: list[int]) -> None:
+    assert _timelines.cut_off(archive, others) == expected
+
+
+@pytest.mark.parametrize("version", EVERY)
+def test_upload_times_of_every_version(version: str) -> None:
+    """The clock of the host that listed stood in Newfoundland; a .partial and a .backup are no segments."""
+    listing = (DATA / f"walg-{version}" / "archive-objects.out").read_text()
+    wanted = {name(1, 1), name(1, 2), name(1, 8), name(4, 11), name(9, 9)}
+    assert _timelines.upload_times(listing, wanted) == {
+        name(1, 1): "2026-11-24T14:11:12.872785Z",
+        name(1, 2): "2026-11-24T14:11:14.220785Z",
+        name(4, 11): "2026-11-24T14:11:25.092784Z",
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "time"),
+    [
+        ("obj 5 2026-01-01 00:30:00 +0000 UTC {}.lz4", "2026-01-01T00:30:00Z"),
+        ("obj 5 2026-01-01 00:30:00.5 +0545 +0545 {}", "2025-12-31T18:45:00.5Z"),
+        ("obj  5  2026-01-01 00:30:00 +0000 UTC {}.zst   ", "2026-01-01T00:30:00Z"),
+        ("dir 0 0001-01-01 00:00:00 +0000 UTC {}", None),
+        ("obj 5 2026-01-01T00:30:00Z {}.lz4", None),
+        ("obj 5 2026-01-01 00:30:00 +0000 UTC {}.partial", None),
+        ("obj 5 2026-01-01 00:30:00 +0000 UTC {}.00000028.backup.lz4", None),
+        ("obj 5 2026-01-01 00:30:00 +0000 UTC copy of {}.lz4", None),
+    ],
+)
+def test_rows_of_other_forms(row: str, time: str | None) -> None:
+    found = _timelines.upload_times(f"type size last modified name\n{row.format(name(1, 1))}\n", {name(1, 1)})
+    assert found == ({name(1, 1): time} if time else {})

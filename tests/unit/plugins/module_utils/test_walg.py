@@ -192,3 +192,19 @@ def test_this_scripted_runner_can_fail() -> None:
         Scripted(calls=[Call(["a"], env={"X": "1"})]).run(["a"], env={"X": "2"})
     with pytest.raises(AssertionError):
         Scripted(calls=[Call(["a"], user="postgres")]).run(["a"])
+
+
+def test_upload_times_are_asked_once() -> None:
+    listing = (DATA / "walg-3.0.8" / "archive-objects.out").read_text()
+    walg, runner = client(Call([*BASE, "st", "ls", "wal_005"], stdout=listing, env=ENVIRONMENT, user="postgres"))
+    wanted = "000000010000000000000001"
+    assert walg.uploaded({wanted}) == {wanted: "2026-11-24T14:11:12.872785Z"}
+    runner.finish()
+
+
+@pytest.mark.parametrize("version", ["1.1.3", "3.0.8"])
+def test_no_history_is_fetched_unless_a_timeline_hangs_in_the_air(version: str) -> None:
+    whole = json.dumps(json.loads(recorded(version, "archive-wal"))[:2])
+    walg, runner = client(Call(SHOW, stdout=whole))
+    assert sorted(walg.archive(1 << 24).timelines) == [1, 2]
+    runner.finish()

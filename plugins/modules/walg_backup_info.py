@@ -1,0 +1,312 @@
+#!/usr/bin/python
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an archive holds and which points it can be restored to."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: walg_backup_info
+short_description: Base backups, timelines and the points that an archive can be restored to
+version_added: 0.1.0
+author:
+  - The mapswipe.walg contributors (@mapswipe)
+description:
+  - Lists the base backups in an instance's storage, their chains, the timelines of its WAL, and the recoverable windows, that
+    is from the end of a base backup to the last WAL that is reachable without a gap.
+  - It asks the storage only; the server need not run, and its data directory may be lost.
+  - Base backups of another cluster in the same storage are shown and marked, not hidden.
+extends_documentation_fragment:
+  - mapswipe.walg.instance
+  - mapswipe.walg.attributes.info
+options:
+  read_last_commit:
+    description:
+      - Fetch the last segment of the timeline that C(latest) follows and read when its last commit was. With that the end of
+        its window is known instead of estimated.
+      - A segment without a commit sends it to the one before, 16 at the most.
+    type: bool
+    default: false
+notes:
+  - The end of a window is an estimate unless O(read_last_commit) is set. The time is then that of the last segment's upload,
+    which is later than its last commit; the LSN is that of the segment's end, and the last record lies before it.
+seealso:
+  - module: mapswipe.walg.walg_backup
+  - module: mapswipe.walg.walg_restore
+"""
+
+EXAMPLES = r"""
+- name: Which points can I restore to
+  mapswipe.walg.walg_backup_info:
+    read_last_commit: true
+  register: archive
+
+- name: Show the windows of the timeline that latest follows
+  ansible.builtin.debug:
+    msg: "{{ archive.windows | selectattr('timeline', 'equalto', archive.trunk.timeline) }}"
+
+- name: The newest restorable base backup is less than two days old
+  ansible.builtin.assert:
+    that:
+      - archive.ages.backup is not none
+      - archive.ages.backup < 172800
+"""
+
+RETURN = r"""
+system_identifiers:
+  description: System identifiers of the base backups, as strings since they are above 2^53.
+  returned: success
+  type: list
+  elements: str
+  sample: ["7310203040506070809"]
+foreign:
+  description: Those of them that are not this instance's cluster. Such a storage needs to be sorted out.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+backups:
+  description: Base backups in the order of their ends, oldest first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: WAL-G's name of it.
+      type: str
+      sample: base_000000010000000000000004_D_000000010000000000000002
+    start_time:
+      description: When it began (RFC 3339).
+      type: str
+      sample: "2026-01-31T04:05:06.123456Z"
+    finish_time:
+      description: When it ended.
+      type: str
+      sample: "2026-01-31T04:15:06.123456Z"
+    age:
+      description: Seconds since it ended.
+      type: float
+    timeline:
+      description: The timeline on which it began.
+      type: int
+    start_lsn:
+      description: Where its WAL begins.
+      type: str
+      sample: 0/4000028
+    start_lsn_int:
+      description: The same as a number.
+      type: int
+    finish_lsn:
+      description: From here on it is consistent.
+      type: str
+      sample: 0/4000100
+    finish_lsn_int:
+      description: The same as a number.
+      type: int
+    system_identifier:
+      description: The cluster that it is of; none if WAL-G did not record it.
+      type: str
+    foreign:
+      description: It is not of this instance's cluster.
+      type: bool
+    pg_version:
+      description: PostgreSQL's version as a number, such as 140023.
+      type: int
+    hostname:
+      description: Where it was taken.
+      type: str
+    data_dir:
+      description: The data directory there.
+      type: str
+    uncompressed_size:
+      description: Bytes that it takes when restored; of a delta, those that it adds.
+      type: int
+    compressed_size:
+      description: Bytes in the storage.
+      type: int
+    permanent:
+      description: Retention keeps it.
+      type: bool
+    delta:
+      description: It is a delta.
+      type: bool
+    delta_base:
+      description: The base backup that a delta rests on, beginning with the segment in its name.
+      type: str
+    user_data:
+      description: What was recorded with it.
+      type: raw
+    restorable:
+      description: Its own WAL is in the storage and its chain is whole.
+      type: bool
+    reason:
+      description: Why it is not.
+      type: str
+chains:
+  description: A full base backup with the deltas on it.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    full:
+      description: The full base backup; none if it is missing.
+      type: str
+    deltas:
+      description: Its deltas, oldest first.
+      type: list
+      elements: str
+    system_identifier:
+      description: The cluster.
+      type: str
+    uncompressed_size:
+      description: Bytes of all of them when restored.
+      type: int
+    compressed_size:
+      description: Bytes of all of them in the storage.
+      type: int
+timelines:
+  description: Timelines of which the storage holds WAL or that a history file names.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    timeline:
+      description: Its number.
+      type: int
+    parent:
+      description: The timeline that it left, from its history file.
+      type: int
+    switch_lsn:
+      description: Where it left it.
+      type: str
+    switch_lsn_int:
+      description: The same as a number.
+      type: int
+    first_segment:
+      description: The first segment in the storage; none if there is no whole one.
+      type: str
+    last_segment:
+      description: The last one.
+      type: str
+    last_uploaded:
+      description: When the last one was uploaded.
+      type: str
+    orphan:
+      description: The timeline that C(latest) follows does not come by here, as with a drill that archived by accident.
+      type: bool
+    gaps:
+      description: What is missing between the first and the last segment, as C(first), C(last), and the number of C(segments).
+      type: list
+      elements: dict
+trunk:
+  description: The timeline that C(latest) should follow.
+  returned: success
+  type: dict
+  contains:
+    timeline:
+      description: Its number; none if it can't be told, and C(candidates) are those in question.
+      type: int
+    candidates:
+      description: Timelines that it may be.
+      type: list
+      elements: int
+    reason:
+      description: Why it is this one, or why it can't be told.
+      type: str
+windows:
+  description: The recoverable windows; those of a timeline count its ancestors' base backups.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    system_identifier:
+      description: The cluster. WAL itself is not told apart when a storage holds that of several.
+      type: str
+    timeline:
+      description: The timeline.
+      type: int
+    first:
+      description: The first point, the end of a base backup.
+      type: dict
+      sample: {timeline: 1, lsn: 0/4000100, lsn_int: 67109120, lsn_known: true, time: "2026-01-31T04:15:06Z", time_known: true}
+    last:
+      description: The last point.
+      type: dict
+      sample: {timeline: 2, lsn: 0/9000000, lsn_int: 150994944, lsn_known: false, time: "2026-01-31T07:15:06Z", time_known: false}
+    backups:
+      description: The base backups in it that can be restored, in the order of their ends.
+      type: list
+      elements: str
+    missing:
+      description: The missing segment that ends it; none if it reaches to the archive's end.
+      type: str
+last_commits:
+  description: What O(read_last_commit) found, for the timeline that C(latest) follows, or for each that it may follow.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    timeline:
+      description: The timeline.
+      type: int
+    time:
+      description: When the last commit was; none if the segments read hold none.
+      type: str
+    lsn:
+      description: Where its record begins.
+      type: str
+    lsn_int:
+      description: The same as a number.
+      type: int
+    segments_read:
+      description: How many segments were read.
+      type: int
+ages:
+  description: Seconds, or none where there is nothing.
+  returned: success
+  type: dict
+  contains:
+    backup:
+      description: Since the newest restorable base backup of this cluster ended.
+      type: float
+    wal:
+      description: Since the last segment of the timeline that C(latest) follows was uploaded.
+      type: float
+segment_size:
+  description: Bytes of a segment.
+  returned: success
+  type: int
+  sample: 16777216
+"""
+
+from datetime import datetime, timezone
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_info
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={**instance_options(), "read_last_commit": {"type": "bool", "default": False}},
+        supports_check_mode=True,
+    )
+    try:
+        instance = instance_from(module.params, module.check_mode)
+
+        def look() -> object:
+            return _flow_info.look(
+                Runner(), instance, datetime.now(timezone.utc), read_last_commit=module.params["read_last_commit"]
+            )
+
+        answer = call_as(instance.cluster.owner(), look)
+    except WalgError as exc:
+        module.fail_json(msg=exc.msg, **exc.fields)
+    module.exit_json(changed=False, **answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,12 +11,21 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import _files, _releases, _walg
+from . import _elf, _files, _releases, _walg
 from ._errors import WalgError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._process import Runner
 
+#: Which package holds a library that published or own builds of WAL-G load.
+_PACKAGES = {
+    "liblzo2.so.2": "Debian and Ubuntu: liblzo2-2, Red Hat: lzo",
+    "libsodium.so.23": "Debian and Ubuntu: libsodium23, Red Hat: libsodium",
+    "libbrotlienc.so.1": "Debian and Ubuntu: libbrotli1, Red Hat: libbrotli",
+    "libbrotlidec.so.1": "Debian and Ubuntu: libbrotli1, Red Hat: libbrotli",
+}
 _CHECKSUM = re.compile(r"^sha256:([0-9a-f]{64})$")
 
 
@@ -66,7 +75,69 @@ def plan(runner: Runner, src: str, checksum: str, path: str, version: str) -> In
             found=found,
             wanted=wanted,
         )
+    refuse_unfit(src, version, os.uname().machine, host_glibc())
     return InstallPlan(src, path, wanted, installed, mode, _started(runner, src, version))
+
+
+def refuse_unfit(src: str, version: str, machine: str, glibc: Sequence[int]) -> None:
+    """Raise WalgError for a build that can't run on a machine with this glibc (empty: musl), by what the file says."""
+    with open(src, "rb") as stream:
+        if stream.read(2) == b"\x1f\x8b":
+            raise WalgError(
+                f"{src} is a compressed archive: unpack it (tar xzf). The file in it has the archive's name without .tar.gz, and "
+                "walg_binary_checksum is that of the file."
+            )
+        stream.seek(0)
+        elf = _elf.read(stream)
+    if elf is None:
+        return  # what it is, its start will tell
+    advice = _advice(version, machine, glibc)
+    if machine in _elf.MACHINES and elf.machine != _elf.MACHINES[machine]:
+        raise WalgError(
+            f"{src} is built for {elf.machine_name}, this host is {machine}. {advice}",
+            found=elf.machine_name,
+            wanted=machine,
+        )
+    if elf.glibc and elf.glibc > tuple(glibc):
+        here = f"this host has {_dotted(glibc)}" if glibc else "this host has another C library (musl)"
+        raise WalgError(
+            f"{src} needs glibc {_dotted(elf.glibc)}, {here}: it was built on a newer system. {advice}",
+            found=_dotted(glibc),
+            wanted=_dotted(elf.glibc),
+        )
+
+
+def _advice(version: str, machine: str, glibc: Sequence[int]) -> str:
+    if version == "devel":
+        return "Build it for this host."
+    build = _releases.fitting_build(_releases.parse_version(version), machine, glibc)
+    if build:
+        return f"Of WAL-G's releases take {build}."
+    return f"No published build of WAL-G {version} runs here: take another version, or build it yourself (statically linked)."
+
+
+def host_glibc() -> tuple[int, ...]:
+    """Return the version of the host's glibc; empty where there is none."""
+    try:
+        shown = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError):
+        return ()
+    match = re.match(r"glibc ([0-9]+(?:\.[0-9]+)+)", shown)
+    return tuple(map(int, match.group(1).split("."))) if match else ()
+
+
+def _dotted(version: Sequence[int]) -> str:
+    return ".".join(map(str, version))
+
+
+def _missing_libraries(runner: Runner, path: str) -> list[str]:
+    """Return the shared libraries that a program needs and its loader does not find."""
+    with open(path, "rb") as stream:
+        elf = _elf.read(stream)
+    if elf is None or not os.access(elf.interpreter, os.X_OK):
+        return []
+    listed = runner.run([elf.interpreter, "--list", path], timeout=30)
+    return re.findall(r"^\s*(\S+) => not found$", listed.stdout, re.MULTILINE)
 
 
 def _started(runner: Runner, src: str, version: str) -> str:
@@ -78,7 +149,18 @@ def _started(runner: Runner, src: str, version: str) -> str:
 
 
 def _reported(runner: Runner, path: str, version: str) -> str:
-    found = _walg.binary_version(runner, path)
+    try:
+        found = _walg.binary_version(runner, path)
+    except WalgError as exc:
+        missing = _missing_libraries(runner, path)
+        if not missing:
+            raise
+        packages = ", ".join(f"{name} ({_PACKAGES.get(name, 'see your distribution')})" for name in missing)
+        raise WalgError(
+            f"WAL-G {version} does not start: this host lacks {packages}. Install that first.",
+            missing=missing,
+            **exc.fields,
+        ) from exc
     if found.tag != version and not _releases.same_version(version, found):
         raise WalgError(
             f"The binary reports version {found.tag!r}, wanted {version!r}. Correct walg_version or choose another file.",

@@ -1,14 +1,18 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on WAL-G releases: what a binary says of itself, is it the wanted one. Private to this collection."""
+"""Rules on WAL-G releases: what a binary says of itself, is it the wanted one, which build a host can run. Private."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ._errors import WalgError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: The last field of ``wal-g --version`` for the build that serves PostgreSQL.
 FLAVOUR = "PostgreSQL"
@@ -16,6 +20,24 @@ FLAVOUR = "PostgreSQL"
 _VERSION = re.compile(r"v?([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:[-+].*)?", re.ASCII)
 # v2.0.0-rc1 is not v2.0.0. A bare "-rc" is part of WAL-G's naming of final releases (v1.1.3-rc, v1.1.3-rc-with-build).
 _CANDIDATE = re.compile(r"-rc([0-9]+)", re.ASCII)
+
+#: The published builds for PostgreSQL: since and before which version, machine, name, the glibc of the system that it was
+#: built on (.github/workflows/release.yml at each tag). There are no builds for musl.
+_BUILDS = (
+    ((1, 0, 0), (3, 0, 5), "x86_64", "wal-g-pg-ubuntu-18.04-amd64", (2, 27)),
+    ((1, 0, 0), (3, 0, 8), "x86_64", "wal-g-pg-ubuntu-20.04-amd64", (2, 31)),
+    ((3, 0, 5), (3, 0, 8), "x86_64", "wal-g-pg-ubuntu-22.04-amd64", (2, 35)),
+    ((3, 0, 5), (3, 0, 8), "x86_64", "wal-g-pg-ubuntu-24.04-amd64", (2, 39)),
+    ((2, 0, 1), (3, 0, 5), "aarch64", "wal-g-pg-ubuntu20.04-aarch64", (2, 31)),
+    ((3, 0, 5), (3, 0, 8), "aarch64", "wal-g-pg-ubuntu-20.04-aarch64", (2, 31)),
+    ((3, 0, 6), (3, 0, 8), "aarch64", "wal-g-pg-ubuntu-22.04-aarch64", (2, 35)),
+    ((3, 0, 8), None, "x86_64", "wal-g-pg-20.04-amd64", (2, 31)),
+    ((3, 0, 8), None, "x86_64", "wal-g-pg-22.04-amd64", (2, 35)),
+    ((3, 0, 8), None, "x86_64", "wal-g-pg-24.04-amd64", (2, 39)),
+    ((3, 0, 8), None, "aarch64", "wal-g-pg-20.04-aarch64", (2, 31)),
+    ((3, 0, 8), None, "aarch64", "wal-g-pg-22.04-aarch64", (2, 35)),
+    ((3, 0, 8), None, "aarch64", "wal-g-pg-24.04-aarch64", (2, 39)),
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +100,16 @@ def mismatch(wanted: str, found: BinaryVersion) -> str | None:
     if numbers != found.version or _candidate(wanted) != _candidate(found.tag):
         return f"Wanted is WAL-G {wanted}, but the binary is {found.tag}."
     return None
+
+
+def fitting_build(version: tuple[int, int, int], machine: str, glibc: Sequence[int]) -> str | None:
+    """Return the published build of a version for a machine that needs the newest glibc not above the host's, if any."""
+    fitting = [
+        (needed, name)
+        for since, until, built_for, name, needed in _BUILDS
+        if since <= version and (until is None or version < until) and built_for == machine and needed <= tuple(glibc)
+    ]
+    return max(fitting)[1] if fitting else None
 
 
 def _numbers(match: re.Match[str]) -> tuple[int, int, int]:

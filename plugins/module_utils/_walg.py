@@ -35,8 +35,7 @@ def binary_version(runner: Runner, binary: str, user: User | None = None) -> _re
     result = runner.run([binary, "--version"], user=user, timeout=30)
     if result.rc != 0:
         raise WalgError(
-            f"{binary} --version ended with {result.rc}: {result.last_line()}. A build for another architecture or a newer "
-            "libc fails this way; choose another asset.",
+            f"{binary} --version ended with {result.rc}: {result.last_line()}. Is it a build of WAL-G for this host?",
             **result.fields(),
         )
     return _releases.parse_version_output(result.stdout)

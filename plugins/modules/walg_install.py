@@ -15,6 +15,8 @@ author:
 description:
   - Makes sure that a given WAL-G build stands at a path. The digest is always checked, and the new binary is started once
     before it takes the place of another, atomically.
+  - A build for another architecture or a newer glibc is refused by what the file itself says, with the published build that
+    would do. A shared library that the host lacks is named with its package.
 extends_documentation_fragment:
   - mapswipe.walg.attributes
 options:

@@ -10,10 +10,11 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_install
+from ansible_collections.mapswipe.walg.plugins.module_utils import _elf, _flow_install
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_install import InstallPlan
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from support import elf
 
 
 def build(path: Path, version: str = "v3.0.8", flavour: str = "PostgreSQL", code: int = 0) -> str:
@@ -142,3 +143,108 @@ def test_a_full_disk_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.Monk
         _flow_install.apply(made)
     assert os.listdir(tmp_path / "bin") == ["wal-g"]
     assert "v3.0.8" in (tmp_path / "bin" / "wal-g").read_text()
+
+
+# --- builds that can't run here -----------------------------------------------------------------------------------------
+
+LOADER = "/lib64/ld-linux-x86-64.so.2"
+
+
+def needing(*versions: str) -> bytes:
+    return elf.make(interpreter=LOADER, libraries=["libc.so.6"], versions={"libc.so.6": versions})
+
+
+FITS = [
+    # (file, version, machine, the host's glibc, text)
+    (needing("GLIBC_2.2.5", "GLIBC_2.31"), "3.0.8", "x86_64", (2, 31), None),
+    (
+        needing("GLIBC_2.2.5", "GLIBC_2.34"),
+        "3.0.8",
+        "x86_64",
+        (2, 31),
+        "needs glibc 2.34, this host has 2.31: it was built on a newer system. Of WAL-G's releases take wal-g-pg-20.04-amd64.",
+    ),
+    (
+        needing("GLIBC_2.34"),
+        "3.0.8",
+        "x86_64",
+        (2, 28),
+        "No published build of WAL-G 3.0.8 runs here: take another version, or build it yourself",
+    ),
+    (needing("GLIBC_2.34"), "3.0.8", "x86_64", (), "this host has another C library (musl)"),
+    (needing("GLIBC_2.34"), "devel", "x86_64", (2, 31), "Build it for this host."),
+    (
+        elf.make(183),
+        "1.1.3",
+        "x86_64",
+        (2, 36),
+        "is built for aarch64, this host is x86_64. Of WAL-G's releases take wal-g-pg-ubuntu-20.04-amd64.",
+    ),
+    (elf.make(62), "3.0.9", "aarch64", (2, 36), "Of WAL-G's releases take wal-g-pg-22.04-aarch64."),
+    (elf.make(62), "3.0.9", "x86_64", (), None),  # static
+    (elf.make(62), "3.0.9", "loongarch64", (2, 38), None),  # a machine that the table does not know
+    (b"#!/bin/sh\n", "3.0.9", "x86_64", (), None),
+    (b"\x1f\x8b\x08\0", "3.0.9", "x86_64", (2, 36), "is a compressed archive: unpack it (tar xzf)"),
+    (elf.make(62)[:40], "3.0.9", "x86_64", (2, 36), "damaged"),
+]
+
+
+@pytest.mark.parametrize(("data", "version", "machine", "glibc", "text"), FITS)
+def test_what_the_file_says_has_to_fit_the_host(
+    tmp_path: Path, data: bytes, version: str, machine: str, glibc: tuple[int, ...], text: str | None
+) -> None:
+    (tmp_path / "it").write_bytes(data)
+    if text is None:
+        _flow_install.refuse_unfit(str(tmp_path / "it"), version, machine, glibc)
+        return
+    with pytest.raises(WalgError) as caught:
+        _flow_install.refuse_unfit(str(tmp_path / "it"), version, machine, glibc)
+    assert text in caught.value.msg
+
+
+@pytest.mark.parametrize("machine", [183, 22])
+def test_a_build_for_another_machine_is_never_started(tmp_path: Path, machine: int) -> None:
+    """The whole plan, on this host: nothing is replaced."""
+    _flow_install.apply(plan(tmp_path, build(tmp_path / "src" / "it")))
+    standing = (tmp_path / "bin" / "wal-g").read_bytes()
+    checksum = put(tmp_path, elf.make(machine if os.uname().machine == "x86_64" else 62))
+    with pytest.raises(WalgError, match=r"is built for \w+, this host is \w+\. Of WAL-G's releases take wal-g-pg-2"):
+        plan(tmp_path, checksum)
+    assert (tmp_path / "bin" / "wal-g").read_bytes() == standing
+
+
+def put(tmp_path: Path, data: bytes) -> str:
+    (tmp_path / "src").mkdir(exist_ok=True)
+    (tmp_path / "src" / "it").write_bytes(data)
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def test_a_missing_library_is_named_with_its_package(tmp_path: Path) -> None:
+    """The loader is asked; here it is a script that knows of two missing libraries, and does not start a program."""
+    loader = tmp_path / "ld.so"
+    loader.write_text(
+        '#!/bin/sh\n[ "$1" = --list ] || exit 127\nprintf \'\\tlibc.so.6 => /lib/libc.so.6 (0x1)\\n'
+        "\\tliblzo2.so.2 => not found\\n\\tlibodd.so.1 => not found\\n'\n"
+    )
+    loader.chmod(0o755)
+    machine = _elf.MACHINES[os.uname().machine]
+    checksum = put(tmp_path, elf.make(machine, interpreter=str(loader), libraries=["libc.so.6", "liblzo2.so.2"]))
+    with pytest.raises(WalgError) as caught:
+        plan(tmp_path, checksum)
+    assert caught.value.msg == (
+        "WAL-G 3.0.8 does not start: this host lacks liblzo2.so.2 (Debian and Ubuntu: liblzo2-2, Red Hat: lzo), libodd.so.1 "
+        "(see your distribution). Install that first."
+    )
+    assert caught.value.fields["missing"] == ["liblzo2.so.2", "libodd.so.1"]
+
+
+def test_the_hosts_own_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def musl(_name: str) -> str:
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(os, "confstr", lambda _name: "glibc 2.31")
+    assert _flow_install.host_glibc() == (2, 31)
+    monkeypatch.setattr(os, "confstr", lambda _name: None)
+    assert _flow_install.host_glibc() == ()
+    monkeypatch.setattr(os, "confstr", musl)
+    assert _flow_install.host_glibc() == ()

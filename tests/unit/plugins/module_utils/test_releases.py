@@ -91,3 +91,30 @@ def test_a_build_without_a_number_is_named_as_such() -> None:
     assert _releases.mismatch("3.0.8", binary("v3.0.9")) == "Wanted is WAL-G 3.0.8, but the binary is v3.0.9."
     with pytest.raises(WalgError, match="not a version"):
         _releases.mismatch("newest", binary("v3.0.9"))
+
+
+BUILDS = [
+    # (version, machine, the host's glibc, the build)
+    ((1, 1, 3), "x86_64", (2, 28), "wal-g-pg-ubuntu-18.04-amd64"),  # Red Hat 8
+    ((1, 1, 3), "x86_64", (2, 41), "wal-g-pg-ubuntu-20.04-amd64"),
+    ((1, 1, 3), "aarch64", (2, 41), None),
+    ((2, 0, 1), "aarch64", (2, 31), "wal-g-pg-ubuntu20.04-aarch64"),
+    ((3, 0, 4), "x86_64", (2, 28), "wal-g-pg-ubuntu-18.04-amd64"),
+    ((3, 0, 5), "x86_64", (2, 28), None),
+    ((3, 0, 5), "aarch64", (2, 36), "wal-g-pg-ubuntu-20.04-aarch64"),
+    ((3, 0, 7), "aarch64", (2, 36), "wal-g-pg-ubuntu-22.04-aarch64"),
+    ((3, 0, 7), "x86_64", (2, 41), "wal-g-pg-ubuntu-24.04-amd64"),
+    ((3, 0, 8), "x86_64", (2, 31), "wal-g-pg-20.04-amd64"),  # Debian 11
+    ((3, 0, 8), "x86_64", (2, 34), "wal-g-pg-20.04-amd64"),  # Red Hat 9
+    ((3, 0, 8), "x86_64", (2, 36), "wal-g-pg-22.04-amd64"),  # Debian 12
+    ((3, 0, 8), "x86_64", (2, 41), "wal-g-pg-24.04-amd64"),  # Debian 13
+    ((3, 0, 9), "aarch64", (2, 39), "wal-g-pg-24.04-aarch64"),
+    ((3, 0, 9), "x86_64", (), None),  # musl
+    ((3, 0, 9), "s390x", (2, 41), None),
+    ((0, 2, 19), "x86_64", (2, 41), None),
+]
+
+
+@pytest.mark.parametrize(("version", "machine", "glibc", "build"), BUILDS)
+def test_fitting_build(version: tuple[int, int, int], machine: str, glibc: tuple[int, ...], build: str | None) -> None:
+    assert _releases.fitting_build(version, machine, glibc) == build

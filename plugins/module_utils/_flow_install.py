@@ -136,7 +136,7 @@ def _missing_libraries(runner: Runner, path: str) -> list[str]:
         elf = _elf.read(stream)
     if elf is None or not os.access(elf.interpreter, os.X_OK):
         return []
-    listed = runner.run([elf.interpreter, "--list", path], timeout=30)
+    listed = runner.run([elf.interpreter, path], env={"LD_TRACE_LOADED_OBJECTS": "1"}, timeout=30)  # as ldd does
     return re.findall(r"^\s*(\S+) => not found$", listed.stdout, re.MULTILINE)
 
 

@@ -219,23 +219,23 @@ def put(tmp_path: Path, data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def test_a_missing_library_is_named_with_its_package(tmp_path: Path) -> None:
-    """The loader is asked; here it is a script that knows of two missing libraries, and does not start a program."""
-    loader = tmp_path / "ld.so"
-    loader.write_text(
-        '#!/bin/sh\n[ "$1" = --list ] || exit 127\nprintf \'\\tlibc.so.6 => /lib/libc.so.6 (0x1)\\n'
-        "\\tliblzo2.so.2 => not found\\n\\tlibodd.so.1 => not found\\n'\n"
-    )
-    loader.chmod(0o755)
-    machine = _elf.MACHINES[os.uname().machine]
-    checksum = put(tmp_path, elf.make(machine, interpreter=str(loader), libraries=["libc.so.6", "liblzo2.so.2"]))
+def test_a_missing_library_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real program and the host's own loader; the name of the C library is replaced by one that no host has."""
+    monkeypatch.setitem(_flow_install._PACKAGES, "libq.so.6", "Debian and Ubuntu: libq6")
+    checksum = put(tmp_path, Path("/bin/sh").read_bytes().replace(b"libc.so.6\0", b"libq.so.6\0"))
     with pytest.raises(WalgError) as caught:
         plan(tmp_path, checksum)
     assert caught.value.msg == (
-        "WAL-G 3.0.8 does not start: this host lacks liblzo2.so.2 (Debian and Ubuntu: liblzo2-2, Red Hat: lzo), libodd.so.1 "
-        "(see your distribution). Install that first."
+        "WAL-G 3.0.8 does not start: this host lacks libq.so.6 (Debian and Ubuntu: libq6). Install that first."
     )
-    assert caught.value.fields["missing"] == ["liblzo2.so.2", "libodd.so.1"]
+    assert caught.value.fields["missing"] == ["libq.so.6"]
+    assert not (tmp_path / "bin").exists()
+
+
+def test_a_program_that_fails_otherwise_says_so_itself(tmp_path: Path) -> None:
+    checksum = put(tmp_path, Path("/bin/false").read_bytes())
+    with pytest.raises(WalgError, match=r"--version ended with 1|not WAL-G"):
+        plan(tmp_path, checksum)
 
 
 def test_the_hosts_own_glibc(monkeypatch: pytest.MonkeyPatch) -> None:

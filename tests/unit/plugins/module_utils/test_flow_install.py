@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _elf, _flow_install
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_install
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_install import InstallPlan
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner

@@ -17,6 +17,10 @@ from ._process import User, call_as
 #: First members of ControlFileData in every PostgreSQL from 10 to 18 (src/include/catalog/pg_control.h):
 #: uint64 system_identifier, uint32 pg_control_version, uint32 catalog_version_no, int32 state.
 _CONTROL = struct.Struct("=QIIi")
+#: Then int64 time, uint64 checkPoint, up to 10 uint64 prevCheckPoint, and of checkPointCopy uint64 redo, uint32 ThisTimeLineID.
+_TIMELINE_AT = 48
+_TIMELINE_AT_10 = 56
+_CONTROL_VERSION_11 = 1100
 #: DBState (same header). 1 and 2 are clean shutdowns, of a primary and in recovery.
 _SHUT_DOWN = (1, 2)
 
@@ -33,6 +37,8 @@ class DataDir:
     major: int = 0
     system_identifier: str = ""
     clean: bool = False
+    timeline: int = 0  # of the last checkpoint
+    standby: bool = False  # it follows a primary, or will
     pid: int = 0
     port: str = ""
     socket_dir: str = ""
@@ -70,6 +76,8 @@ def _look(path: str) -> dict[str, Any]:
         "major": _major(path),
         "system_identifier": control[0],
         "clean": control[1] in _SHUT_DOWN,
+        "timeline": control[2],
+        "standby": any(name in names for name in ("standby.signal", "recovery.conf")),
         "pid": pid,
         "port": port,
         "socket_dir": socket_dir,
@@ -78,16 +86,18 @@ def _look(path: str) -> dict[str, Any]:
     }
 
 
-def _control(path: str) -> tuple[str, int] | None:
+def _control(path: str) -> tuple[str, int, int] | None:
+    """Return system identifier, state and timeline."""
     try:
         with open(os.path.join(path, "global", "pg_control"), "rb") as stream:
-            head = stream.read(_CONTROL.size)
+            head = stream.read(_TIMELINE_AT_10 + 4)
     except OSError:
         return None
-    if len(head) < _CONTROL.size:
+    if len(head) < _TIMELINE_AT_10 + 4:
         return None
-    identifier, _version, _catalog, state = _CONTROL.unpack(head)
-    return str(identifier), state
+    identifier, version, _catalog, state = _CONTROL.unpack_from(head)
+    (timeline,) = struct.unpack_from("=I", head, _TIMELINE_AT if version >= _CONTROL_VERSION_11 else _TIMELINE_AT_10)
+    return str(identifier), state, timeline
 
 
 def _major(path: str) -> int:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _archiving, _backups, _compatibility, _data_dir, _pg_conf, _storage, _walg
+from . import _archiving, _backups, _compatibility, _data_dir, _flow_owner, _pg_conf, _storage, _walg
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._postgres import Server, wait_until
@@ -48,6 +48,11 @@ class ArchivePlan:
     main_before: str
     main_after: str
     unknown: list[str]
+    owner: _flow_owner.OwnerPlan | None = None  # None: the storage could not be asked yet
+
+    @property
+    def owner_changed(self) -> bool:
+        return self.owner is not None and self.owner.after is not None
 
     @property
     def files_changed(self) -> bool:
@@ -55,6 +60,10 @@ class ArchivePlan:
 
     @property
     def changed(self) -> bool:
+        return self.server_changed or self.owner_changed
+
+    @property
+    def server_changed(self) -> bool:
         return self.files_changed or bool(self.changes)
 
     @property
@@ -68,6 +77,10 @@ class ArchivePlan:
         after = [f"{change.name} = '{change.after}'" for change in self.changes]
         if self.main_before != self.main_after:
             after.append(f"{self.main_file}: {_pg_conf.INCLUDE_LINE}")
+        if self.owner is not None:
+            said = self.owner.diff()
+            before.append(said[0])
+            after.append(said[1])
         return {
             "before_header": f"in force; {self.conf_file}",
             "after_header": f"in force; {self.conf_file}",
@@ -77,9 +90,19 @@ class ArchivePlan:
 
 
 def plan(
-    runner: Runner, instance: Instance, *, timeout: int, restart: bool, replace_command: bool, pending: Sequence[str]
+    runner: Runner,
+    instance: Instance,
+    *,
+    timeout: int,
+    restart: bool,
+    replace_command: bool,
+    pending: Sequence[str],
+    take_over: str = "",
 ) -> ArchivePlan:
-    """Look, decide, refuse. ``pending``: what earlier tasks would have made (check mode on a virgin host)."""
+    """Look, decide, refuse.
+
+    ``pending``: what earlier tasks would have made (check mode on a virgin host); ``take_over``: see _owner.
+    """
     server = Server(runner, instance.cluster)
     facts = server.own_facts()
     current = server.settings(_archiving.NAMES)
@@ -126,7 +149,10 @@ def plan(
         service = Service(runner, instance.cluster, "")
         service.refuse_unstoppable(_data_dir.servers_on(instance.cluster.data_dir))
     _refuse_unwritable(made)
-    if made.changed and not pending:
+    if pending:
+        return made
+    made = replace(made, owner=_flow_owner.plan(client(runner, instance), facts, take_over))
+    if made.changed:
         _refuse_unfit(runner, instance, facts)
     return made
 
@@ -200,8 +226,12 @@ def segment_size_of(instance: Instance) -> int:
 
 
 def apply(runner: Runner, made: ArchivePlan) -> None:
-    """Write our files, reload, restart if the plan says so, and prove by what is in force."""
+    """Say whose archive it is, write our files, reload, restart if the plan says so, and prove by what is in force."""
     instance, server = made.instance, Server(runner, made.instance.cluster)
+    if made.owner is not None:
+        _flow_owner.apply(client(runner, instance), made.owner, instance.state_dir)
+    if not made.server_changed:
+        return
     call_as(instance.cluster.owner(), _forget_proof, os.path.join(instance.state_dir, PROOF))
     call_as(
         instance.cluster.owner(),
@@ -261,4 +291,5 @@ def result(made: ArchivePlan) -> dict[str, Any]:
         "system_identifier": made.facts.system_identifier,
         "timeline": made.facts.timeline,
         "in_recovery": made.facts.in_recovery,
+        "owner": _flow_owner.result(made.owner),
     }

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _compatibility, _lock, _progress, _storage, _timelines, _walg
+from . import _backups, _compatibility, _flow_owner, _lock, _owner, _progress, _storage, _timelines, _walg
 from ._errors import WalgError
 from ._flow_archive import client
 from ._postgres import Server, wait_until
@@ -50,6 +50,7 @@ class BackupPlan:
     existing: _backups.Backup | None
     facts: ServerFacts
     names: frozenset[str]
+    owner: _flow_owner.OwnerPlan | None = None
 
 
 def counts(backup: _backups.Backup, archive: Inventory) -> bool:
@@ -73,6 +74,7 @@ def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetim
     if refusals:
         raise WalgError(" ".join(refusals))
     walg = client(runner, instance)
+    owner = _flow_owner.plan(walg, facts)
     found = walg.backups()
     _backups.refuse_foreign(found, facts.system_identifier, instance.storage)
     names = frozenset(backup.name for backup in found)
@@ -83,15 +85,14 @@ def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetim
     if newest is None:
         where = f"system identifier {facts.system_identifier}, timeline {facts.timeline}"
         reason = f"no restorable base backup exists for {where}"
-        return BackupPlan(True, reason, None, facts, names)
+        return BackupPlan(True, reason, None, facts, names, owner)
     age = (now - _backups.moment(newest.finish_time)).total_seconds()
     if gap:
         reason = f"the archive has a gap after {newest.name}: {gap[0]} is missing, so it does not lead to the present"
-        return BackupPlan(True, reason, newest, facts, names)
+        return BackupPlan(True, reason, newest, facts, names, owner)
     if max_age is not None and (age >= max_age or max_age == 0):
-        return BackupPlan(
-            True, f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are wanted", newest, facts, names
-        )
+        reason = f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are wanted"
+        return BackupPlan(True, reason, newest, facts, names, owner)
     return BackupPlan(False, f"{newest.name} is {age:.0f} s old", newest, facts, names)
 
 
@@ -116,7 +117,11 @@ def ensure(
 ) -> dict[str, Any]:
     """Take a base backup if one is needed; run as the cluster's owner. Returns changed, reason, backup and WAL-G's log."""
     limit = timeout or instance.backup_timeout
-    made = plan(runner, instance, max_age, datetime.now(timezone.utc))
+    try:
+        made = plan(runner, instance, max_age, datetime.now(timezone.utc))
+    except _owner.ForeignError:
+        _flow_owner.forget(instance)
+        raise
     if made.needed:
         with _lock.held(
             os.path.join(instance.state_dir, "backup.lock"), f"A base backup of the instance {instance.name!r}"
@@ -130,6 +135,8 @@ def ensure(
 
 def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, timeout: float) -> dict[str, Any]:
     server, walg = Server(runner, instance.cluster), client(runner, instance)
+    if made.owner is not None and made.owner.before is not None:  # it follows our timeline; only walg_archive makes one
+        _flow_owner.apply(walg, made.owner, instance.state_dir)
     progress = _progress.Progress(os.path.join(instance.state_dir, "progress.json"), "backup")
     runner.tick = progress.touch
     progress.phase("backup-push")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from . import _backups, _instance, _settings, _storage, _walg
+from . import _backups, _flow_owner, _instance, _settings, _storage, _walg
 from ._errors import WalgError
 from ._files import FilePlan, owned, parent, read_text
 from ._instance import Cluster, Instance
@@ -50,7 +50,7 @@ class ConfigPlan:
     def _try(self, runner: Runner) -> None:
         """List the storage with the new settings, from files beside the real ones: a running archive keeps its old ones.
 
-        Raises WalgError when the storage does not answer, or holds base backups of another cluster.
+        Raises WalgError when the storage does not answer, or is the archive of another cluster.
         """
         instance, owner = self.instance, self.instance.cluster.owner()
         directory, content = instance.config_dir, self.rendered
@@ -67,12 +67,13 @@ class ConfigPlan:
                 candidate.apply()
             walg = _walg.Walg(runner, instance.binary, settings, owner, instance.storage, instance.environment)
             found = walg.backups()
+            if instance.cluster.system_identifier:
+                _backups.refuse_foreign(found, instance.cluster.system_identifier, instance.storage)
+                _flow_owner.refuse_other_cluster(walg, instance.cluster.system_identifier)
         finally:
             for candidate in candidates:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(candidate.path)
-        if instance.cluster.system_identifier:
-            _backups.refuse_foreign(found, instance.cluster.system_identifier, instance.storage)
 
     def diff(self) -> list[dict[str, str]]:
         """Before and after of both files; secrets are placeholders."""

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The job on the host: ``walg-job backup --instance main``, called by cron. Runs without Ansible. Private.
 
+``walg-job confirm`` is for the push wrapper: may the cluster in this directory send this file to the archive?
+
 Exit codes: 0 done, 1 failed, 2 wrong usage, 75 another run holds the lock.
 """
 
@@ -13,11 +15,14 @@ import json
 import logging
 import logging.handlers
 import os
+import signal
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import _flow_backup, _instance, _lock
+from . import _flow_backup, _flow_owner, _instance, _lock
 from ._errors import WalgError
+from ._flow_archive import client
 from ._process import Runner, User
 
 if TYPE_CHECKING:
@@ -33,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         instance = _instance.require(options.config_dir, options.instance)
         _refuse_other_user(instance)
+        if options.verb == "confirm":
+            return _confirm(instance, options)
         log = _log(instance)
     except WalgError as exc:
         _complain(options.instance, exc.msg)
@@ -54,8 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     backup = verbs.add_parser("backup", help="take a base backup")
-    backup.add_argument("--instance", default="main")
-    backup.add_argument("--config-dir", required=True)
+    confirm = verbs.add_parser("confirm", help="ask the storage whose archive it is, before WAL is sent")
+    for verb in (backup, confirm):
+        verb.add_argument("--instance", default="main")
+        verb.add_argument("--config-dir", required=True)
+    confirm.add_argument("--data-dir", required=True)
+    confirm.add_argument("--file", required=True, help="name of the WAL file that is to be sent")
     backup.add_argument(
         "--max-age",
         type=float,
@@ -80,6 +91,14 @@ def _log(instance: _instance.Instance) -> logging.Logger:
     log.setLevel(logging.INFO)
     log.addHandler(handler)
     return log
+
+
+def _confirm(instance: _instance.Instance, options: argparse.Namespace) -> int:
+    """Exit code 0: it may. Within the wrapper's limit, and with it: a signal ends WAL-G too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))
+    walg = replace(client(Runner(), instance), ask_timeout=max(1.0, instance.push_timeout - 1.0))
+    _flow_owner.confirm(walg, instance, options.data_dir, options.file)
+    return 0
 
 
 def _backup(instance: _instance.Instance, options: argparse.Namespace, log: logging.Logger) -> int:

@@ -53,16 +53,20 @@ class Walg:
     environment: Mapping[str, str] = field(default_factory=dict)
     ask_timeout: float = ASK_TIMEOUT
 
-    def _run(self, arguments: Sequence[str], timeout: float, cwd: str = "/") -> Result:
+    def _run(
+        self, arguments: Sequence[str], timeout: float, cwd: str = "/", place: Mapping[str, str] | None = None
+    ) -> Result:
         argv = [self.binary, "--config", self.config, *arguments]
-        return self.runner.run(argv, user=self.user, env=self.environment, timeout=timeout, cwd=cwd)
+        env = {**self.environment, **(place or {})}
+        return self.runner.run(argv, user=self.user, env=env, timeout=timeout, cwd=cwd)
 
-    def _ask(self, arguments: Sequence[str]) -> str:
-        result = self._run(arguments, self.ask_timeout)
+    def _ask(self, arguments: Sequence[str], place: Mapping[str, str] | None = None) -> str:
+        result = self._run(arguments, self.ask_timeout, place=place)
         if result.timed_out:
             raise WalgError(
                 f"The storage {self.storage} did not answer `wal-g {' '.join(arguments)}` within {self.ask_timeout:.0f} s. "
                 "WAL-G retries that long on a missing bucket, a blocked network or a storage that is down: check these.",
+                timed_out=True,
                 **result.fields(),
             )
         if result.rc != 0:
@@ -150,6 +154,26 @@ class Walg:
             return dict(json.loads(text))
         except ValueError as exc:
             raise WalgError(f"The record of the base backup {name} is not JSON: {exc}", stdout=text[:2000]) from exc
+
+    def cat(self, name: str, place: Mapping[str, str] | None = None) -> str | None:
+        """Return the text of an object at the top of the prefix, or None if the storage lists none of that name.
+
+        ``place``: settings that win over the file, as a prefix to look at instead. No exit code says "missing", so a
+        listing does, and what is listed but can't be read is an error.
+        """
+        try:
+            return self._ask(["st", "cat", name], place)
+        except WalgError as exc:
+            if exc.fields.get("timed_out"):
+                raise
+            names = [line.split()[-1] for line in self._ask(["st", "ls"], place).splitlines() if line.strip()]
+            if name in names:
+                raise
+            return None
+
+    def put(self, source: str, name: str, place: Mapping[str, str] | None = None) -> None:
+        """Write a local file as an object at the top of the prefix, over an old one, as it is."""
+        self._ask(["st", "put", source, name, "-f", "--no-compress", "--no-encrypt"], place)
 
     def backup_push(self, data_dir: str, user_data: dict[str, Any], full: bool, timeout: float) -> Result:
         """Take a base backup of a local data directory; ``timeout`` in seconds ends WAL-G and its children."""

@@ -17,8 +17,10 @@ description:
     says, not by what stands in a file.
   - The settings go to one file of its own; C(ALTER SYSTEM) is never used. The server is reloaded when that is enough, and
     restarted only if O(restart=allowed).
+  - A marker in the storage says whose archive it is, by system identifier and writer (machine and data directory). This module
+    writes it before archiving is switched on; the push wrapper and base backups are held to it.
   - Refuses an C(archive_command) or C(archive_library) of somebody else, settings that something overrides, a storage that
-    does not answer, and a storage that holds base backups of another cluster.
+    does not answer, and a storage that is the archive of another cluster or writer.
 extends_documentation_fragment:
   - mapswipe.walg.instance
   - mapswipe.walg.attributes
@@ -36,6 +38,13 @@ options:
     description: Take over from an C(archive_command) or C(archive_library) of somebody else.
     type: bool
     default: false
+  take_over:
+    description:
+      - Name of the writer that this cluster replaces in the archive, as the refusal prints it. Of two copies of one cluster
+        only one may write; a failover or a restore on another host passes by its higher timeline and does not need this.
+      - Once taken over the archive has another writer, so that the option, left in place, does nothing.
+    type: str
+    default: ""
 seealso:
   - module: mapswipe.walg.walg_archive_check
 """
@@ -72,6 +81,18 @@ timeline:
   description: The cluster's timeline.
   returned: success
   type: int
+owner:
+  description: The marker in the storage as it is, or would be.
+  returned: success, none if the storage could not be asked
+  type: dict
+  sample:
+    system_identifier: "7310203040506070809"
+    writer: w0123456789abcdef
+    host: db1
+    data_dir: /var/lib/postgresql/14/main
+    timeline: 1
+    highest_timeline: 1
+    written: "2026-01-31T04:05:06Z"
 in_recovery:
   description: Whether it is a standby.
   returned: success
@@ -94,6 +115,7 @@ def main() -> None:
             "timeout": {"type": "int", "default": 60},
             "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
             "replace": {"type": "bool", "default": False},
+            "take_over": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -108,6 +130,7 @@ def main() -> None:
             timeout=params["timeout"],
             restart=params["restart"] == "allowed",
             replace_command=params["replace"],
+            take_over=params["take_over"],
             pending=pending,
         )
         if plan.changed and not module.check_mode:

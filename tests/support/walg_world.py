@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _timelines
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_owner, _owner, _timelines
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster, Instance, render
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 from support.scripted import Call
@@ -129,6 +129,30 @@ class World:
         """The question for backups; an empty answer is asked about twice."""
         first = self.walg("backup-list", "--detail", "--json", stdout=json.dumps(self.backups))
         return [first] if self.backups else [first, self.walg("backup-list", "--json", stdout="[]")]
+
+    def owner(self, **changes: Any) -> Call:
+        """The question whose archive it is; ours, on timeline 1, unless changed."""
+        writer = _flow_owner.writer_on(str(self.data_dir))
+        answer: dict[str, Any] = {
+            "system_identifier": self.system_identifier,
+            "writer": writer.name,
+            "host": writer.host,
+            "data_dir": writer.data_dir,
+            "timeline": 1,
+            "highest_timeline": 1,
+            "written": "2026-01-01T00:00:00Z",
+        }
+        marker = _owner.render(_owner.Owner(**{**answer, **changes}))
+        return self.walg("st", "cat", _owner.OBJECT, stdout=marker)
+
+    def no_owner(self) -> list[Call]:
+        """The same of an archive that nobody has marked: what is not there is listed."""
+        return [
+            self.walg("st", "cat", _owner.OBJECT, rc=1, stderr="ERROR: no such object"),
+            self.walg(
+                "st", "ls", stdout="type size last modified name\ndir 0 0001-01-01 00:00:00 +0000 UTC wal_005/\n"
+            ),
+        ]
 
     def shows(self) -> Call:
         """The question for WAL."""

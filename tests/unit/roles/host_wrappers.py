@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FILES = Path(__file__).resolve().parents[3] / "roles" / "walg" / "files"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 #: Host tools that the wrappers call; with busybox's shell its own are used, since its timeout works differently.
-TOOLS = ("env", "od", "rm", "sleep", "timeout")
+TOOLS = ("cksum", "env", "mv", "od", "rm", "sleep", "timeout")
 
 
 def shells() -> dict[str, list[str]]:
@@ -72,9 +72,12 @@ class Bench:
             "FETCH_TIMEOUT": "20",
             "STATE_DIR": str(self.state),
             "DATA_DIR": str(self.data),
+            "CONFIG_DIR": str(self.root),
+            "PROGRAM_DIR": str(self.root / "bin"),
         }
         self.environment = {"PATH": f"{self.root / 'bin'}:{SYSTEM_PATH}", "HOME": str(self.root)}
         self.stand_in("exit 0")
+        self.job_stand_in("exit 0")
 
     @property
     def binary(self) -> Path:
@@ -106,6 +109,19 @@ class Bench:
         self.binary.write_text(text, encoding="utf-8")
         self.binary.chmod(0o755)
 
+    def job_stand_in(self, body: str) -> None:
+        """Make walg-job record its arguments and environment, and then do ``body`` (sh)."""
+        seen = shlex.quote(str(self.root / "seen"))
+        job = self.root / "bin" / "walg-job"
+        job.write_text(
+            f"#!/bin/sh\nseen={seen}\nprintf '%s|' \"$@\" >>$seen/asked\necho >>$seen/asked\n{body}\n", encoding="utf-8"
+        )
+        job.chmod(0o755)
+
+    def asked(self) -> list[list[str]]:
+        """Return the arguments of each call of walg-job."""
+        return [line.split("|")[:-1] for line in self.lines("asked")]
+
     def fast_pauses(self) -> None:
         """Replace sleep by one that only counts."""
         path = self.root / "bin" / "sleep"
@@ -132,11 +148,11 @@ class Bench:
         lines = [f"{key}={shlex.quote(value)}" for key, value in self.keys.items() if value is not None]
         self.record.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        """Start the wrapper with these arguments in DATA_DIR. Its stderr is a pipe, as a log collector is."""
+    def start(self, *args: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        """Start the wrapper with these arguments in DATA_DIR, or elsewhere. Its stderr is a pipe, as a log collector is."""
         return subprocess.Popen(
             [*SHELLS[self.shell], str(FILES / self.wrapper), *args],
-            cwd=self.data,
+            cwd=cwd or self.data,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -145,13 +161,16 @@ class Bench:
         )
 
     def finish(self, process: subprocess.Popen[str]) -> tuple[int, str]:
-        """Wait for the wrapper; return its exit code and stderr. Nothing may be on stdout or left in STATE_DIR."""
+        """Wait for the wrapper; return its exit code and stderr.
+
+        Nothing may be on stdout, nor left in STATE_DIR but the note on the owner.
+        """
         try:
             out, err = process.communicate(timeout=30)
         finally:
             process.kill()
         assert out == ""
-        assert list(self.state.glob("*")) == []
+        assert [path for path in self.state.glob("*") if path.name != "push-owner"] == []
         return process.returncode, err
 
     def run(self, *args: str) -> tuple[int, str]:

@@ -204,7 +204,18 @@ def test_other_files_carry_no_identifier(bench: Bench, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["WALG_BINARY", "WALG_CONFIG", "WALG_INSTANCE", "SYSTEM_IDENTIFIER", "PUSH_TIMEOUT", "STATE_DIR", "DATA_DIR"]
+    "key",
+    [
+        "WALG_BINARY",
+        "WALG_CONFIG",
+        "WALG_INSTANCE",
+        "SYSTEM_IDENTIFIER",
+        "PUSH_TIMEOUT",
+        "STATE_DIR",
+        "DATA_DIR",
+        "CONFIG_DIR",
+        "PROGRAM_DIR",
+    ],
 )
 def test_a_missing_key(bench: Bench, key: str) -> None:
     """The record has to set each, even where the server's environment has a variable of that name."""
@@ -300,3 +311,133 @@ def test_a_child_that_keeps_the_output_open(bench: Bench) -> None:
     began = time.monotonic()
     assert push(bench)[0] == 1
     assert time.monotonic() - began < 3
+
+
+# --- whose archive it is ----------------------------------------------------------------------------------------------
+
+
+def test_the_first_file_asks_and_the_next_does_not(bench: Bench) -> None:
+    """The question names where the wrapper was called, not what the record says."""
+    assert push(bench) == (0, "")
+    asked = [
+        "confirm",
+        "--instance",
+        "main",
+        "--config-dir",
+        str(bench.root),
+        "--data-dir",
+        str(bench.data),
+        "--file",
+        SEGMENT,
+    ]
+    assert bench.asked() == [asked]
+    assert push(bench) == (0, "")
+    assert push(bench, "00000002.history") == (0, "")
+    assert bench.asked() == [asked]
+    assert len(bench.calls()) == 3
+
+
+@pytest.mark.parametrize("what", ["settings", "server start", "identifier", "note", "garbled note", "machine"])
+def test_what_changed_is_asked_about_again(bench: Bench, what: str) -> None:
+    """Each of them by itself; afterwards all is quiet again."""
+    pid_file = bench.data / "postmaster.pid"
+    pid_file.write_text("123\n/data\n1700000000\n5432\n", encoding="ascii")
+    assert push(bench) == (0, "")
+    note = bench.state / "push-owner"
+    if what == "settings":
+        (bench.root / "main.json").write_text("[]\n", encoding="ascii")
+    elif what == "server start":
+        pid_file.write_text("123\n/data\n1700000001\n5432\n", encoding="ascii")
+    elif what == "identifier":
+        bench.keys["SYSTEM_IDENTIFIER"] = "7"
+        bench.write_record()
+        write_segment(bench, SEGMENT, 7)
+    elif what == "note":
+        note.unlink()
+    elif what == "garbled note":
+        note.write_text("", encoding="ascii")
+    else:
+        fields = note.read_text(encoding="utf-8").split(" ")
+        machine = Path("/etc/machine-id")
+        assert fields[2] == (machine.read_text(encoding="ascii").strip() if machine.exists() else "")
+        note.write_text(" ".join([*fields[:2], "f" * 32, *fields[3:]]), encoding="utf-8")
+    bench.job_stand_in("echo 'walg-job[main]: foreign' >&2; exit 1")
+    assert push(bench)[0] == 1
+    assert len(bench.calls()) == 1
+    bench.job_stand_in("exit 0")
+    assert push(bench) == (0, "")
+    assert push(bench) == (0, "")
+    assert (len(bench.asked()), len(bench.calls())) == (3, 3)
+
+
+def test_a_copied_directory_is_asked_about(bench: Bench) -> None:
+    """The record, the note and all are production's; the server's directory is not. Seen through symbolic links, too."""
+    assert push(bench) == (0, "")
+    link = bench.root / "link"
+    link.symlink_to(bench.data)
+    bench.environment["PWD"] = str(link)
+    process = bench.start(str(bench.record), f"pg_wal/{SEGMENT}", cwd=link)
+    assert bench.finish(process) == (0, "")
+    assert len(bench.asked()) == 1
+    copy = bench.root / "copy"
+    copy.mkdir()
+    bench.environment["PWD"] = str(bench.data)
+    bench.job_stand_in("echo 'walg-job[main]: a copy' >&2; exit 1")
+    code, err = bench.finish(bench.start(str(bench.record), f"pg_wal/{SEGMENT}", cwd=copy))
+    assert code == 1
+    assert "a copy" in err
+    assert bench.asked()[-1][6] == str(copy)
+    assert len(bench.calls()) == 2
+
+
+@pytest.mark.parametrize("code", [1, 2, 75, 126, 137, 255])
+def test_what_is_not_confirmed_is_not_sent(bench: Bench, code: int) -> None:
+    """Its reason is shown, nothing is noted, and the next file is asked about again."""
+    bench.job_stand_in(f"echo 'walg-job[main]: it is the archive of db1' >&2; exit {code}")
+    for _turn in range(2):
+        got, err = push(bench)
+        assert got == 1
+        assert f"{PREFIX}refused to send {SEGMENT}" in err
+        assert f"{PREFIX}walg-job[main]: it is the archive of db1" in err
+    assert (len(bench.asked()), bench.calls()) == (2, [])
+    assert list(bench.state.glob("*")) == []
+
+
+def test_a_missing_job_is_not_taken_for_a_yes(bench: Bench) -> None:
+    """Nor one that can't be run."""
+    (bench.root / "bin" / "walg-job").unlink()
+    got, err = push(bench)
+    assert got == 1
+    assert "walg-job ended with exit code 12" in err
+    assert bench.calls() == []
+
+
+def test_a_question_that_hangs_is_cut_off(bench: Bench) -> None:
+    """By the limit of a push."""
+    bench.keys["PUSH_TIMEOUT"] = "1"
+    bench.write_record()
+    bench.job_stand_in("exec sleep 25")
+    began = time.monotonic()
+    got, err = push(bench)
+    assert got == 1
+    assert "within 1 s" in err
+    assert time.monotonic() - began < 4
+    assert bench.calls() == []
+
+
+def test_a_signal_ends_the_question(bench: Bench) -> None:
+    """As it ends WAL-G."""
+    bench.job_stand_in("echo $$ >$seen/ready; exec sleep 25")
+    code, err, spent = bench.signalled(signal.SIGTERM, str(bench.record), f"pg_wal/{SEGMENT}")
+    assert code == 1
+    assert spent < 2
+    assert "stopped by signal TERM" in err
+
+
+def test_the_answer_of_a_foreign_directory_is_not_kept_for_ours(bench: Bench) -> None:
+    """A note is about one directory at a time."""
+    copy = bench.root / "copy"
+    copy.mkdir()
+    for directory in (bench.data, copy, bench.data):
+        assert bench.finish(bench.start(str(bench.record), f"pg_wal/{SEGMENT}", cwd=directory)) == (0, "")
+    assert [call[6] for call in bench.asked()] == [str(bench.data), str(copy), str(bench.data)]

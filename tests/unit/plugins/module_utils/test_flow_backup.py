@@ -29,7 +29,7 @@ def world(tmp_path: Path) -> World:
 
 
 def looked(world: World, **facts: Any) -> list[Call]:
-    return [world.facts(**facts), world.version(), *world.lists(), world.shows()]
+    return [world.facts(**facts), world.version(), world.owner(), *world.lists(), world.shows()]
 
 
 def plan(world: World, calls: list[Call], max_age: float | None = None, now: str = NOON) -> _flow_backup.BackupPlan:
@@ -83,7 +83,7 @@ def test_age(world: World, max_age: float | None, now: str, needed: bool) -> Non
 
 def test_empty_storage(world: World) -> None:
     world.backups = []
-    made = plan(world, [world.facts(), world.version(), *world.lists()])
+    made = plan(world, [world.facts(), world.version(), *world.no_owner(), *world.lists()])
     assert (made.needed, made.existing, made.names) == (True, None, frozenset())
     assert made.reason == f"no restorable base backup exists for system identifier {IDENTIFIER}, timeline 1"
 
@@ -244,7 +244,7 @@ def nothing(world: World) -> list[Call]:
 
 
 def test_one_that_another_run_took_meanwhile_is_enough(world: World) -> None:
-    empty = [world.facts(), world.version(), *nothing(world)]
+    empty = [world.facts(), world.version(), world.owner(), *nothing(world)]
     assert take(world, [*empty, *looked(world)])["backup"]["name"] == NAME
 
 

@@ -1,0 +1,233 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Flow: read, decide, write the marker that says whose archive it is. The rules and the places: _owner. Private."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import _data_dir, _owner, _progress
+from ._errors import WalgError
+from ._files import read_text, write_atomic
+from ._process import call_as
+from ._timelines import timeline_of
+
+if TYPE_CHECKING:
+    from ._instance import Instance
+    from ._postgres import ServerFacts
+    from ._process import User
+    from ._walg import Walg
+
+    Place = dict[str, str]  # what overrides WAL-G's settings: nothing is the prefix itself
+
+_MACHINE_ID = "/etc/machine-id"
+_FILE_PREFIXES = ("WALG_FILE_PREFIX", "WALE_FILE_PREFIX")
+
+
+@dataclass(frozen=True)
+class OwnerPlan:
+    """The marker as it is and as it has to be (None: it is so already), and where it stands, if it does."""
+
+    before: _owner.Owner | None
+    after: _owner.Owner | None
+    place: Place | None
+
+    def diff(self) -> tuple[str, str]:
+        """Before and after, for people."""
+        before = f"archive of {self.before.who()}" if self.before else "archive of nobody"
+        return before, f"archive of {self.after.who()}" if self.after else before
+
+
+def result(made: OwnerPlan | None) -> dict[str, Any] | None:
+    """Return the marker that stands, or would, as modules return it."""
+    owner = made and (made.after or made.before)
+    return asdict(owner) if owner else None
+
+
+def writer_on(data_dir: str) -> _owner.Writer:
+    """Return this machine with a data directory, as the writer that a marker names."""
+    machine = (read_text(_MACHINE_ID) or "").strip()
+    return _owner.Writer(platform.node() or "?", machine, os.path.realpath(data_dir))
+
+
+def read(walg: Walg) -> _owner.Owner | None:
+    """Return whose archive the storage is, or None if nobody says so. Raises WalgError for a marker that can't be read.
+
+    For a restore: ``owner.timeline`` is where production goes on, ``owner.highest_timeline`` the highest that any writer was
+    on. Timelines of the archive that neither is, nor leads to, ``owner.timeline`` are old drills or a past that was left.
+    Compare ``owner.system_identifier`` with the backup's before you follow it.
+    """
+    return _find(walg)[0]
+
+
+def refuse_other_cluster(walg: Walg, system_identifier: str) -> None:
+    """Raise WalgError if the archive's marker names another cluster. For those who know no timeline: the server may be down."""
+    found = read(walg)
+    if found is not None:
+        _owner.refuse_other_cluster(found, system_identifier, walg.storage)
+
+
+def plan(walg: Walg, facts: ServerFacts, take_over: str = "") -> OwnerPlan:
+    """Decide what the marker has to say. Raises WalgError if the archive is not this server's to write to.
+
+    A standby is no writer: it passes by the identifier, and leaves the marker to its primary.
+    """
+    found, place = _find(walg)
+    if facts.in_recovery:
+        if found is not None:
+            _owner.refuse_other_cluster(found, facts.system_identifier, walg.storage)
+        return OwnerPlan(found, None, place)
+    writer = writer_on(facts.data_directory)
+    if found is not None:
+        _owner.refuse_foreign(found, facts.system_identifier, writer, facts.timeline, walg.storage, take_over)
+    after = _owner.next_owner(found, facts.system_identifier, writer, facts.timeline, _progress.now())
+    return OwnerPlan(found, after, place)
+
+
+def apply(walg: Walg, made: OwnerPlan, state_dir: str) -> None:
+    """Write the marker, where it stood or beside the prefix, else inside, and read it back. ``state_dir``: the owner's."""
+    if made.after is None:
+        return
+    text = _owner.render(made.after)
+    source = os.path.join(state_dir, _owner.OBJECT)
+    call_as(walg.user, write_atomic, source, text, 0o600)
+    try:
+        place = _put(walg, source, made.place)
+    finally:
+        call_as(walg.user, _remove, source)
+    if walg.cat(_owner.OBJECT, place) != text:
+        raise WalgError(
+            f"The marker {_owner.OBJECT} was written to the storage {walg.storage}, but reads differently: does another host write "
+            "it at the same time? Run again."
+        )
+
+
+def forget(instance: Instance) -> None:
+    """Have the push wrapper ask again; run as the owner. For a writer who learns that the archive is no longer his."""
+    _remove(os.path.join(instance.state_dir, _owner.NOTE))
+
+
+def confirm(walg: Walg, instance: Instance, data_dir: str, name: str) -> None:
+    """Raise WalgError unless the cluster in ``data_dir`` may send the WAL file ``name``. For the push wrapper; writes nothing.
+
+    A new timeline shows first in the name of its history file, which the archiver sends before all others; the control
+    file follows with the next checkpoint.
+    """
+    found = _data_dir.look(data_dir, walg.user)
+    if found.kind != "cluster":
+        raise WalgError(f"{data_dir} is no data directory, and it is there that PostgreSQL calls archive_command.")
+    owner = read(walg)
+    if owner is None:
+        raise WalgError(
+            f"The storage {walg.storage} does not say whose archive it is: it has no {_owner.OBJECT}. Run the role "
+            "mapswipe.walg.walg_backup, which writes it."
+        )
+    known = instance.cluster.system_identifier
+    if known and known != found.system_identifier:
+        raise WalgError(
+            f"{data_dir} has system identifier {found.system_identifier}, but the instance {instance.name} is of {known}."
+        )
+    _owner.refuse_other_cluster(owner, found.system_identifier, walg.storage)
+    if found.standby:
+        return  # it archives what its primary wrote (archive_mode=always)
+    timeline = found.timeline
+    with contextlib.suppress(WalgError):
+        timeline = max(timeline, timeline_of(name))
+    _owner.refuse_foreign(owner, found.system_identifier, writer_on(data_dir), timeline, walg.storage)
+
+
+def _find(walg: Walg) -> tuple[_owner.Owner | None, Place | None]:
+    beside = _beside(walg)
+    if beside is not None and _readable(walg, beside):
+        try:
+            text = walg.cat(_owner.OBJECT, beside)
+        except WalgError as exc:
+            if not _owner.denied(exc):
+                raise
+            text = None  # the credentials end at the prefix: it is inside
+        if text is not None:
+            return _owner.parse(text, walg.storage), beside
+    text = walg.cat(_owner.OBJECT)
+    return (None, None) if text is None else (_owner.parse(text, walg.storage), {})
+
+
+def _put(walg: Walg, source: str, place: Place | None) -> Place:
+    if place is not None:
+        walg.put(source, _owner.OBJECT, place)
+        return place
+    beside = _beside(walg)
+    if beside is not None and _writable(walg, beside):
+        try:
+            walg.put(source, _owner.OBJECT, beside)
+            return beside
+        except WalgError as exc:
+            if not _owner.denied(exc):
+                raise
+    walg.put(source, _owner.OBJECT)
+    return {}
+
+
+def _beside(walg: Walg) -> Place | None:
+    """By the settings that WAL-G itself reads: somebody may have edited them."""
+    try:
+        settings = json.loads(read_text(walg.config) or "")
+    except ValueError as exc:
+        raise WalgError(f"{walg.config} is not the JSON of WAL-G's settings ({exc}): run the role again.") from None
+    return _owner.place_beside(settings)
+
+
+def _directories(place: Place) -> tuple[str, str]:
+    """Return prefix and sibling of a file storage; empty for others, where directories need not be made."""
+    name, beside = next(iter(place.items()))
+    if name not in _FILE_PREFIXES:
+        return "", ""
+    beside = beside[len("file://localhost") :] if beside.startswith("file://localhost/") else beside
+    return beside[: -len(".owner")], beside
+
+
+def _readable(walg: Walg, place: Place) -> bool:
+    prefix, beside = _directories(place)
+    return not beside or bool(
+        call_as(walg.user, _same_storage, prefix, beside) and call_as(walg.user, os.path.isdir, beside)
+    )
+
+
+def _writable(walg: Walg, place: Place) -> bool:
+    prefix, beside = _directories(place)
+    if not beside:
+        return True
+    if not call_as(walg.user, _same_storage, prefix, beside):
+        return False
+    if call_as(walg.user, os.path.isdir, beside) or call_as(walg.user, _make, beside, None):
+        return True
+    # The owner has no right in that directory, so nobody could have planted a link there for us.
+    return os.geteuid() == 0 and _make(beside, walg.user)
+
+
+def _same_storage(prefix: str, beside: str) -> bool:
+    """Say whether what stands beside a directory is on the same file system: a share's sibling is on the local disk."""
+    try:
+        return os.stat(prefix).st_dev == os.stat(os.path.dirname(beside)).st_dev
+    except OSError:
+        return False
+
+
+def _make(path: str, user: User | None) -> bool:
+    try:
+        os.mkdir(path, 0o700)
+        if user is not None:
+            os.chown(path, user.uid, user.gid, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

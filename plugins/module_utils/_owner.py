@@ -1,0 +1,176 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules: whose archive is it. A marker in the storage names the cluster and the writer that it belongs to. Private.
+
+The writer is a machine and a data directory on it: all copies of a cluster have one system identifier, so that alone
+would let a staging copy write into production's archive. Who may write:
+
+- the writer that the marker names, on whatever timeline (a rollback to the old directory goes down);
+- another one of the same cluster whose timeline is above all that the marker's writers were on: a failover, or a restore
+  on another host. A copy that was promoted looks the same; it must not be given production's prefix;
+- another one that was told to take over from the writer in the marker, by that writer's name.
+
+Where it lies was measured (WAL-G 1.1.3, 2.0.1, 3.0.7 to 3.0.9): of all forms of `wal-g delete` only `everything` removes an object
+that WAL-G does not know, and that one removes all below the prefix. So the marker stands beside the prefix: the archive
+gs://bucket/path has gs://bucket/path.owner/mapswipe_walg_owner.json. Inside the prefix it stands where there is no
+beside: at a bucket's root, with credentials that end at the prefix, and where a file prefix is a mount point (its sibling
+would be on another file system) or lies in a directory in which nobody of us may write. There `delete everything` takes
+it along. A host that may see only the prefix does not see a marker beside it.
+
+Limits: a host cloned with its /etc/machine-id, and containers that have none or share one, are told apart by the data
+directory only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import _storage
+from ._errors import WalgError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OBJECT = "mapswipe_walg_owner.json"
+#: In the state directory: what the push wrapper was last told about. Gone, it asks again.
+NOTE = "push-owner"
+_SIBLING = ".owner"
+_FORMAT = 1
+_BUCKET_ROOT = re.compile(r"[a-z0-9]+://[^/]*/*")
+_IDENTIFIER = re.compile(r"[1-9][0-9]{0,19}")
+#: What storages answer to somebody without the right (S3, Google, Azure, OSS, SFTP and file systems).
+_DENIED = re.compile(
+    r"\b403\b|forbidden|access ?denied|permission|not authori[sz]ed|AuthorizationFailure|does not have .* access", re.I
+)
+
+
+class ForeignError(WalgError):
+    """The archive is somebody else's."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes: a machine (its machine-id, '' where there is none) and a real path on it. The host's name is for people."""
+
+    host: str
+    machine: str
+    data_dir: str
+
+    @property
+    def name(self) -> str:
+        """A name that survives a change of the host's; no machine-id leaves the machine (machine-id(5))."""
+        text = f"{self.machine}\n{self.data_dir}".encode("utf-8", "surrogateescape")
+        return "w" + hmac.new(b"mapswipe.walg owner", text, hashlib.sha256).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The marker. ``timeline``: the writer's, where production goes on; ``highest_timeline``: of all writers so far."""
+
+    system_identifier: str
+    writer: str
+    host: str
+    data_dir: str
+    timeline: int
+    highest_timeline: int
+    written: str
+
+    def who(self) -> str:
+        """The writer, for messages."""
+        return f"{self.data_dir} on {self.host} (writer {self.writer}, timeline {self.timeline})"
+
+
+def place_beside(settings: Mapping[str, object]) -> dict[str, str] | None:
+    """Return the setting that leads WAL-G beside the prefix, or None at a bucket's root. Raises WalgError without a prefix."""
+    _storage.kind(settings)
+    name, value = next(iter(_storage.prefixes_of(settings).items()))
+    prefix = value.rstrip("/")
+    if not prefix or _BUCKET_ROOT.fullmatch(value):
+        return None
+    return {name: prefix + _SIBLING}
+
+
+def denied(exc: WalgError) -> bool:
+    """Say whether a storage's answer means that we lack the right, and not that it can't be reached."""
+    text = f"{exc.fields.get('stderr', '')}\n{exc.fields.get('stdout', '')}"
+    return not exc.fields.get("timed_out") and _DENIED.search(text) is not None
+
+
+def render(owner: Owner) -> str:
+    """Return the marker's text."""
+    return json.dumps({"format": _FORMAT, **asdict(owner)}, indent=2, sort_keys=True) + "\n"
+
+
+def parse(text: str, where: str) -> Owner:
+    """Read a marker. Raises WalgError for what can't be read, which is never taken for "nobody's"."""
+    problem = "it is no JSON object"
+    try:
+        values = json.loads(text)
+        if isinstance(values, dict):
+            if values.get("format") != _FORMAT:
+                problem = f"its format is {values.get('format')!r}, this version knows {_FORMAT}"
+            else:
+                return _checked(values)
+    except (ValueError, KeyError, TypeError) as exc:
+        problem = f"{type(exc).__name__}: {exc}"
+    raise WalgError(
+        f"The marker {OBJECT} of the storage {where}, which says whose archive it is, can't be read: {problem}. Nothing is written "
+        "to an archive whose owner is not known. Look at it; if you are sure that the archive is this cluster's, remove that "
+        "object and run the role mapswipe.walg.walg_backup.",
+        stdout=text[:2000],
+    )
+
+
+def _checked(values: Mapping[str, Any]) -> Owner:
+    texts = {name: values[name] for name in ("system_identifier", "writer", "host", "data_dir", "written")}
+    numbers = {name: values[name] for name in ("timeline", "highest_timeline")}
+    wrong = [name for name, value in texts.items() if not isinstance(value, str)]
+    wrong += [name for name, value in numbers.items() if type(value) is not int or value < 1]
+    if wrong or not _IDENTIFIER.fullmatch(texts["system_identifier"]) or not texts["writer"]:
+        raise ValueError(f"a wrong value of {', '.join(wrong) or 'system_identifier or writer'}")
+    return Owner(**texts, **numbers)
+
+
+def refuse_other_cluster(found: Owner, system_identifier: str, where: str) -> None:
+    """Raise WalgError if the archive is another cluster's, by the marker: also when it holds no base backup yet."""
+    if found.system_identifier != system_identifier:
+        raise ForeignError(
+            f"The storage {where} is the archive of another cluster: its marker names system identifier {found.system_identifier}, "
+            f"{found.who()}; this cluster is {system_identifier}. Give this cluster a prefix of its own in walg_storage.",
+            found=found.system_identifier,
+            wanted=system_identifier,
+        )
+
+
+def refuse_foreign(
+    found: Owner, system_identifier: str, writer: Writer, timeline: int, where: str, take_over: str = ""
+) -> None:
+    """Raise WalgError unless this writer, on this timeline, may write to the archive. ``take_over``: the writer to replace."""
+    refuse_other_cluster(found, system_identifier, where)
+    if found.writer == writer.name or timeline > found.highest_timeline or take_over == found.writer:
+        return
+    raise ForeignError(
+        f"The storage {where} is the archive of {found.who()}. {writer.data_dir} on {writer.host} (writer {writer.name}) has the same "
+        f"system identifier {system_identifier} and is on timeline {timeline}, not above {found.highest_timeline}: it is a copy of that "
+        "cluster or an old primary, and would write among production's WAL. Give it a prefix of its own in walg_storage. Only if "
+        "that writer is gone for good, and this one goes on in its place, say so with this line:\n"
+        f'  walg_backup_take_over: "{found.writer}"',
+        found=found.writer,
+        wanted=writer.name,
+    )
+
+
+def next_owner(
+    found: Owner | None, system_identifier: str, writer: Writer, timeline: int, written: str
+) -> Owner | None:
+    """Return the marker as it has to be when this writer may write, or None if it says so already."""
+    highest = max(timeline, found.highest_timeline) if found else timeline
+    wanted = Owner(system_identifier, writer.name, writer.host, writer.data_dir, timeline, highest, written)
+    same = found is not None and {**asdict(found), "written": written} == asdict(wanted)
+    return None if same else wanted

@@ -10,7 +10,9 @@ argument, where it wins over what an old postgresql.auto.conf says.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -18,19 +20,35 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _recovery
+from . import _data_dir, _host_facts, _recovery, _targets, _timelines
 from ._errors import WalgError
-from ._files import write_atomic
+from ._files import read_text, write_atomic
 from ._postgres import Server
 from ._process import call_as
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ._instance import Cluster, Instance
     from ._process import Background, Runner
 
-_PORT = "5432"  # names the socket file only: the directory is private and there is no TCP
+PORT = "5432"  # names the socket file only: the directory is private and there is no TCP
 _STRAY_TIMEOUT = 30.0
 _STOP_TIMEOUT = 600.0  # seconds for the last checkpoint
+_LOG_BYTES = 256 * 1024
+#: What PostgreSQL says when it can't be read during recovery, or stops since its limits are below the primary's.
+_UNREADABLE = re.compile(
+    r"hot standby is not possible|insufficient parameter settings|could not create semaphores|could not map anonymous shared memory"
+)
+_REPLAYING = re.compile(r"(?:recovering|waiting for) ([0-9A-F]{24})")
+_ASK = """
+SELECT json_build_object('recovery', pg_is_in_recovery(), 'lsn', pg_last_wal_replay_lsn()::text,
+  'time', pg_last_xact_replay_timestamp()::text, 'paused', CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END)
+"""
+
+
+class UnreadableError(WalgError):
+    """The server can't be read during recovery; without that it would go on."""
 
 
 @dataclass
@@ -43,6 +61,9 @@ class Beside:
     major: int
     socket_dir: str
     process: Background | None = None
+    readable: bool = False
+    follow_until: int = 0  # LSN that a standby has to pass
+    seen: dict[str, Any] | None = None  # where replay was when it was last asked
 
     @property
     def log(self) -> str:
@@ -51,7 +72,11 @@ class Beside:
 
     def cluster(self) -> Cluster:
         """The cluster as this server serves it."""
-        return replace(self.instance.cluster, data_dir=self.directory, socket_dir=self.socket_dir, port=_PORT)
+        return replace(self.instance.cluster, data_dir=self.directory, socket_dir=self.socket_dir, port=PORT)
+
+    def server(self) -> Server:
+        """Return the client for questions to it."""
+        return Server(self.runner, self.cluster())
 
     def prepare(self, recovery: _recovery.Recovery) -> None:
         """Clear leftovers of the backup's time and write what makes PostgreSQL recover."""
@@ -59,33 +84,34 @@ class Beside:
             self.instance.cluster.owner(), _prepare, self.directory, self.socket_dir, self.log, dict(recovery.files)
         )
 
-    def start(self, recovery: _recovery.Recovery) -> None:
-        """Start it and return at once."""
+    def start(self, recovery: _recovery.Recovery, limits: Mapping[str, int] | None) -> None:
+        """Start it and return at once. ``limits``: it can be read during recovery; None: it can't."""
         settings = {
-            **_recovery.beside_settings(self.major, _PORT, self.socket_dir, self.socket_dir),
+            **_recovery.beside_settings(self.major, PORT, self.socket_dir, self.socket_dir, limits),
             **recovery.settings,
         }
         argv = [os.path.join(self.instance.cluster.bin_dir, "postgres"), "-D", self.directory]
         for name in sorted(settings):
             argv += ["-c", f"{name}={settings[name]}"]
+        self.readable = limits is not None
         self.process = self.runner.start(argv, output=self.log, user=self.instance.cluster.owner(), cwd=self.directory)
 
-    def wait_recovered(self, timeout: float) -> None:
-        """Wait until recovery is over and the server writes. Raises WalgError with the end of the log when it stops."""
+    def wait(self, action: str, target: _targets.Target, timeout: float) -> str:
+        """Wait until it has promoted, paused, shut down, or follows the archive; returns which.
+
+        Raises WalgError with the end of the log otherwise.
+        """
         process = self._started()
-        server = Server(self.runner, self.cluster())
-        deadline = time.monotonic() + timeout
-        pause = 0.1
+        deadline, pause = time.monotonic() + timeout, 0.1
         while True:
             code = process.poll()
             if code is not None:
-                raise WalgError(
-                    f"Recovery in {self.directory} stopped: PostgreSQL ended with {code}. {self.reason()}",
-                    log=self.tail(),
-                )
-            answer = server.run_sql("SELECT pg_is_in_recovery()")
-            if answer.rc == 0 and answer.stdout.strip() == "f":
-                return
+                if action == "shutdown" and code == 0 and _targets.proof(self.lines(), target):
+                    return "shut down"
+                self._explain_end(code, target)
+            state = self._state(target, action)
+            if state:
+                return state
             if time.monotonic() > deadline:
                 raise WalgError(f"Recovery in {self.directory} did not end within {timeout:.0f} s.", log=self.tail())
             if self.runner.tick:
@@ -93,20 +119,63 @@ class Beside:
             time.sleep(pause)
             pause = min(pause * 1.5, 1.0)
 
-    def prove(self) -> dict[str, Any]:
-        """Make it write, and say where it stands: identifier, timeline, replayed LSN, last replayed commit's time."""
-        server = Server(self.runner, self.cluster())
-        server.ask("SELECT txid_current()")  # assigns a transaction id: refused on a server that can't write
-        facts = server.facts()
-        replayed = server.ask_json(
-            "SELECT json_build_object('lsn', pg_last_wal_replay_lsn()::text, 'commit', pg_last_xact_replay_timestamp()::text)"
+    def _state(self, target: _targets.Target, action: str) -> str:
+        answer = self.server().run_sql(_ASK)
+        if answer.rc != 0 or not answer.stdout.strip():
+            return ""
+        self.seen = dict(json.loads(answer.stdout))
+        seen = self.seen
+        if not seen["recovery"]:
+            return "promoted"
+        if action == "follow" and seen["lsn"] and _timelines.parse_lsn(seen["lsn"]) > self.follow_until:
+            return "following"
+        if seen["paused"]:
+            if _targets.proof(self.lines(), target):
+                return "paused"
+            if _UNREADABLE.search("\n".join(self.lines())):
+                raise UnreadableError(f"Recovery in {self.directory} paused: {self.reason()}", log=self.tail())
+        return ""
+
+    def _explain_end(self, code: int, target: _targets.Target) -> None:
+        lines = self.lines()
+        if self.readable and _UNREADABLE.search("\n".join(lines)):
+            raise UnreadableError(f"PostgreSQL can't be read during this recovery: {self.reason()}", log=self.tail())
+        if _targets.ended_early(lines):
+            raise WalgError(
+                f"The target {target.shown()} was not reached: all WAL of the archive was replayed, and it is not in "
+                f"there. {self.reason()}",
+                log=self.tail(),
+            )
+        raise WalgError(
+            f"Recovery in {self.directory} stopped: PostgreSQL ended with {code}. {self.reason()}", log=self.tail()
         )
+
+    def where(self) -> dict[str, Any]:
+        """Say how far replay is, for whoever watches: by asking, else by the title of the process that replays."""
+        found = {"replayed_lsn": self.seen["lsn"], "replayed_time": self.seen["time"]} if self.seen else {}
+        segment = next((match.group(1) for match in map(_REPLAYING.search, self._titles()) if match), None)
+        return {**found, **({"replaying": segment} if segment else {})}
+
+    def _titles(self) -> list[str]:
+        return _data_dir.titles_of_children(self.process.pid) if self.process else []
+
+    def standing(self) -> dict[str, Any]:
+        """Say where it stands: identifier, timeline, replayed LSN, last replayed commit's time, ICU."""
+        server = self.server()
+        facts = server.facts()
+        replayed = server.ask_json(_ASK)
         return {
             "system_identifier": facts.system_identifier,
             "timeline": facts.timeline,
             "replayed_lsn": replayed["lsn"],
-            "last_commit": replayed["commit"],
+            "last_commit": replayed["time"],
+            "icu": server.ask(_host_facts.ICU_VERSION),
         }
+
+    def prove(self) -> dict[str, Any]:
+        """Make it write, and say where it stands."""
+        self.server().ask("SELECT txid_current()")  # assigns a transaction id: refused on a server that can't write
+        return self.standing()
 
     def stop(self) -> None:
         """Stop it cleanly, so that the real start needs no recovery."""
@@ -116,7 +185,6 @@ class Beside:
             raise WalgError(
                 f"The recovered server in {self.directory} did not stop cleanly (exit {code}).", log=self.tail()
             )
-        call_as(self.instance.cluster.owner(), remove_files, self.directory, _recovery.LEFTOVERS)
 
     def _started(self) -> Background:
         if self.process is None:
@@ -128,13 +196,16 @@ class Beside:
         if self.process is not None and self.process.poll() is None:
             self.process.stop(signal.SIGQUIT, 10.0)
 
+    def lines(self) -> list[str]:
+        """Return the lines of its log, the last of them where it is long."""
+        return list(call_as(self.instance.cluster.owner(), _read_tail, self.log).splitlines())
+
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last lines of its log."""
-        text = call_as(self.instance.cluster.owner(), _read_tail, self.log)
-        return list(text.splitlines()[-lines:])
+        return self.lines()[-lines:]
 
     def reason(self) -> str:
-        """Return the log's last line that says why."""
+        """Return the log's last lines that say why."""
         telling = [line for line in self.tail() if "FATAL" in line or "PANIC" in line or "mapswipe.walg" in line]
         return " | ".join(telling[-3:]) or f"See {self.log}."
 
@@ -169,6 +240,24 @@ def stop_stray(directory: str, binary: str) -> None:
     )
 
 
+def stop_left_running(directory: str, timeout: float = 120.0) -> None:
+    """Stop the server that an earlier run left paused in ``directory``, gently; none is fine."""
+    began = time.monotonic()
+    told = False
+    while True:
+        servers = _data_dir.servers_on(directory)
+        if not servers:
+            return
+        if time.monotonic() > began + timeout:
+            raise WalgError(f"The paused server in {directory} (pid {servers}) does not stop; end it, then run again.")
+        if not told:
+            for pid in servers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+            told = True
+        time.sleep(0.1)
+
+
 def _mkdtemp() -> str:
     return tempfile.mkdtemp(prefix="mapswipe-walg-", dir="/tmp")  # TMPDIR may be closed to this user, and is long
 
@@ -189,6 +278,10 @@ def remove_files(directory: str, names: tuple[str, ...]) -> None:
 
 def _prepare(directory: str, private: str, log: str, files: dict[str, str]) -> None:
     remove_files(directory, _recovery.LEFTOVERS)
+    auto_conf = os.path.join(directory, "postgresql.auto.conf")
+    text = read_text(auto_conf)
+    if text is not None and _recovery.scrub(text) != text:
+        write_atomic(auto_conf, _recovery.scrub(text))
     write_atomic(os.path.join(private, "postgresql.conf"), "")
     write_atomic(os.path.join(private, "pg_hba.conf"), "local all all trust\n")  # the directory is 0700
     write_atomic(os.path.join(private, "pg_ident.conf"), "")
@@ -200,5 +293,5 @@ def _prepare(directory: str, private: str, log: str, files: dict[str, str]) -> N
 def _read_tail(path: str) -> str:
     with open(path, "rb") as stream:
         stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, stream.tell() - 16384))
+        stream.seek(max(0, stream.tell() - _LOG_BYTES))
         return stream.read().decode("utf-8", "replace")

@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import struct
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from . import _control, _layout
 from ._errors import WalgError
 from ._process import User, call_as
 
-#: First members of ControlFileData in every PostgreSQL from 10 to 18 (src/include/catalog/pg_control.h):
-#: uint64 system_identifier, uint32 pg_control_version, uint32 catalog_version_no, int32 state.
-_CONTROL = struct.Struct("=QIIi")
-#: Then int64 time, uint64 checkPoint, up to 10 uint64 prevCheckPoint, and of checkPointCopy uint64 redo, uint32 ThisTimeLineID.
-_TIMELINE_AT = 48
-_TIMELINE_AT_10 = 56
-_CONTROL_VERSION_11 = 1100
-#: DBState (same header). 1 and 2 are clean shutdowns, of a primary and in recovery.
-_SHUT_DOWN = (1, 2)
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CONTROL_SIZE = 8192  # bytes of the file (PG_CONTROL_FILE_SIZE)
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,10 @@ class DataDir:
     socket_dir: str = ""
     start_options: str = ""
     owner_uid: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
+    links: Mapping[str, str] = field(
+        default_factory=dict
+    )  # pg_wal and pg_tblspc/OID where they lead out of the directory
     status: str = ""
 
 
@@ -59,12 +58,13 @@ def _look(path: str) -> dict[str, Any]:
         return {"path": path, "kind": "other"}
     owner = os.stat(path).st_uid
     try:
-        names = os.listdir(path)
+        # What a file system and we ourselves keep at a mount point is nothing of a cluster.
+        names = [name for name in os.listdir(path) if name not in _layout.NO_CONTENT]
     except PermissionError:
         raise WalgError(f"{path} cannot be read: run as root or as its owner.") from None
     if not names:
         return {"path": path, "kind": "empty", "owner_uid": owner}
-    control = _control(path)
+    control = _read_control(path)
     if control is None:
         parts = {"PG_VERSION", "base", "global", "pg_wal"}.intersection(names)
         return {"path": path, "kind": "damaged" if parts else "other", "owner_uid": owner, "major": _major(path)}
@@ -74,9 +74,11 @@ def _look(path: str) -> dict[str, Any]:
         "kind": "cluster",
         "owner_uid": owner,
         "major": _major(path),
-        "system_identifier": control[0],
-        "clean": control[1] in _SHUT_DOWN,
-        "timeline": control[2],
+        "system_identifier": control.system_identifier,
+        "clean": control.clean,
+        "timeline": control.timeline,
+        "limits": dict(control.limits),
+        "links": _layout.links(path),
         "standby": any(name in names for name in ("standby.signal", "recovery.conf")),
         "pid": pid,
         "port": port,
@@ -86,18 +88,12 @@ def _look(path: str) -> dict[str, Any]:
     }
 
 
-def _control(path: str) -> tuple[str, int, int] | None:
-    """Return system identifier, state and timeline."""
+def _read_control(path: str) -> _control.Control | None:
     try:
         with open(os.path.join(path, "global", "pg_control"), "rb") as stream:
-            head = stream.read(_TIMELINE_AT_10 + 4)
+            return _control.parse(stream.read(_CONTROL_SIZE))
     except OSError:
         return None
-    if len(head) < _TIMELINE_AT_10 + 4:
-        return None
-    identifier, version, _catalog, state = _CONTROL.unpack_from(head)
-    (timeline,) = struct.unpack_from("=I", head, _TIMELINE_AT if version >= _CONTROL_VERSION_11 else _TIMELINE_AT_10)
-    return str(identifier), state, timeline
 
 
 def _major(path: str) -> int:
@@ -175,6 +171,11 @@ def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
         if pid != os.getpid() and inside and any(program in names for program in programs):
             found.append(pid)
     return found
+
+
+def titles_of_children(pid: int) -> list[str]:
+    """Return the titles of a postmaster's children; the one that replays WAL says which segment."""
+    return [" ".join(command_line(child)).strip() for child in _processes() if family(child)[0] == pid]
 
 
 def _processes() -> list[int]:

@@ -10,13 +10,24 @@ are not waited for, and a backup without its WAL can't be restored.
 from __future__ import annotations
 
 import os
-import platform
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _compatibility, _flow_owner, _lock, _owner, _progress, _storage, _timelines, _walg
+from . import (
+    _backups,
+    _compatibility,
+    _flow_owner,
+    _host_facts,
+    _lock,
+    _owner,
+    _progress,
+    _storage,
+    _timelines,
+    _walg,
+)
+from ._choice import counts
 from ._errors import WalgError
 from ._flow_archive import client
 from ._postgres import Server, wait_until
@@ -51,12 +62,6 @@ class BackupPlan:
     facts: ServerFacts
     names: frozenset[str]
     owner: _flow_owner.OwnerPlan | None = None
-
-
-def counts(backup: _backups.Backup, archive: Inventory) -> bool:
-    """Say whether the storage holds all WAL from the start to the finish of a backup."""
-    last = max(backup.finish_lsn - 1, backup.start_lsn)
-    return not archive.missing_between(backup.timeline, backup.start_lsn, last)
 
 
 def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetime) -> BackupPlan:
@@ -184,13 +189,14 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
 def _user_data(instance: Instance, server: Server, facts: ServerFacts) -> dict[str, Any]:
     """What a later restore wants to know and WAL-G does not record."""
     limits = server.settings(_LIMITS)
-    libc, libc_version = platform.libc_ver()
     return {
         "mapswipe_walg": {
             "instance": instance.name,
             "system_identifier": facts.system_identifier,
             "timeline": facts.timeline,
             "limits": {name: row["setting"] for name, row in limits.items()},
-            "libc": f"{libc} {libc_version}".strip(),
+            "libc": _host_facts.libc(),
+            "os": _host_facts.system(),
+            "icu": server.ask(_host_facts.ICU_VERSION),
         }
     }

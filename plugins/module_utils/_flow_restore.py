@@ -1,58 +1,104 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: this data directory holds the cluster as the archive has it. Fetch beside, recover beside, prove, swap. Private.
+"""Flow: this data directory holds the cluster as of the target. Fetch beside, recover beside, prove, swap. Private.
 
-Production's path is touched only by two renames at the end; the old directory is kept. Every step is written to the
-marker before it begins: a run that was killed before the swap is undone by the next, one killed in the swap is finished.
+Production's path is touched only by the journalled renames at the end; the old directory is kept. Every step is written to
+the marker before it begins: a run that was killed before the swap is undone by the next, one killed in the swap is finished.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _beside, _data_dir, _marker, _progress, _recovery, _restore_plan, _timelines, _walg
+from . import (
+    _beside,
+    _data_dir,
+    _layout,
+    _marker,
+    _progress,
+    _recovery,
+    _restore_check,
+    _salvage,
+    _swap,
+    _targets,
+    _walg,
+)
 from ._errors import WalgError
-from ._files import rename_directory, write_atomic
+from ._files import read_text, write_atomic
 from ._flow_archive import client
-from ._postgres import Server, wait_until
-from ._process import User, call_as
-from ._service import Service
+from ._process import call_as
+from ._targets import Target
 
 if TYPE_CHECKING:
     from ._instance import Instance
     from ._process import Runner
+    from ._restore_plan import RestorePlan, Wish
+
+PLAN_FILE = "restore-plan.env"  # in the state directory, read by wal-fetch
 
 
-def standing(instance: Instance, request: str) -> tuple[str, _marker.Marker | None]:
-    """Say where a request stands: new, done, finish (killed in the swap). Raises WalgError where a human must decide."""
-    _restore_plan.check_request(request)
+def standing(instance: Instance, wish: Wish) -> tuple[str, _marker.Marker | None]:
+    """Say where a request stands. Raises WalgError where a human must decide.
+
+    new; done; finish (killed in the swap); waits (paused or shut down at its target, which is still the same); forward (it
+    waits, and is to go on: to a later target, or to be promoted).
+    """
     marker = _marker.load(instance)
     data_dir = os.path.realpath(instance.cluster.data_dir)
     if marker is None:
         return "new", None
-    same = marker.digest == _restore_plan.request_digest(request, data_dir)
+    same = marker.is_of(wish.request, data_dir)
     if marker.swap_begun:
-        if same and marker.data_dir == data_dir:
+        if same and marker.state != "rolling back":
             return "finish", marker
+        what = "rolled back" if marker.state == "rolling back" else "put in place"
         raise WalgError(
-            f"The restore {marker.request!r} was cut off while it put the restored cluster into {marker.data_dir}. "
-            "Run it again to finish it "
-            f"(walg_restore_request: {marker.request}) before you ask for another."
+            f"The restore {marker.request!r} was cut off while it was {what} at {marker.data_dir}. Run it again to finish it "
+            f"(walg_restore_request: {marker.request}{', walg_restore_rollback: true' if marker.state == 'rolling back' else ''}) "
+            "before you ask for another."
         )
-    if not same or marker.state != "done" or marker.data_dir != data_dir:
+    if marker.waits:
+        return _waiting(marker, wish, same)
+    if not same:
         return "new", marker
+    if marker.state == "rolled back":
+        raise WalgError(
+            f"The restore {wish.request!r} was rolled back. A new restore needs a new walg_restore_request."
+        )
+    if marker.state != "done":
+        return "new", marker
+    if (marker.target, marker.standby) != (wish.target.as_dict(), wish.standby):
+        raise WalgError(
+            f"The restore {wish.request!r} was done already, to {Target(**marker.target).shown()}. Another target needs a new "
+            "walg_restore_request."
+        )
     found = _data_dir.look(data_dir, instance.cluster.owner())
     if found.kind != "cluster" or found.system_identifier != marker.system_identifier:
         raise WalgError(
-            f"The restore {request!r} was done already, and now {data_dir} is {found.kind}: it was lost again. "
+            f"The restore {wish.request!r} was done already, and now {data_dir} is {found.kind}: it was lost again. "
             "A new restore needs a new walg_restore_request."
         )
     return "done", marker
+
+
+def _waiting(marker: _marker.Marker, wish: Wish, same: bool) -> tuple[str, _marker.Marker]:
+    if not same:
+        raise WalgError(
+            f"The restore {marker.request!r} is {marker.state} in {marker.work_dirs()[-1]} and waits. End it first: the same request with "
+            "walg_restore_action: promote puts it in place, with walg_restore_discard: true removes it."
+        )
+    before = Target(**marker.target)
+    if not _targets.forward(before, wish.target):
+        raise WalgError(
+            f"The restore {wish.request!r} stands at {before.shown()}; recovery can't go back to {wish.target.shown()}. "
+            "An earlier target needs a new walg_restore_request."
+        )
+    still = before == wish.target and marker.state == ("paused" if wish.action == "pause" else "shut down")
+    return ("waits" if still and wish.action != "promote" else "forward"), marker
 
 
 @dataclass
@@ -69,143 +115,197 @@ class Restore:
         path = os.path.join(self.instance.state_dir, "progress.json")
         self.progress = _progress.Progress(path, "restore", owner=self.instance.cluster.owner())
         self.runner.tick = self.progress.touch
+        self.swapper = _swap.Swap(self.runner, self.instance, self.progress, self.enter)
         self._phase = ""
         self._since = time.monotonic()
 
-    def run(self, plan: _restore_plan.RestorePlan, before: _marker.Marker | None) -> dict[str, Any]:
+    def run(self, plan: RestorePlan, before: _marker.Marker | None) -> dict[str, Any]:
         """Carry the plan out. ``before``: the marker of an unfinished run, whose leftovers are removed first."""
         if before is not None:
-            self._discard(before)
+            self.discard(before)
         marker = self._new_marker(plan)
         marker.socket_dir = _beside.make_socket_dir(self.instance)
         try:
             self._fetch(plan, marker)
-            self._recover(plan, marker)
-        finally:
+            self._recover(marker, plan.wish)
+        except BaseException:
             _beside.remove_directory(self.instance, marker.socket_dir)
-        return self.swap(marker)
+            raise
+        return self._conclude(marker, plan.wish)
 
-    def swap(self, marker: _marker.Marker) -> dict[str, Any]:
-        """Put the recovered directory in place and start the server; begun anew or taken up where a killed run stopped."""
-        self._enter("swap")
-        if marker.state != "starting":
-            if os.path.lexists(marker.work_dir) and _data_dir.servers_on(marker.data_dir):
-                raise WalgError(
-                    f"A server was started on {marker.data_dir} while the restore ran beside it. Stop it and run again; "
-                    f"nothing was changed there, and what was recovered is in {marker.work_dir}."
-                )
-            self._set(marker, "swapping")
-            actor = self._parent_actor(marker.data_dir)
-            call_as(actor, _swap, marker.data_dir, marker.work_dir, marker.aside_dir, marker.keeps_old)
-            self._set(marker, "starting")
-        self._enter("start")
-        service = Service(self.runner, self.instance.cluster, os.path.join(self.instance.log_dir, "server.log"))
-        if not _data_dir.servers_on(marker.data_dir):
-            service.start()
-        server = Server(self.runner, self.instance.cluster)
-        if not wait_until(lambda: server.run_sql("SELECT 1 WHERE NOT pg_is_in_recovery()").stdout.strip() == "1", 60):
-            raise WalgError(
-                f"The restored server on {marker.data_dir} was started, but is in recovery. "
-                "Is there a standby.signal, or are there recovery settings of somebody else?"
-            )
-        facts = server.own_facts()
-        if facts.system_identifier != marker.system_identifier:
-            raise WalgError(
-                f"The server on {marker.data_dir} has system identifier {facts.system_identifier}, not {marker.system_identifier}."
-            )
-        self._enter("done")
-        marker.result.update({"timeline": facts.timeline, "seconds": self.seconds, "finished": _progress.now()})
-        self._set(marker, "done")
-        self.progress.done({"request": marker.request})
-        return marker.result
+    def forward(self, marker: _marker.Marker, wish: Wish) -> dict[str, Any]:
+        """Take a restore that waits on: to a later target, or to its promotion. Nothing is fetched again."""
+        work = marker.work_dirs()[-1]
+        _beside.stop_left_running(work)
+        marker.target = wish.target.as_dict()
+        marker.plan.update({"target": marker.target, "action": wish.action})
+        if not marker.socket_dir or not os.path.isdir(marker.socket_dir):
+            marker.socket_dir = _beside.make_socket_dir(self.instance)
+        self._recover(marker, wish)
+        return self._conclude(marker, wish)
 
-    def _new_marker(self, plan: _restore_plan.RestorePlan) -> _marker.Marker:
+    def _conclude(self, marker: _marker.Marker, wish: Wish) -> dict[str, Any]:
+        if marker.waits:
+            marker.result["seconds"] = dict(self.seconds)
+            _marker.save(self.instance, marker)
+            return marker.result
+        _beside.remove_directory(self.instance, marker.socket_dir)
+        return self.swap(marker, wish)
+
+    def swap(self, marker: _marker.Marker, wish: Wish) -> dict[str, Any]:
+        """Put the recovered directories in place and start the server; begun anew or taken up where a killed run stopped."""
+        return self.swapper.forth(marker, wish.stop_running, self.seconds)
+
+    def roll_back(self, marker: _marker.Marker, stop_running: bool) -> dict[str, Any]:
+        """Put the old directories back."""
+        return self.swapper.back(marker, stop_running, self.seconds)
+
+    def stop_old(self, data_dir: str) -> None:
+        """Stop what runs on the old directory: a clean stop archives its last WAL."""
+        self.swapper.stop_running(data_dir)
+
+    def start_old(self) -> None:
+        """Start what was stopped for a restore that did not come to its swap."""
+        self.swapper.service().start()
+
+    def discard(self, marker: _marker.Marker) -> None:
+        """Remove what an unfinished run left: its server, its directories, its socket directory. Only ours, by the marker."""
+        if marker.state not in _marker.BESIDE:
+            return
+        for work in marker.work_dirs():
+            _beside.stop_stray(work, self.instance.binary)
+        for work in marker.work_dirs():
+            call_as(self.swapper.actor(os.path.dirname(work)), _beside.remove_tree, work)
+        _beside.remove_directory(self.instance, marker.socket_dir)
+
+    def _new_marker(self, plan: RestorePlan) -> _marker.Marker:
         return _marker.Marker(
-            plan.request,
-            plan.digest,
-            "fetching",
-            plan.backup.name,
-            str(plan.backup.system_identifier),
-            plan.data_dir,
-            plan.work_dir,
-            plan.aside_dir,
-            keeps_old=plan.found.kind != "absent",
+            request=plan.wish.request,
+            state="fetching",
+            target=plan.wish.target.as_dict(),
+            standby=plan.wish.standby,
+            backup=plan.backup.name,
+            system_identifier=str(plan.backup.system_identifier),
+            data_dir=plan.data.path,
+            places=_layout.encode(plan.places),
+            plan={
+                **plan.summary(),
+                "major": plan.backup.pg_major,
+                "segment_size": plan.segment_size,
+                "primary_conninfo": plan.wish.primary_conninfo,
+                "archive": plan.wish.archive,
+                "icu": str(_restore_check.recorded_icu(plan.backup)),
+                "other_host_allowed": plan.wish.other_host_allowed,
+            },
+            keeps_old=plan.kept_as is not None,
         )
 
-    def _fetch(self, plan: _restore_plan.RestorePlan, marker: _marker.Marker) -> None:
-        self._enter("fetch", expected_bytes=plan.backup.uncompressed_size)
+    def _fetch(self, plan: RestorePlan, marker: _marker.Marker) -> None:
+        self.enter("fetch", expected_bytes=plan.backup.uncompressed_size)
         self._set(marker, "fetching")
-        owner = self.instance.cluster.owner()
-        call_as(self._parent_actor(plan.work_dir), _make_private, plan.work_dir, owner.uid, owner.gid)
-        fetched = client(self.runner, self.instance).backup_fetch(plan.work_dir, plan.backup.name, self.fetch_timeout)
+        owner, work = self.instance.cluster.owner(), plan.data.work
+        source = plan.salvage_from
+        if plan.wish.overwrite:
+            self.swapper.remove_old(plan)
+            source = _swap.saved(plan.data)
+        for one in plan.places:
+            call_as(self.swapper.actor(one.parent), _layout.make_work, one.work, owner.uid, owner.gid)
+        spec = ""
+        spaces = {one.link.rpartition("/")[2]: one.work for one in plan.places if one.link.startswith("pg_tblspc/")}
+        if spaces:
+            spec = os.path.join(self.instance.state_dir, "restore-spec.json")
+            call_as(owner, write_atomic, spec, _walg.restore_spec_text(work, spaces), 0o644)
+        walg = client(self.runner, self.instance)
+        fetched = walg.backup_fetch(work, plan.backup.name, self.fetch_timeout, spec)
         if fetched.rc != 0 or fetched.timed_out:
-            self._discard(marker)
+            self.discard(marker)
             trouble = (
                 f"did not end within {self.fetch_timeout:.0f} s"
                 if fetched.timed_out
                 else f"ended with {fetched.rc}: {fetched.last_line()}"
             )
             raise WalgError(
-                f"Fetching the base backup {plan.backup.name} from {self.instance.storage} {trouble}. {plan.data_dir} was not touched.",
+                f"Fetching the base backup {plan.backup.name} from {self.instance.storage} {trouble}. {plan.data.path} was not touched.",
                 **fetched.fields(),
             )
+        call_as(owner, _layout.after_fetch, _layout.encode(plan.places))
+        if plan.salvage:
+            call_as(owner, _salvage.copy, source, list(plan.salvage), os.path.join(work, "pg_wal"))
 
-    def _recover(self, plan: _restore_plan.RestorePlan, marker: _marker.Marker) -> None:
-        self._enter("recover")
+    def _recover(self, marker: _marker.Marker, wish: Wish) -> None:
+        self.enter("recover")
         self._set(marker, "recovering")
-        instance = self.instance
-        fragment = os.path.join(instance.state_dir, "restore-plan.env")
-        text = _recovery.plan_fragment(plan.last_segments, _walg.sentinel_object(plan.backup.name))
+        instance, plan, target = self.instance, marker.plan, Target(**marker.target)
+        fragment = os.path.join(instance.state_dir, PLAN_FILE)
+        text = _recovery.plan_fragment(list(plan["last_segments"]), _walg.sentinel_object(marker.backup))
         call_as(instance.cluster.owner(), write_atomic, fragment, text, 0o644)
-        command = _recovery.fetch_command(instance.program_dir, "recovery", instance.record_file, fragment)
-        recovery = _recovery.recover_to_latest(plan.backup.pg_major, command, plan.timeline)
-        beside = _beside.Beside(self.runner, instance, plan.work_dir, plan.backup.pg_major, marker.socket_dir)
+        work, major = marker.work_dirs()[-1], int(plan["major"])
+        if wish.standby:
+            recovery = _recovery.follow(major, self._fetch_command("standby", "-"))
+        else:
+            command = self._fetch_command("recovery", fragment)
+            recovery = _recovery.recover_to(major, command, int(plan["timeline"]), target, wish.action)
+        beside = _beside.Beside(self.runner, instance, work, major, marker.socket_dir)
+        if wish.standby:
+            beside.follow_until = (_restore_check.must_reach(plan) or (0, ""))[0]
         beside.prepare(recovery)
+        self.progress.watch = _restore_check.Watch(beside, plan).details
         try:
-            beside.start(recovery)
-            beside.wait_recovered(self.recovery_timeout)
-            proof = beside.prove()
-            _refuse_less(plan, proof)
-            self._enter("stop beside")
-            beside.stop()
-        except WalgError as exc:
-            exc.msg += f" {plan.data_dir} was not touched; what was recovered so far is in {plan.work_dir}."
+            state = self._through(beside, recovery, "follow" if wish.standby else wish.action, target)
+            proof = beside.prove() if state == "promoted" else beside.standing() if state != "shut down" else {}
+            _restore_check.refuse_less(plan, marker.system_identifier, target, state, proof, beside.lines())
+            _restore_check.refuse_other_icu(plan, proof)
+            marker.result = {**plan, **proof, "stopped_at": _targets.proof(beside.lines(), target), "state": state}
+            if state in ("promoted", "following"):
+                self.enter("stop beside")
+                beside.stop()
+                self._finish(marker, work)
+        except BaseException as exc:
+            beside.kill()
+            if isinstance(exc, WalgError):
+                exc.msg += f" {marker.data_dir} was not touched; what was recovered so far is in {work}."
             raise
         finally:
-            beside.kill()
-        marker.result = {**plan.summary(), **proof}
-        self._set(marker, "recovered")
+            self.progress.watch = None
+        if state == "paused":
+            marker.result["connect"] = f"psql -h {marker.socket_dir} -p {_beside.PORT} -U {instance.cluster.user}"
+        self._set(marker, "recovered" if state in ("promoted", "following") else state)
 
-    def stop_old(self, data_dir: str) -> None:
-        """Stop what runs on the old directory, before the plan is made for good: a clean stop archives its last WAL."""
-        pids = _data_dir.servers_on(data_dir)
-        if os.path.lexists(os.path.join(data_dir, "postmaster.pid")):
-            Service(self.runner, self.instance.cluster, "").stop()
-        for pid in pids:  # a directory deleted under its server leaves pg_ctl nothing to go by
-            if _data_dir.alive(pid):
-                os.kill(pid, signal.SIGINT)
-        if not wait_until(lambda: not _data_dir.servers_on(data_dir), 120):
-            raise WalgError(
-                f"The server (pid {', '.join(map(str, pids))}) on {data_dir} does not stop; end it, then run again."
-            )
+    def _fetch_command(self, mode: str, fragment: str) -> str:
+        return _recovery.fetch_command(self.instance.program_dir, mode, self.instance.record_file, fragment)
 
-    def _discard(self, marker: _marker.Marker) -> None:
-        """Remove what an unfinished run left: its server, its directory, its socket directory. Only ours, by the marker."""
-        if marker.state in ("fetching", "recovering", "recovered"):
-            _beside.stop_stray(marker.work_dir, self.instance.binary)
-            call_as(self._parent_actor(marker.work_dir), _beside.remove_tree, marker.work_dir)
-            _beside.remove_directory(self.instance, marker.socket_dir)
+    def _finish(self, marker: _marker.Marker, work: str) -> None:
+        """Write into the recovered directory what it is to be when it is in place."""
+        follow = None
+        major = int(marker.plan["major"])
+        if marker.standby:
+            primary = str(marker.plan["primary_conninfo"])
+            follow = _recovery.follow(major, self._fetch_command("standby", "-"), primary)
+        archive_off = marker.plan["archive"] == "none"
+        files = dict(follow.files) if follow else {}
+        settings = dict(follow.settings) if follow else {}
+        call_as(self.instance.cluster.owner(), _recovery_files, work, files, settings, archive_off, major)
 
-    def _parent_actor(self, path: str) -> User | None:
-        """Who makes and renames entries beside the data directory: its owner where the parent is his, else us."""
+    def _through(self, beside: _beside.Beside, recovery: _recovery.Recovery, action: str, target: Target) -> str:
+        """Start and wait. A promotion does not need a server that can be read meanwhile: where that fails, it goes on without."""
         owner = self.instance.cluster.owner()
-        return owner if os.stat(os.path.dirname(path)).st_uid == owner.uid else None
+        limits = _data_dir.look(beside.directory, owner).limits or None
+        beside.start(recovery, limits)
+        try:
+            return beside.wait(action, target, self.recovery_timeout)
+        except _beside.UnreadableError:
+            if action in ("pause", "follow"):
+                raise
+            beside.kill()
+            beside.start(recovery, None)
+            return beside.wait(action, target, self.recovery_timeout)
 
     def _set(self, marker: _marker.Marker, state: str) -> None:
         marker.state = state
         _marker.save(self.instance, marker)
 
-    def _enter(self, phase: str, **details: Any) -> None:
+    def enter(self, phase: str, **details: Any) -> None:
+        """Enter a phase: the last one's seconds are known now."""
         now = time.monotonic()
         if self._phase:
             self.seconds[self._phase] = round(now - self._since, 3)
@@ -213,42 +313,15 @@ class Restore:
         self.progress.phase(phase, **details)
 
 
-def _refuse_less(plan: _restore_plan.RestorePlan, proof: dict[str, Any]) -> None:
-    """Never silently less: all WAL that the plan listed was replayed, on the right cluster, and a new timeline begun."""
-    if proof["system_identifier"] != plan.backup.system_identifier:
-        raise WalgError(
-            f"The recovered cluster has system identifier {proof['system_identifier']}, wanted {plan.backup.system_identifier}."
-        )
-    if proof["timeline"] <= plan.timeline:
-        raise WalgError(
-            f"The recovered cluster is on timeline {proof['timeline']}, which is not above {plan.timeline}."
-        )
-    if not plan.last_segments:
-        return
-    last = plan.last_segments[-1]
-    wanted = _timelines.segment_number(last, plan.segment_size) * plan.segment_size
-    if _timelines.parse_lsn(proof["replayed_lsn"] or "0/0") <= wanted:
-        raise WalgError(
-            f"Recovery ended at {proof['replayed_lsn']} (last commit {proof['last_commit']}), but the archive goes on to the segment "
-            f"{last}: not all of it was replayed.",
-            found=proof["replayed_lsn"],
-            wanted=last,
-        )
-
-
-def _make_private(path: str, uid: int, gid: int) -> None:
-    os.mkdir(path, 0o700)
-    if os.geteuid() == 0:
-        os.chown(path, uid, gid)
-
-
-def _swap(data_dir: str, work_dir: str, aside_dir: str, keeps_old: bool) -> None:
-    """Two renames; each is skipped if a killed run has made it."""
-    if os.path.lexists(work_dir):
-        if keeps_old and os.path.lexists(data_dir) and not os.path.lexists(aside_dir):
-            rename_directory(data_dir, aside_dir)
-        rename_directory(work_dir, data_dir)
-    elif not os.path.lexists(data_dir):
-        raise WalgError(
-            f"Neither {work_dir} nor {data_dir} exists; the old directory is {aside_dir}. Somebody moved them: put one back."
-        )
+def _recovery_files(work: str, files: dict[str, str], settings: dict[str, str], archive_off: bool, major: int) -> None:
+    """As the owner: signal files, and postgresql.auto.conf, where a standby's settings stand as pg_basebackup -R has them."""
+    _beside.remove_files(work, _recovery.LEFTOVERS)
+    for name, content in files.items():
+        write_atomic(os.path.join(work, name), content)
+    path = os.path.join(work, "postgresql.auto.conf")
+    before = read_text(path) or ""
+    after = _recovery.with_settings(_recovery.scrub(before), settings)
+    if archive_off:
+        after = _recovery.without_archiving(after, major)
+    if after != before:
+        write_atomic(path, after)

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The marker of a restore: which request stands where. A killed run is finished or undone by what it says. Private.
 
-States, in order: fetching, recovering, recovered (stopped cleanly, proved), swapping, starting, done.
+States, in order: fetching, recovering, (paused or shut down: beside, at the target), recovered (stopped cleanly, proved),
+swapping, starting, done. And back: rolling back, rolled back.
 """
 
 from __future__ import annotations
@@ -20,29 +21,57 @@ from ._process import call_as
 if TYPE_CHECKING:
     from ._instance import Instance
 
-STATES = ("fetching", "recovering", "recovered", "swapping", "starting", "done")
+STATES = (
+    "fetching",
+    "recovering",
+    "paused",
+    "shut down",
+    "recovered",
+    "swapping",
+    "starting",
+    "done",
+    "rolling back",
+    "rolled back",
+)
+#: States in which what was recovered so far lies beside, and nothing was swapped.
+BESIDE = ("fetching", "recovering", "paused", "shut down", "recovered")
 
 
 @dataclass
 class Marker:
-    """What the last restore of this instance was and how far it came."""
+    """What the last restore of this instance was and how far it came. ``plan``: what the run after the fetch needs to know of it."""
 
     request: str
-    digest: str
     state: str
+    target: dict[str, Any]
+    standby: bool
     backup: str
     system_identifier: str
     data_dir: str
-    work_dir: str
-    aside_dir: str
-    keeps_old: bool
+    places: list[dict[str, Any]]
+    plan: dict[str, Any]
+    keeps_old: bool = False
     socket_dir: str = ""
+    journal: list[dict[str, Any]] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
 
     @property
     def swap_begun(self) -> bool:
         """From here on it is finished, not undone."""
-        return self.state in ("swapping", "starting")
+        return self.state in ("swapping", "starting", "rolling back")
+
+    @property
+    def waits(self) -> bool:
+        """It stands at its target, beside, and waits for a word."""
+        return self.state in ("paused", "shut down")
+
+    def is_of(self, request: str, data_dir: str) -> bool:
+        """Say whether it is that request's."""
+        return (self.request, self.data_dir) == (request, data_dir)
+
+    def work_dirs(self) -> list[str]:
+        """Return the directories that the restore made and has not put in place."""
+        return [str(place["work"]) for place in self.places]
 
 
 def path(instance: Instance) -> str:

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ._errors import WalgError
 from ._pg_conf import settings_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from ._targets import Target
 
 #: Files that must not lie in a restored directory before its recovery is set up. WAL-G puts some of them into
 #: backups (standby.signal up to 3.0.0, recovery.signal; ).
@@ -28,6 +32,19 @@ _TARGETS = (
     "recovery_target_xid",
 )
 _OTHERS = ("archive_cleanup_command", "recovery_end_command", "primary_conninfo", "primary_slot_name")
+_PASSWORD = re.compile(r"\bpassword\s*=|://[^/@]*:[^/@]*@", re.IGNORECASE)
+#: All that a postgresql.auto.conf of another day may say about recovery; the configuration of a restored cluster is rid of it.
+RECOVERY_NAMES = frozenset(
+    (
+        *_TARGETS,
+        *_OTHERS,
+        "restore_command",
+        "recovery_target_action",
+        "recovery_target_inclusive",
+        "recovery_target_timeline",
+        "recovery_min_apply_delay",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -44,24 +61,49 @@ def fetch_command(program_dir: str, mode: str, record: str, plan: str) -> str:
     return " ".join(shlex.quote(word).replace("%", "%%") for word in words) + ' "%f" "%p"'
 
 
-def recover_to_latest(major: int, restore_command: str, timeline: int) -> Recovery:
-    """Return what recovers to the end of ``timeline`` and then promotes.
+def recover_to(major: int, restore_command: str, timeline: int, target: Target, action: str) -> Recovery:
+    """Return what recovers along ``timeline`` to the target and then does ``action`` (promote, pause, shutdown).
 
     The timeline is always a number: the default is "current" up to PostgreSQL 11 and "latest" from 12, and "latest" would
-    follow any orphan timeline. From 12 every other target is blanked, since ALTER SYSTEM may have left one.
+    follow any orphan timeline. What an old postgresql.auto.conf says of recovery has to be scrubbed first: PostgreSQL refuses a
+    second target, even one that is blanked.
     """
-    wanted = {"restore_command": restore_command, "recovery_target_timeline": str(timeline)}
+    wanted = {"restore_command": restore_command, "recovery_target_timeline": str(timeline), **target.settings()}
+    if target.kind != "latest":
+        wanted["recovery_target_action"] = action
     if major <= 11:
         return Recovery({"recovery.conf": settings_text(wanted)}, {})
-    blanked = dict.fromkeys((*_TARGETS, *_OTHERS), "")
-    return Recovery({"recovery.signal": ""}, {**blanked, **wanted, "recovery_min_apply_delay": "0"})
+    return Recovery({"recovery.signal": ""}, wanted)
 
 
-def beside_settings(major: int, port: str, socket_dir: str, private_dir: str) -> dict[str, str]:
+def follow(major: int, restore_command: str, primary_conninfo: str = "", slot: str = "") -> Recovery:
+    """Return what makes a standby that follows the archive, and the primary where its address is given.
+
+    A standby has to follow whoever is promoted, so the timeline is "latest". ``files`` make it one; the settings are for the
+    configuration (from PostgreSQL 12 on).
+    """
+    wanted = {"restore_command": restore_command, "recovery_target_timeline": "latest"}
+    if _PASSWORD.search(primary_conninfo):
+        raise WalgError(
+            "The primary's address holds a password, which would stand in files and logs: put it into the owner's password file "
+            "(~/.pgpass, or passfile=... in the address)."
+        )
+    if primary_conninfo:
+        wanted["primary_conninfo"] = primary_conninfo
+    if slot:
+        wanted["primary_slot_name"] = slot
+    if major <= 11:
+        return Recovery({"recovery.conf": settings_text({"standby_mode": "on", **wanted})}, {})
+    return Recovery({"standby.signal": ""}, wanted)
+
+
+def beside_settings(
+    major: int, port: str, socket_dir: str, private_dir: str, limits: Mapping[str, int] | None
+) -> dict[str, str]:
     """Return the settings of a server that recovers beside the real one: private socket, no TCP, archiving held.
 
-    A *failing* archive_command keeps the new timeline's WAL for the real server to push. hot_standby is off: nobody
-    reads before the end, and the server then needs none of the primary's limits (max_connections and its sisters).
+    A *failing* archive_command keeps the new timeline's WAL for the real server to push. ``limits``: the cluster's
+    max_connections and its sisters, which a server that can be read during recovery needs at least; None: it can't be read.
     """
     settings = {
         "config_file": os.path.join(private_dir, "postgresql.conf"),
@@ -73,15 +115,47 @@ def beside_settings(major: int, port: str, socket_dir: str, private_dir: str) ->
         "archive_mode": "on",
         "archive_command": "false",
         "archive_timeout": "0",
-        "hot_standby": "off",
+        "hot_standby": "off" if limits is None else "on",
+        "lc_messages": "C",
         "logging_collector": "off",
         "log_destination": "stderr",
+        "log_min_messages": "warning",
+        "log_line_prefix": "%m [%p] ",
         "external_pid_file": "",
+        "shared_preload_libraries": "",
+        "update_process_title": "on",
         "ssl": "off",
     }
     if major >= 15:
         settings["archive_library"] = ""
+    settings.update({name: str(value) for name, value in (limits or {}).items()})
     return settings
+
+
+def scrub(auto_conf: str, names: Collection[str] = RECOVERY_NAMES) -> str:
+    """Return a postgresql.auto.conf without the settings of these names: a target or an address of another day."""
+    kept = [line for line in auto_conf.splitlines(keepends=True) if _name_of(line) not in names]
+    return "".join(kept)
+
+
+def _name_of(line: str) -> str:
+    return line.split("=", 1)[0].strip().lower() if "=" in line and not line.lstrip().startswith("#") else ""
+
+
+def with_settings(auto_conf: str, settings: Mapping[str, str]) -> str:
+    """Return a postgresql.auto.conf in which these settings stand once, at the end."""
+    if not settings:
+        return auto_conf
+    text = scrub(auto_conf, frozenset(settings))
+    return text + ("" if text.endswith("\n") or not text else "\n") + settings_text(settings)
+
+
+def without_archiving(auto_conf: str, major: int) -> str:
+    """Return a postgresql.auto.conf that switches archiving off, whatever other files say: it wins over all of them."""
+    off = {"archive_mode": "off", "archive_command": ""}
+    if major >= 15:
+        off["archive_library"] = ""
+    return with_settings(auto_conf, off)
 
 
 def plan_fragment(last_segments: list[str], control_object: str) -> str:

@@ -5,107 +5,138 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _compatibility, _data_dir, _storage, _timelines, _walg
+from . import (
+    _backups,
+    _choice,
+    _data_dir,
+    _flow_owner,
+    _layout,
+    _owner,
+    _restore_host,
+    _salvage,
+    _swap,
+    _timelines,
+    _windows,
+)
 from ._errors import WalgError
-from ._files import first_existing_parent, free_bytes
 from ._flow_archive import client, segment_size_of
-from ._flow_backup import counts
-from ._postgres import installed_major
 from ._process import call_as
+from ._targets import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ._instance import Instance
     from ._process import Runner
 
-REQUEST = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-#: Room that recovery needs besides the files: WAL that is replayed, and PostgreSQL's own.
-_ROOM = 512 * 1024 * 1024
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for. ``tablespaces``: old location or OID -> new location; ``overwrite``: the old cluster's system identifier."""
+
+    request: str
+    target: Target = field(default_factory=Target)
+    action: str = "promote"
+    timeline: int | None = None
+    backup: str = ""
+    standby: bool = False
+    primary_conninfo: str = ""
+    tablespaces: Mapping[str, str] = field(default_factory=dict)
+    wal_dir: str = ""
+    stop_running: bool = False
+    overwrite: str = ""
+    archive: str = "resume"
+    other_host_allowed: bool = False
 
 
 @dataclass(frozen=True)
 class RestorePlan:
     """What will be done. Sizes in bytes; paths are real paths."""
 
-    request: str
-    digest: str
+    wish: Wish
     backup: _backups.Backup
-    skipped: list[str]  # newer backups that can't be restored: their WAL is not in the storage
+    chain: Sequence[_backups.Backup]
+    skipped: Sequence[
+        str
+    ]  # newer backups that can't be used: they do not lead there, or their WAL is not in the storage
     timeline: int
-    last_segments: list[str]
+    orphans: Sequence[int]
+    last_segments: Sequence[str]
+    segments: int
     segment_size: int
-    data_dir: str
-    work_dir: str
-    aside_dir: str
+    salvage: Sequence[str]
+    salvage_from: str
+    places: Sequence[_layout.Place]
     found: _data_dir.DataDir
     free: int
+    needed: int
+    notes: Sequence[str] = ()
+
+    @property
+    def data(self) -> _layout.Place:
+        """The data directory's place."""
+        return next(one for one in self.places if not one.link)
+
+    @property
+    def kept_as(self) -> str | None:
+        """Where the old directory will be, if there is one and it is kept."""
+        return self.data.aside if self.found.kind not in ("absent", "empty") and not self.wish.overwrite else None
 
     def summary(self) -> dict[str, Any]:
         """Return the plan as the module returns it."""
         return {
-            "request": self.request,
+            "request": self.wish.request,
+            "target": self.wish.target.as_dict(),
+            "action": self.wish.action,
+            "standby": self.wish.standby,
             "backup": _backups.as_dict(self.backup),
-            "skipped_backups": self.skipped,
-            "target": "latest",
+            "chain": [one.name for one in self.chain],
+            "skipped_backups": list(self.skipped),
             "timeline": self.timeline,
-            "last_segments": self.last_segments,
-            "data_dir": self.data_dir,
+            "orphan_timelines": list(self.orphans),
+            "last_segments": list(self.last_segments),
+            "segments": self.segments,
+            "salvaged_segments": list(self.salvage),
+            "data_dir": self.data.path,
             "data_dir_found": self.found.kind,
-            "kept_as": self.aside_dir if self.found.kind != "absent" else None,
-            "bytes": self.backup.uncompressed_size,
+            "kept_as": self.kept_as,
+            "places": [{"path": one.path, "link": one.link, "kept_as": one.aside} for one in self.places if one.link],
+            "bytes": self.needed,
             "free_bytes": self.free,
+            "notes": list(self.notes),
         }
 
     def diff(self) -> dict[str, str]:
-        """Before and after of the data directory."""
+        """Before and after of the data directory, and how recovery is told."""
         before = {
-            "data_dir": self.data_dir,
+            "data_dir": self.data.path,
             "holds": self.found.kind,
             "system_identifier": self.found.system_identifier or None,
         }
         after = {
-            "data_dir": self.data_dir,
-            "holds": "cluster",
+            "data_dir": self.data.path,
+            "holds": "standby" if self.wish.standby else "cluster",
             "system_identifier": self.backup.system_identifier,
             "base_backup": self.backup.name,
             "timeline_followed": self.timeline,
-            "up_to_segment": self.last_segments[-1] if self.last_segments else None,
-            "old_directory_kept_as": self.summary()["kept_as"],
+            "up_to_segment": next(reversed([*self.last_segments, *self.salvage]), None),
+            "recovery": self.wish.target.settings() or {"target": "the end of the archive"},
+            "then": "follow the archive" if self.wish.standby else self.wish.action,
+            "old_directory_kept_as": self.kept_as,
         }
         return {"before": json.dumps(before, indent=2) + "\n", "after": json.dumps(after, indent=2) + "\n"}
 
 
-def request_digest(request: str, data_dir: str) -> str:
-    """Return the digest that tells one request from another."""
-    text = json.dumps({"request": request, "data_dir": data_dir, "target": "latest"}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def check_request(request: str) -> None:
-    """Raise WalgError unless the request can name a directory."""
-    if not REQUEST.match(request):
-        raise WalgError(
-            f"Restore request {request!r} is refused: letters, digits, '.', '_' and '-', 64 at most (it names a directory)."
-        )
-
-
-def make(runner: Runner, instance: Instance, request: str, stop_running: bool, ours: str = "") -> RestorePlan:
-    """Look at the archive and the host, choose, refuse. Changes nothing. ``ours``: what an unfinished run left."""
-    check_request(request)
+def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = ()) -> RestorePlan:
+    """Look at the archive and the host, choose, refuse. Changes nothing. ``ours``: directories that an unfinished run left."""
     data_dir = os.path.realpath(instance.cluster.data_dir)
     found = _data_dir.look(data_dir, instance.cluster.owner())
-    work_dir, aside_dir = f"{data_dir}.restore-{request}", f"{data_dir}.before-{request}"
-    _refuse_target_directory(instance, found, data_dir, aside_dir, stop_running)
-    if os.path.lexists(work_dir) and work_dir != ours:
-        raise WalgError(
-            f"{work_dir} exists and nothing says that it is ours. Move it away, or choose another walg_restore_request."
-        )
+    _restore_host.refuse_directory(runner, instance, found, wish)
     walg = client(runner, instance)
     listed = walg.backups()
     if not listed:
@@ -113,76 +144,45 @@ def make(runner: Runner, instance: Instance, request: str, stop_running: bool, o
             f"The storage {instance.storage} holds no base backup: nothing can be restored from it. Is it the right prefix?"
         )
     identifier = _identifier(instance, listed, found)
-    segment_size = segment_size_of(instance)
-    archive = walg.archive(segment_size, listed)
-    backup, skipped, legs = _choose(instance, _backups.of_cluster(listed, identifier), archive)
-    _refuse_unfit(runner, instance, backup, walg)
-    missing = _timelines.gaps(legs, archive)
-    if missing:
-        raise WalgError(
-            f"The archive has a gap: {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''} "
-            f"({len(missing)} in all) between the base backup {backup.name} and the newest WAL are not in {instance.storage}. "
-            "The latest state can't be reached.",
-            missing=missing,
-        )
-    free = free_bytes(first_existing_parent(os.path.dirname(data_dir)))
-    needed = sum(one.uncompressed_size for one in _backups.chain(backup, listed)) + _ROOM
-    if free < needed:
-        raise WalgError(
-            f"Too little room beside {data_dir}: {needed} bytes are needed (the base backup {backup.name} and {_ROOM} for WAL), "
-            f"{free} are free. Make room, or restore on another host.",
-            found=free,
-            wanted=needed,
-        )
+    size = segment_size_of(instance)
+    archive = walg.archive(size, listed)
+    mine = _backups.of_cluster(listed, identifier)
+    owner = _flow_owner.read(walg)
+    if owner is not None:
+        _owner.refuse_other_cluster(owner, identifier, instance.storage)
+    timeline, orphans = _timeline(instance, wish, archive, mine, owner.timeline if owner else None)
+    source = _swap.saved(_layout.place(data_dir, "", wish.request))
+    source = source if os.path.isdir(source) else os.path.join(data_dir, "pg_wal")
+    salvage = _salvaged(instance, source, wish, archive, timeline, identifier)
+    more = bool(salvage) or bool(_data_dir.servers_on(data_dir))
+    uploaded = walg.uploaded(_choice.telling(archive)) if wish.target.kind == "time" else {}
+    situation = _choice.Situation(instance.storage, mine, archive, uploaded, more)
+    choice = _choice.choose(situation, wish.target, timeline, wish.backup)
+    sentinel = walg.sentinel(choice.backup.name)
+    tablespaces = _restore_host.tablespaces(sentinel)
+    notes = _restore_host.refuse_unfit(runner, instance, choice.backup, bool(tablespaces), wish)
+    places = _restore_host.places(instance, found, wish, data_dir, tablespaces, ours)
+    chain = _backups.chain(choice.backup, listed)
+    needed = sum(one.uncompressed_size for one in chain) + _restore_host.ROOM + len(salvage) * size
+    free = _restore_host.refuse_full(instance, places, needed, choice.backup.name, found if wish.overwrite else None)
     return RestorePlan(
-        request,
-        request_digest(request, data_dir),
-        backup,
-        skipped,
-        legs[-1].timeline,
-        _timelines.last_listed(legs, archive),
-        segment_size,
-        data_dir,
-        work_dir,
-        aside_dir,
+        wish,
+        choice.backup,
+        chain,
+        choice.skipped,
+        timeline,
+        orphans,
+        _timelines.last_listed(choice.legs, archive),
+        sum(end - first for _timeline, first, end in _timelines.needed_segments(choice.needed, archive)),
+        size,
+        salvage,
+        source,
+        places,
         found,
         free,
+        needed,
+        [*notes, *_follows(wish, found)],
     )
-
-
-def _refuse_target_directory(
-    instance: Instance, found: _data_dir.DataDir, data_dir: str, aside_dir: str, stop_running: bool
-) -> None:
-    parent = os.path.dirname(data_dir)
-    if not os.path.isdir(parent):
-        raise WalgError(f"{parent} does not exist: make it first (is its file system mounted?).")
-    if os.path.ismount(data_dir):
-        raise WalgError(
-            f"{data_dir} is a mount point and can't be renamed, which is how the restored cluster takes its place. "
-            "Use a data directory below the mount point."
-        )
-    if found.kind == "other":
-        raise WalgError(
-            f"{data_dir} holds something that is no PostgreSQL cluster; it is left alone. Move it away, or correct walg_pg_data_dir."
-        )
-    if os.path.lexists(aside_dir):
-        raise WalgError(
-            f"{aside_dir} exists already, where the old directory would be kept. Choose another walg_restore_request, or move it away."
-        )
-    wanted = instance.cluster.system_identifier
-    if found.kind == "cluster" and wanted and found.system_identifier != wanted:
-        raise WalgError(
-            f"{data_dir} holds another cluster: system identifier {found.system_identifier}, the instance's is {wanted}. It is left alone.",
-            found=found.system_identifier,
-            wanted=wanted,
-        )
-    servers = _data_dir.servers_on(data_dir)
-    if servers and not stop_running:
-        raise WalgError(
-            f"A server (pid {', '.join(map(str, servers))}) runs on {data_dir}. What it writes from now on would not be in the "
-            "restored cluster. Stop it, or say so with walg_restore_stop_running: true.",
-            pids=servers,
-        )
 
 
 def _identifier(instance: Instance, listed: list[_backups.Backup], found: _data_dir.DataDir) -> str:
@@ -210,52 +210,46 @@ def _identifier(instance: Instance, listed: list[_backups.Backup], found: _data_
     return there[0]
 
 
-def _choose(
-    instance: Instance, mine: list[_backups.Backup], archive: _timelines.Inventory
-) -> tuple[_backups.Backup, list[str], list[_timelines.Leg]]:
-    """Return the backup, the newer ones that were passed over, and the way from it to the latest state.
-
-    The latest state is on the highest timeline that any backup leads to, as PostgreSQL's own "latest" means it: a newer
-    backup of a timeline that was left has to stand back. Among those that lead there the newest is taken.
-    """
-    best: tuple[_backups.Backup, list[_timelines.Leg]] | None = None
-    for backup in mine:
-        if counts(backup, archive):
-            legs = _timelines.newest_reachable(backup.start_lsn, backup.finish_lsn, backup.timeline, archive)
-            if best is None or legs[-1].timeline > best[1][-1].timeline:
-                best = backup, legs
-    if best is not None:
-        return best[0], [other.name for other in mine[: mine.index(best[0])]], best[1]
-    newest = mine[0]
-    missing = archive.missing_between(newest.timeline, newest.start_lsn, max(newest.finish_lsn - 1, newest.start_lsn))
-    raise WalgError(
-        f"No base backup in {instance.storage} can be restored: WAL that each of them needs is missing (for the newest, "
-        f"{newest.name}: {', '.join(missing[:5])}).",
-        missing=missing,
-    )
+def _timeline(
+    instance: Instance, wish: Wish, archive: _timelines.Inventory, mine: list[_backups.Backup], owned: int | None
+) -> tuple[int, Sequence[int]]:
+    """Return the timeline to follow, and the orphans that are not. A number that was asked for is taken."""
+    if wish.timeline is not None:
+        return wish.timeline, ()
+    trunk = _windows.trunk(archive, mine, owned)
+    if trunk.timeline is None:
+        listed = ", ".join(map(str, trunk.candidates)) or "none"
+        raise WalgError(
+            f"Which timeline in {instance.storage} is the cluster's own can't be told: {trunk.reason}. In question: {listed}. "
+            "Say which with walg_restore_timeline.",
+            found=list(trunk.candidates),
+        )
+    return trunk.timeline, trunk.orphans
 
 
-def _refuse_unfit(runner: Runner, instance: Instance, backup: _backups.Backup, walg: _walg.Walg) -> None:
+def _salvaged(
+    instance: Instance, source: str, wish: Wish, archive: _timelines.Inventory, timeline: int, identifier: str
+) -> list[str]:
+    """Return the segments of the old cluster that follow the archive's last one. The state right after a base backup needs none."""
+    last = archive.last(timeline)
+    if wish.target.kind == "immediate" or last is None:
+        return []
     owner = instance.cluster.owner()
-    version = _walg.binary_version(runner, instance.binary, owner).version
-    tablespaces = (walg.sentinel(backup.name).get("Spec") or {}).get("tablespaces") or []
-    if tablespaces:
-        raise WalgError(
-            f"The base backup {backup.name} has tablespaces ({', '.join(map(str, tablespaces))}); restoring them is not supported yet."
+    return list(call_as(owner, _salvage.after, source, last, identifier, archive.segment_size))
+
+
+def _follows(wish: Wish, found: _data_dir.DataDir) -> list[str]:
+    """Say what a restore brings along that nobody should find out by surprise."""
+    notes = []
+    if not wish.standby:
+        notes.append(
+            "Replication slots are not in a base backup; replicas have to be made anew, and synchronous_standby_names waits for them."
         )
-    kind = _storage.kind(_storage.storage_settings(instance.storage))
-    refusals = _compatibility.check_pair(version, backup.pg_major, kind, "restore")
-    if refusals:
-        raise WalgError(" ".join(refusals))
-    major = installed_major(runner, instance.cluster)
-    if major != backup.pg_major:
-        raise WalgError(
-            f"The base backup {backup.name} is of PostgreSQL {backup.pg_major}, but the programs "
-            f"in {instance.cluster.bin_dir} are of {major}. "
-            f"Install PostgreSQL {backup.pg_major} and set walg_pg_bin_dir.",
-            found=major,
-            wanted=backup.pg_major,
+    if found.kind == "cluster" and wish.target.kind != "latest":
+        notes.append(
+            "What was committed after the target is only in the old directory and in the archive's old timeline."
         )
-    wrapper = os.path.join(instance.program_dir, "wal-fetch")
-    if not call_as(owner, os.access, wrapper, os.X_OK):
-        raise WalgError(f"{wrapper} can't be run by {owner.name!r}: run the role mapswipe.walg.walg first.")
+    notes.append(
+        "Configuration files outside the data directory (Debian) are not in a base backup; those on this host are used."
+    )
+    return notes

@@ -182,11 +182,19 @@ class Walg:
             arguments.append("--full")
         return self._run(arguments, timeout, cwd=data_dir)
 
-    def backup_fetch(self, destination: str, name: str, timeout: float) -> Result:
-        """Fetch a base backup by name into a directory that is absent or empty."""
-        return self._run(["backup-fetch", destination, name], timeout, cwd=os.path.dirname(destination))
+    def backup_fetch(self, destination: str, name: str, timeout: float, restore_spec: str = "") -> Result:
+        """Fetch a base backup by name into a directory that is absent or empty. ``restore_spec``: a file, see restore_spec_text."""
+        options = ["--restore-spec", restore_spec] if restore_spec else []
+        return self._run(["backup-fetch", destination, name, *options], timeout, cwd=os.path.dirname(destination))
 
 
 def sentinel_object(name: str) -> str:
     """Return the storage object that says that a base backup is complete."""
     return f"basebackups_005/{name}_backup_stop_sentinel.json"
+
+
+def restore_spec_text(destination: str, tablespaces: Mapping[str, str]) -> str:
+    """Return the file that tells WAL-G where tablespaces go (OID -> directory). All three parts are wanted, OIDs as text."""
+    spec: dict[str, Any] = {"base_prefix": destination, "tablespaces": sorted(tablespaces)}
+    spec.update({oid: {"loc": path, "link": f"pg_tblspc/{oid}"} for oid, path in tablespaces.items()})
+    return json.dumps(spec, indent=2) + "\n"

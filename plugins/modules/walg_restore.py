@@ -8,17 +8,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: walg_restore
-short_description: A data directory holds the cluster as its archive has it
+short_description: A data directory holds the cluster as of a point in its archive
 version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Fetches the newest base backup that can be restored into a directory beside the data directory, recovers there to the end of
-    the archive on a private socket, proves that the cluster takes writes, stops it, and only then renames it into place. The
-    old data directory is renamed and kept.
+  - Fetches the right base backup into a directory beside the data directory, recovers there to the target on a private socket,
+    proves that the target was reached and that the cluster takes writes, stops it, and only then puts it in place. The old data
+    directory is kept beside it, and O(rollback) puts it back.
   - A restore is a request. The same O(request) again does nothing once it is done, whatever was written since; a run that was
     killed is finished, or undone and begun again. A new restore needs a new O(request).
-  - What can be known to fail is refused before the first change.
+  - What can be known to fail is refused before the first change. What only the WAL's content can tell fails after the recovery
+    beside, and the data directory is not touched.
+  - A server that runs on the data directory goes on while a target other than the latest state is recovered beside it, and is
+    stopped for the swap only.
 extends_documentation_fragment:
   - mapswipe.walg.instance
   - mapswipe.walg.attributes
@@ -29,12 +32,88 @@ options:
     type: str
     required: true
   target:
-    description: The point to restore to.
+    description:
+      - V(latest) is the end of all WAL; WAL of the old cluster that never reached the archive is used too, where it is still there.
+      - V(immediate) is the end of the base backup.
+      - Without effect where one of the other O(target_time), O(target_lsn), O(target_xid), O(target_name) is given; V(immediate) and
+        one of these is refused.
     type: str
-    choices: [latest]
+    choices: [latest, immediate]
     default: latest
+  target_time:
+    description: A time, RFC 3339 with a zone, such as V(2026-01-31T04:05:06Z). The last commit before or at it is the last one restored.
+    type: str
+  target_lsn:
+    description: An LSN, such as V(0/3000148).
+    type: str
+  target_xid:
+    description: A transaction id.
+    type: str
+  target_name:
+    description: A restore point, made by C(pg_create_restore_point).
+    type: str
+  target_inclusive:
+    description: Stop right after the target (true) or right before it. For a time, an LSN or a transaction.
+    type: bool
+    default: true
+  timeline:
+    description:
+      - The timeline to follow. Not given, the cluster's own is found; timelines that old drills left in the archive are not followed.
+    type: int
+  backup:
+    description: Name of the base backup to begin with. Not given, the newest that finished before the target.
+    type: str
+  action:
+    description:
+      - V(promote) puts the cluster in place when the target is reached.
+      - V(pause) leaves it beside, readable on a private socket, at the target. The same O(request) with a later target goes on
+        without fetching again; with V(promote) it is put in place.
+      - V(shutdown) is like V(pause) without a running server.
+    type: str
+    choices: [promote, pause, shutdown]
+    default: promote
+  standby:
+    description: Make a standby that follows the archive, and the primary that O(primary_conninfo) names.
+    type: bool
+    default: false
+  primary_conninfo:
+    description: Address of the primary for O(standby). Keep its password in a password file.
+    type: str
+    default: ""
+  tablespaces:
+    description: New places of tablespaces, by their old location or their OID. Those not named go where they were.
+    type: dict
+    default: {}
+  wal_dir:
+    description: Separate directory for WAL. Not given, it is where the old cluster had it.
+    type: path
   stop_running:
-    description: Stop a server that still runs on the data directory, before anything else. Otherwise it is refused.
+    description: Stop a server that runs on the data directory. Otherwise it is refused.
+    type: bool
+    default: false
+  overwrite:
+    description:
+      - System identifier of the old cluster, which is then removed before the restore instead of kept; for a host without room for
+        two. There is no way back.
+    type: str
+    default: ""
+  archive:
+    description:
+      - V(resume) keeps the cluster's archive settings as they are.
+      - V(none) makes a copy that can't write to the archive, whatever the old configuration says.
+    type: str
+    choices: [resume, none]
+    default: resume
+  allow_other_collation:
+    description: Restore on a host whose C library or ICU sorts text otherwise. Indexes on text may need REINDEX.
+    type: bool
+    default: false
+  rollback:
+    description: Put the old data directory back that this request replaced. What was restored is kept beside it.
+    type: bool
+    default: false
+  discard:
+    description: Remove what this request has left beside the data directory, where it waits for a word (O(action=pause)) or was cut off.
     type: bool
     default: false
   fetch_timeout:
@@ -45,12 +124,27 @@ options:
     description: Seconds that recovery may take.
     type: int
     default: 86400
+seealso:
+  - module: mapswipe.walg.walg_backup_info
 """
 
 EXAMPLES = r"""
 - name: The disk is gone; bring everything back
   mapswipe.walg.walg_restore:
     request: lost-disk-2026-01-31
+
+- name: Just before a mistaken DELETE; the server is stopped for the swap only
+  mapswipe.walg.walg_restore:
+    request: mistaken-delete
+    target_time: "2026-01-31T04:05:06Z"
+    target_inclusive: false
+    stop_running: true
+
+- name: Back to how it was before that restore
+  mapswipe.walg.walg_restore:
+    request: mistaken-delete
+    rollback: true
+    stop_running: true
 """
 
 RETURN = r"""
@@ -74,10 +168,10 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _flow_restore, _lock, _restore_plan
+from ansible_collections.mapswipe.walg.plugins.module_utils import _lock, _restore_request, _targets
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
 
 
@@ -86,45 +180,67 @@ def main() -> None:
         argument_spec={
             **instance_options(),
             "request": {"type": "str", "required": True},
-            "target": {"type": "str", "choices": ["latest"], "default": "latest"},
+            "target": {"type": "str", "choices": ["latest", "immediate"], "default": "latest"},
+            "target_time": {"type": "str"},
+            "target_lsn": {"type": "str"},
+            "target_xid": {"type": "str"},
+            "target_name": {"type": "str"},
+            "target_inclusive": {"type": "bool", "default": True},
+            "timeline": {"type": "int"},
+            "backup": {"type": "str"},
+            "action": {"type": "str", "choices": ["promote", "pause", "shutdown"], "default": "promote"},
+            "standby": {"type": "bool", "default": False},
+            "primary_conninfo": {"type": "str", "default": ""},
+            "tablespaces": {"type": "dict", "default": {}},
+            "wal_dir": {"type": "path"},
             "stop_running": {"type": "bool", "default": False},
+            "overwrite": {"type": "str", "default": ""},
+            "archive": {"type": "str", "choices": ["resume", "none"], "default": "resume"},
+            "allow_other_collation": {"type": "bool", "default": False},
+            "rollback": {"type": "bool", "default": False},
+            "discard": {"type": "bool", "default": False},
             "fetch_timeout": {"type": "int", "default": 86400},
             "recovery_timeout": {"type": "int", "default": 86400},
         },
+        mutually_exclusive=[("target_time", "target_lsn", "target_xid", "target_name"), ("rollback", "discard")],
         supports_check_mode=True,
     )
     params = module.params
     try:
         instance = instance_from(params, module.check_mode)
-        state, _marker = _flow_restore.standing(instance, params["request"])
-        if module.check_mode or state == "done":  # nothing is written
-            answer = _restore(instance, params, check=True)
+        run = _restore_request.Run(
+            Runner(), instance, _wish(params), params["fetch_timeout"], params["recovery_timeout"]
+        )
+        verb = "roll back" if params["rollback"] else "discard" if params["discard"] else "restore"
+        if module.check_mode or run.settled(verb):  # nothing is written
+            answer = run.act(verb, check=True)
         else:
             lock = os.path.join(instance.state_dir, "restore.lock")
             with _lock.held(lock, f"A restore of the instance {instance.name!r}", instance.cluster.owner()):
-                answer = _restore(instance, params, check=False)
+                answer = run.act(verb, check=False)
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
     module.exit_json(**answer)
 
 
-def _restore(instance: Instance, params: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Do what the request still needs; the plan alone in check mode."""
-    runner = Runner()
-    state, marker = _flow_restore.standing(instance, params["request"])
-    if state == "done" and marker:
-        return {"changed": False, "restore": marker.result}
-    restore = _flow_restore.Restore(runner, instance, params["fetch_timeout"], params["recovery_timeout"])
-    if state == "finish" and marker:
-        return {"changed": True, "restore": marker.result if check else restore.swap(marker)}
-    ours = marker.work_dir if marker else ""
-    plan = _restore_plan.make(runner, instance, params["request"], params["stop_running"], ours)
-    if check:
-        return {"changed": True, "restore": plan.summary(), "diff": plan.diff()}
-    if _data_dir.servers_on(plan.data_dir):
-        restore.stop_old(plan.data_dir)
-        plan = _restore_plan.make(runner, instance, params["request"], False, ours)
-    return {"changed": True, "restore": restore.run(plan, marker), "diff": plan.diff()}
+def _wish(params: dict[str, Any]) -> Wish:
+    target = _targets.from_options(params)
+    _targets.check_action(params["action"], target, params["standby"])
+    return Wish(
+        request=params["request"],
+        target=target,
+        action=params["action"],
+        timeline=params["timeline"] or None,
+        backup=params["backup"] or "",
+        standby=params["standby"],
+        primary_conninfo=params["primary_conninfo"],
+        tablespaces={str(key): str(value) for key, value in params["tablespaces"].items()},
+        wal_dir=params["wal_dir"] or "",
+        stop_running=params["stop_running"],
+        overwrite=params["overwrite"],
+        archive=params["archive"],
+        other_host_allowed=params["allow_other_collation"],
+    )
 
 
 if __name__ == "__main__":

@@ -131,7 +131,9 @@ class Demo:
         words = shown.stdout.split()
         self.walg = words[2].removeprefix("v") if len(words) > 2 else ""
         if not self.walg:
-            raise DemoError(f"{self.tools['walg_binary']} --version does not answer as WAL-G does: {shown.stdout or shown.stderr}")
+            raise DemoError(
+                f"{self.tools['walg_binary']} --version does not answer as WAL-G does: {shown.stdout or shown.stderr}"
+            )
 
     def run(self) -> None:
         """Tell the whole story; the first step that fails ends it."""
@@ -149,8 +151,10 @@ class Demo:
 
         with screen.step("ansible-playbook mapswipe.walg.site") as notes:
             play = self.play("site", cluster)
-            notes.append("archiving is on, by one restart (walg_backup_restart: allowed); "
-                         f"the segment {play.of('walg_archive_check')[-1]['segment']} was fetched back from the storage")
+            notes.append(
+                "archiving is on, by one restart (walg_backup_restart: allowed); "
+                f"the segment {play.of('walg_archive_check')[-1]['segment']} was fetched back from the storage"
+            )
             notes.append(f"first base backup {play.of('walg_backup')[-1]['backup']['name']}; more of them by cron")
 
         with screen.step("write rows") as notes:
@@ -170,8 +174,10 @@ class Demo:
 
         with screen.step("wait until the last of them is archived") as notes:
             self.archived(cluster, last)
-            notes.append(f"archived up to {last}. That much is guaranteed; what is not archived yet, one "
-                         f"archive_timeout ({cluster.sql('SHOW archive_timeout')}) at most, goes with a lost disk")
+            notes.append(
+                f"archived up to {last}. That much is guaranteed; what is not archived yet, one "
+                f"archive_timeout ({cluster.sql('SHOW archive_timeout')}) at most, goes with a lost disk"
+            )
 
         with screen.step("keep every row and sequence outside of the cluster") as notes:
             before = fingerprint(cluster)
@@ -188,8 +194,10 @@ class Demo:
 
         with screen.step("ansible-playbook mapswipe.walg.restore") as notes:
             restored = self.play("restore", cluster).of("walg_restore")[-1]["restore"]
-            notes.append(f"from {restored['backup']['name']} and the WAL behind it up to {restored['last_segments'][-1]}; now on timeline "
-                         f"{restored['timeline']}, archived again and with a base backup of its own")
+            notes.append(
+                f"from {restored['backup']['name']} and the WAL behind it up to {restored['last_segments'][-1]}; now on timeline "
+                f"{restored['timeline']}, archived again and with a base backup of its own"
+            )
 
         with screen.step("compare every row with what was kept") as notes:
             notes.extend(compare(before, fingerprint(cluster)))
@@ -203,7 +211,9 @@ class Demo:
 
         seconds = restored["seconds"]
         screen.say()
-        screen.say(f"RTO  {sum(seconds.values()):.1f} s: {', '.join(f'{name} {value:.1f}' for name, value in seconds.items())}")
+        screen.say(
+            f"RTO  {sum(seconds.values()):.1f} s: {', '.join(f'{name} {value:.1f}' for name, value in seconds.items())}"
+        )
         screen.say("RPO  0: nothing that was archived is missing")
         self.look = f"{cluster.bin_dir}/psql -h {cluster.socket_dir} -p {cluster.port} -U postgres postgres"
         screen.say(f"The restored cluster is in {cluster.data_dir}, timeline {restored['timeline']}")
@@ -215,7 +225,11 @@ class Demo:
         if name == "site":
             del variables["walg_restore_request"]
         play = self.sandbox.play(
-            f"mapswipe.walg.{name}", variables, "-e", "walg_hosts=db", env={MARK: str(self.root), "TMPDIR": str(self.root / "tmp")}
+            f"mapswipe.walg.{name}",
+            variables,
+            "-e",
+            "walg_hosts=db",
+            env={MARK: str(self.root), "TMPDIR": str(self.root / "tmp")},
         )
         log.write_text(play.stdout, encoding="utf-8")
         if play.rc:
@@ -233,7 +247,9 @@ class Demo:
         done = self.sandbox.run(["/bin/sh", "-c", command], user=user, env=bare)
         if done.returncode or done.stdout:
             log = self.sandbox.host / "log" / "main" / "job.log"
-            raise DemoError(f"`{command}` ended with {done.returncode} and said: {done.stdout.strip() or 'nothing'}", log)
+            raise DemoError(
+                f"`{command}` ended with {done.returncode} and said: {done.stdout.strip() or 'nothing'}", log
+            )
         new = set(backups.glob("*_backup_stop_sentinel.json")) - there
         if len(new) != 1:
             raise DemoError(f"the job reported success, but the storage holds {len(new)} new base backups")
@@ -273,7 +289,9 @@ def fingerprint(cluster: Cluster) -> dict[str, Any]:
     """Every row of every table, as JSON text in a fixed order, and the value of every sequence."""
     tables = cluster.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").split("\n")
     rows = {
-        table: cluster.sql(f"SELECT r FROM (SELECT row_to_json(t)::text COLLATE \"C\" FROM {table} t) AS rows (r) ORDER BY r").split("\n")
+        table: cluster.sql(
+            f'SELECT r FROM (SELECT row_to_json(t)::text COLLATE "C" FROM {table} t) AS rows (r) ORDER BY r'
+        ).split("\n")
         for table in tables
     }
     listed = cluster.sql("SELECT sequencename, last_value, increment_by FROM pg_sequences ORDER BY 1").split("\n")
@@ -295,7 +313,9 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         wanted, found = before["rows"].get(table, []), after["rows"].get(table, [])
         if wanted != found:
             gone, strange = len(set(wanted) - set(found)), len(set(found) - set(wanted))
-            wrong.append(f"{table}: {len(found)} rows, were {len(wanted)}; {gone} missing or different, {strange} not wanted")
+            wrong.append(
+                f"{table}: {len(found)} rows, were {len(wanted)}; {gone} missing or different, {strange} not wanted"
+            )
     for name, (value, step) in before["sequences"].items():
         now = after["sequences"].get(name, [None])[0]
         if now is None or not value <= now <= value + LOGGED_AHEAD * step:
@@ -303,7 +323,9 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     if wrong:
         raise DemoError(f"the restored cluster is not what was lost: {'; '.join(wrong)}")
     lines = [f"{table:<14} {len(rows):6} rows, all identical" for table, rows in after["rows"].items()]
-    moved = ", ".join(f"{name} {before['sequences'][name][0]} -> {now}" for name, (now, _step) in after["sequences"].items())
+    moved = ", ".join(
+        f"{name} {before['sequences'][name][0]} -> {now}" for name, (now, _step) in after["sequences"].items()
+    )
     return [*lines, f"sequences never go back, and skip up to {LOGGED_AHEAD} numbers: {moved}"]
 
 
@@ -426,7 +448,9 @@ def interrupt(number: int, _frame: object) -> None:
 def main(arguments: list[str]) -> int:
     screen = Screen()
     if arguments not in ([], ["clean"]) or os.environ.get("BREAK", "") not in ("", "segment"):
-        print("usage: demo.py [clean]; in the environment KEEP=1, BREAK=segment, PG_MAJOR, WALG_BINARY", file=sys.stderr)
+        print(
+            "usage: demo.py [clean]; in the environment KEEP=1, BREAK=segment, PG_MAJOR, WALG_BINARY", file=sys.stderr
+        )
         return 2
     if arguments:
         return 1 if clean(screen) else 0

@@ -46,7 +46,13 @@ def table(role: str) -> str:
         meaning = plain(" ".join([described] if isinstance(described, str) else described))
         if "choices" in option:
             meaning += " One of " + ", ".join(f"`{choice}`" for choice in option["choices"]) + "."
-        default = "required" if option.get("required") else f"`{json.dumps(option['default'])}`" if "default" in option else ""
+        default = (
+            "required"
+            if option.get("required")
+            else f"`{json.dumps(option['default'])}`"
+            if "default" in option
+            else ""
+        )
         rows.append(f"| `{name}` | {option['type']} | {default} | {meaning} |")
     return "\n".join(rows)
 

@@ -17,7 +17,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [
     path.relative_to(ROOT).as_posix()
-    for path in sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")])
+    for path in sorted(
+        [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")]
+    )
 ]
 EXAMPLES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("examples/*/*.yml"))]
 MODULES = {path.stem for path in ROOT.glob("plugins/modules/*.py")}
@@ -26,7 +28,9 @@ ROLES = set(options_table.roles())
 OPTIONS = {name for role in ROLES for name in options_table.specs(role)}
 # What the shipped playbooks themselves ask for.
 PLAY_VARIABLES = {
-    name for path in ROOT.glob("playbooks/*.yml") for name in re.findall(r"\bwalg_[a-z_]+\b", path.read_text(encoding="utf-8"))
+    name
+    for path in ROOT.glob("playbooks/*.yml")
+    for name in re.findall(r"\bwalg_[a-z_]+\b", path.read_text(encoding="utf-8"))
 }
 KNOWN = OPTIONS | PLAY_VARIABLES | MODULES | ROLES
 # A file and a WAL-G call, not options.
@@ -178,7 +182,9 @@ def test_the_version_is_the_collections() -> None:
 def test_the_default_release_is_the_one_described() -> None:
     version = options_table.specs("walg")["walg_version"]["default"]
     assert f"The default of `walg_version` is {version}" in text_of("README.md")
-    assert set(re.findall(r"wal-g-(\d\S+) --config", text_of("README.md") + text_of("docs/restore-runbook.md"))) == {version}
+    assert set(re.findall(r"wal-g-(\d\S+) --config", text_of("README.md") + text_of("docs/restore-runbook.md"))) == {
+        version
+    }
 
 
 @pytest.mark.parametrize(

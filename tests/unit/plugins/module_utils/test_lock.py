@@ -17,7 +17,11 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 def test_second_holder_is_refused_and_told_which_lock(tmp_path: Path) -> None:
     path = str(tmp_path / "backup.lock")
     message = "A base backup is already running"
-    with _lock.held(path, "A base backup"), pytest.raises(_lock.LockedError, match=message), _lock.held(path, "A base backup"):
+    with (
+        _lock.held(path, "A base backup"),
+        pytest.raises(_lock.LockedError, match=message),
+        _lock.held(path, "A base backup"),
+    ):
         raise AssertionError("held twice")
     with _lock.held(path, "A base backup"):
         pass

@@ -200,7 +200,9 @@ def test_tablespaces(world: World) -> None:
 def test_another_major_of_postgresql(world: World) -> None:
     calls = looked(world)
     calls[-1] = replace(calls[-1], stdout="postgres (PostgreSQL) 15.2\n")
-    found = refused(world, *calls, text=r"of PostgreSQL 14, but the programs in .*/bin are of 15\. Install PostgreSQL 14")
+    found = refused(
+        world, *calls, text=r"of PostgreSQL 14, but the programs in .*/bin are of 15\. Install PostgreSQL 14"
+    )
     assert found.fields == {"found": 15, "wanted": 14}
 
 

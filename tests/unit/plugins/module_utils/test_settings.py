@@ -246,7 +246,11 @@ def test_variables_of_the_environment() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {"WALG_GS_PREFIX": "gs://b", "WALG_FILE_PREFIX": "/a"}, {"WALG_GS_PREFIX": "gs://b", "WALE_S3_PREFIX": "s3://b"}],
+    [
+        {},
+        {"WALG_GS_PREFIX": "gs://b", "WALG_FILE_PREFIX": "/a"},
+        {"WALG_GS_PREFIX": "gs://b", "WALE_S3_PREFIX": "s3://b"},
+    ],
 )
 def test_no_or_several_prefixes(given: dict[str, str]) -> None:
     with pytest.raises(WalgError, match=r"storages? (is|are) set"):

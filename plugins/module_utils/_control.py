@@ -1,0 +1,100 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules on global/pg_control: what a cluster that does not run says of itself. Private to this collection.
+
+The layout is ControlFileData in src/include/catalog/pg_control.h of PostgreSQL 10 to 18, on 64-bit little-endian and
+big-endian hosts alike (native order, natural alignment). pg_controldata would say the same, but has to be of the same
+major version and is not installed everywhere.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Mapping
+
+from ._errors import WalgError
+
+#: DBState: clean shutdowns, of a primary and in recovery.
+_SHUT_DOWN = (1, 2)
+#: The struct up to the limits, by pg_control_version: CheckPoint differs (PostgreSQL 12 joined epoch and xid; 17 and 18 added members).
+_HEAD = "QIIiq"  # system identifier, control version, catalog version, state, time
+_CHECKPOINT = "QII?"  # redo, timeline, previous timeline, full_page_writes
+
+
+@dataclass(frozen=True)
+class Control:
+    """What is read. ``timeline``: of the latest checkpoint; ``limits``: what a hot standby needs at least."""
+
+    system_identifier: str
+    version: int
+    clean: bool
+    timeline: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+def parse(data: bytes) -> Control | None:
+    """Parse the file's first bytes; None when they are too few."""
+    head = struct.Struct("@" + _HEAD)
+    if len(data) < head.size:
+        return None
+    identifier, version, _catalog, state, _time = head.unpack(data[: head.size])
+    control = Control(str(identifier), version, state in _SHUT_DOWN)
+    layout = _LAYOUTS.get(version)
+    if layout is None or len(data) < struct.calcsize("@" + layout.text):
+        return control
+    values = struct.unpack_from("@" + layout.text, data)
+    limits = dict(zip(layout.limits, values[layout.first :]))
+    return Control(control.system_identifier, version, control.clean, values[layout.timeline], limits)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    text: str
+    timeline: int
+    first: int
+    limits: tuple[str, ...]
+
+
+def _layout(*, prior: bool, epoch: bool, wal_level: bool, senders: bool) -> _Layout:
+    """Build the format: ``prior``: a second checkpoint pointer (10); ``epoch``: epoch and xid apart (up to 11);
+    ``wal_level``: the checkpoint has one (17, 18); ``senders``: max_wal_senders is kept (12 and later).
+    """
+    pointers = "QQ" if prior else "Q"
+    xid = "II" if epoch else "Q"
+    level = "i" if wal_level else ""
+    # oid, multi, multi offset, oldest xid and its database, oldest multi and its database, time, commit timestamps (2), oldest active
+    rest = "IIIIIIIqIII"
+    # unlogged LSN, minimum recovery point and its timeline, backup start, backup end, end required
+    recovery = "QQIQQ?"
+    limits = ["max_connections", "max_worker_processes"]
+    if senders:
+        limits.append("max_wal_senders")
+    limits += ["max_prepared_transactions", "max_locks_per_transaction"]
+    # wal_level, wal_log_hints, then the limits. A CheckPoint is aligned like its first member.
+    text = _HEAD + pointers + _CHECKPOINT + level + xid + rest + "0Q" + recovery + "i?" + "i" * len(limits)
+    count = len(_fields(_HEAD + pointers + _CHECKPOINT + level + xid + rest + recovery + "i?"))
+    timeline = len(_fields(_HEAD + pointers)) + 1
+    return _Layout(text, timeline, count, tuple(limits))
+
+
+def _fields(text: str) -> list[str]:
+    return [char for char in text if not char.isdigit()]
+
+
+_LAYOUTS = {
+    1002: _layout(prior=True, epoch=True, wal_level=False, senders=False),
+    1100: _layout(prior=False, epoch=True, wal_level=False, senders=False),
+    1201: _layout(prior=False, epoch=False, wal_level=False, senders=True),
+    1300: _layout(prior=False, epoch=False, wal_level=False, senders=True),
+    1700: _layout(prior=False, epoch=False, wal_level=True, senders=True),
+    1800: _layout(prior=False, epoch=False, wal_level=True, senders=True),
+}
+
+
+def required(control: Control) -> dict[str, int]:
+    """Return the limits of a cluster. Raises WalgError for a pg_control of a version that is not known."""
+    if not control.limits:
+        raise WalgError(f"pg_control has the unknown version {control.version}: PostgreSQL 10 to 18 are known.")
+    return dict(control.limits)

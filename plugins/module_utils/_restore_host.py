@@ -1,0 +1,201 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What this host must be for a restore: directories, programs, room. A part of the plan; changes nothing. Private."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from . import _compatibility, _data_dir, _host_facts, _layout, _storage, _walg
+from ._errors import WalgError
+from ._files import first_existing_parent, free_bytes
+from ._postgres import installed_major
+from ._process import call_as
+from ._service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ._backups import Backup
+    from ._instance import Instance
+    from ._process import Runner
+    from ._restore_plan import Wish
+
+#: Bytes that recovery needs besides the files: WAL that is replayed, and PostgreSQL's own.
+ROOM = 512 * 1024 * 1024
+
+
+def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDir, wish: Wish) -> None:
+    """Raise WalgError for a data directory that is not ours to replace, or whose server may not or can't be stopped."""
+    parent = os.path.dirname(found.path)
+    if not os.path.isdir(parent):
+        raise WalgError(f"{parent} does not exist: make it first (is its file system mounted?).")
+    if found.kind == "other":
+        raise WalgError(
+            f"{found.path} holds something that is no PostgreSQL cluster; it is left alone. Move it away, or correct walg_pg_data_dir."
+        )
+    wanted = instance.cluster.system_identifier
+    if found.kind == "cluster" and wanted and found.system_identifier != wanted:
+        raise WalgError(
+            f"{found.path} holds another cluster: system identifier {found.system_identifier}, the instance's is {wanted}. "
+            "It is left alone.",
+            found=found.system_identifier,
+            wanted=wanted,
+        )
+    if wish.overwrite and wish.overwrite != found.system_identifier:
+        raise WalgError(
+            f"walg_restore_overwrite is {wish.overwrite!r}, but {found.path} holds {found.kind} with the system identifier "
+            f"{found.system_identifier or 'none'}. To have the old cluster removed before the restore, name exactly that.",
+            found=found.system_identifier,
+            wanted=wish.overwrite,
+        )
+    servers = _data_dir.servers_on(found.path)
+    if servers and not wish.stop_running:
+        raise WalgError(
+            f"A server (pid {', '.join(map(str, servers))}) runs on {found.path}. What it writes from now on would not be in the "
+            "restored cluster. Stop it, or say so with walg_restore_stop_running: true.",
+            pids=servers,
+        )
+    if servers:
+        Service(runner, instance.cluster, "").refuse_unstoppable(servers)
+
+
+def tablespaces(sentinel: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tablespaces of a base backup, OID -> location, from its record (key ``Spec``)."""
+    spec = sentinel.get("Spec") or {}
+    return {str(oid): str(spec[str(oid)]["loc"]) for oid in spec.get("tablespaces") or []}
+
+
+def places(
+    instance: Instance,
+    found: _data_dir.DataDir,
+    wish: Wish,
+    data_dir: str,
+    spaces: Mapping[str, str],
+    ours: Sequence[str],
+) -> list[_layout.Place]:
+    """Return where the restored cluster's parts will lie: tablespaces and WAL directory first, the data directory last.
+
+    ``ours``: directories that an unfinished run left; anything else in the way is refused.
+    """
+    unknown = sorted(set(wish.tablespaces) - set(spaces) - set(spaces.values()))
+    if unknown:
+        raise WalgError(
+            f"The base backup has no tablespace {', '.join(unknown)}. Its tablespaces: "
+            f"{', '.join(f'{oid} at {path}' for oid, path in sorted(spaces.items())) or 'none'}.",
+            found=dict(spaces),
+        )
+    made = []
+    for oid, location in sorted(spaces.items()):
+        path = wish.tablespaces.get(oid) or wish.tablespaces.get(location) or location
+        made.append(_layout.place(path, f"pg_tblspc/{oid}", wish.request))
+    wal_dir = wish.wal_dir or found.links.get("pg_wal", "")
+    if wal_dir:
+        made.append(_layout.place(wal_dir, "pg_wal", wish.request))
+    made.append(_layout.place(data_dir, "", wish.request))
+    _layout.refuse_overlap(made)
+    for one in made:
+        _refuse_occupied(instance, found, one, ours, bool(wish.overwrite))
+    return made
+
+
+def _refuse_occupied(
+    instance: Instance, found: _data_dir.DataDir, one: _layout.Place, ours: Sequence[str], overwrite: bool
+) -> None:
+    if not os.path.isdir(one.parent):
+        raise WalgError(f"{one.parent} does not exist: make it first (is its file system mounted?).")
+    if os.path.lexists(one.work) and one.work not in ours:
+        raise WalgError(
+            f"{one.work} exists and nothing says that it is ours. Move it away, or choose another walg_restore_request."
+        )
+    if os.path.lexists(one.aside) and not overwrite:
+        raise WalgError(
+            f"{one.aside} exists already, where the old directory would be kept. Choose another walg_restore_request, or move it away."
+        )
+    if one.link and os.path.isdir(one.path) and found.links.get(one.link) != one.path:
+        names = call_as(instance.cluster.owner(), os.listdir, one.path)
+        if [name for name in names if name not in _layout.NO_CONTENT]:
+            raise WalgError(
+                f"{one.path} ({one.link}) is not empty, and the cluster in {found.path} does not use it: it may be another cluster's. "
+                "Move it away, or choose another place (walg_restore_tablespaces, walg_restore_wal_dir)."
+            )
+
+
+def refuse_full(
+    instance: Instance, places_: Sequence[_layout.Place], needed: int, name: str, overwritten: _data_dir.DataDir | None
+) -> int:
+    """Return the free bytes on the file systems in question. Raises WalgError when they are too few."""
+    systems = {}
+    for one in places_:
+        path = first_existing_parent(one.parent)
+        systems[os.stat(path).st_dev] = free_bytes(path)
+    free = sum(systems.values())
+    if overwritten is not None:
+        free += int(call_as(instance.cluster.owner(), tree_size, overwritten.path))
+    if free < needed:
+        data = places_[-1].path
+        raise WalgError(
+            f"Too little room beside {data}: {needed} bytes are needed (the base backup {name} and {ROOM} for WAL), {free} are free. Make "
+            "room, restore on another host, or have the old cluster removed first (walg_restore_overwrite, its system identifier).",
+            found=free,
+            wanted=needed,
+        )
+    return free
+
+
+def tree_size(path: str) -> int:
+    """Return the bytes that the files of a directory tree take."""
+    total = 0
+    for folder, _folders, files in os.walk(path):
+        for file in files:
+            found = os.lstat(os.path.join(folder, file))
+            total += found.st_blocks * 512
+    return total
+
+
+def refuse_unfit(runner: Runner, instance: Instance, backup: Backup, has_tablespaces: bool, wish: Wish) -> list[str]:
+    """Raise WalgError where WAL-G, PostgreSQL or the C library does not fit the base backup; returns what is worth a note."""
+    owner = instance.cluster.owner()
+    version = _walg.binary_version(runner, instance.binary, owner).version
+    kind = _storage.kind(_storage.storage_settings(instance.storage))
+    refusals = _compatibility.check_pair(version, backup.pg_major, kind, "restore", has_tablespaces)
+    if refusals:
+        raise WalgError(" ".join(refusals))
+    major = installed_major(runner, instance.cluster)
+    if major != backup.pg_major:
+        raise WalgError(
+            f"The base backup {backup.name} is of PostgreSQL {backup.pg_major}, but the programs "
+            f"in {instance.cluster.bin_dir} are of {major}. "
+            f"Install PostgreSQL {backup.pg_major} and set walg_pg_bin_dir.",
+            found=major,
+            wanted=backup.pg_major,
+        )
+    wrapper = os.path.join(instance.program_dir, "wal-fetch")
+    if not call_as(owner, os.access, wrapper, os.X_OK):
+        raise WalgError(f"{wrapper} can't be run by {owner.name!r}: run the role mapswipe.walg.walg first.")
+    return _compare_libc(backup, wish)
+
+
+def recorded(backup: Backup) -> Mapping[str, Any]:
+    """Return what our own job wrote into a base backup's user data; empty for one that another tool took."""
+    data = backup.user_data.get("mapswipe_walg") if isinstance(backup.user_data, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _compare_libc(backup: Backup, wish: Wish) -> list[str]:
+    there, here = str(recorded(backup).get("libc") or ""), _host_facts.libc()
+    if not there or not here:
+        unknown = "Which C library the cluster sorted text by is not recorded in the base backup; if it was another, indexes on text "
+        return [unknown + "may be wrong."]
+    if there == here:
+        return []
+    text = f"The cluster sorted text by {there}, this host has {here}: indexes on text may silently be wrong here and need REINDEX."
+    if not wish.other_host_allowed:
+        raise WalgError(
+            f"{text} Restore on a host with {there}, or accept it with walg_restore_allow_other_collation: true.",
+            found=here,
+            wanted=there,
+        )
+    return [text]

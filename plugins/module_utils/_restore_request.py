@@ -1,0 +1,149 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Flow: what a request for a restore still needs: to be begun, finished, taken on, undone, or nothing. Private."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from . import _data_dir, _flow_restore, _marker, _recovery, _restore_plan, _swap
+from ._errors import WalgError
+from ._postgres import Server, wait_until
+
+if TYPE_CHECKING:
+    from ._instance import Instance
+    from ._process import Runner
+    from ._restore_plan import RestorePlan, Wish
+
+REQUEST = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_SHIP_TIMEOUT = 120.0  # seconds for a running server to archive its current segment
+
+
+def check_request(request: str) -> None:
+    """Raise WalgError unless the request can name a directory."""
+    if not REQUEST.match(request):
+        raise WalgError(
+            f"Restore request {request!r} is refused: letters, digits, '.', '_' and '-', 64 at most (it names a directory)."
+        )
+
+
+@dataclass
+class Run:
+    """One call of the module. Times in seconds."""
+
+    runner: Runner
+    instance: Instance
+    wish: Wish
+    fetch_timeout: float
+    recovery_timeout: float
+
+    def __post_init__(self) -> None:
+        check_request(self.wish.request)
+        if self.wish.standby:
+            _recovery.follow(12, "", self.wish.primary_conninfo)  # refuses an address with a password
+
+    def settled(self, verb: str) -> bool:
+        """Say whether nothing is left to do, so that no lock is needed."""
+        if verb == "restore":
+            return _flow_restore.standing(self.instance, self.wish)[0] in ("done", "waits")
+        marker = self._own()
+        return marker is not None and marker.state == "rolled back" if verb == "roll back" else marker is None
+
+    def act(self, verb: str, check: bool) -> dict[str, Any]:
+        """Do what is left, or in check mode say what that would be. Returns the module's answer."""
+        return {"restore": self._restore, "roll back": self._roll_back, "discard": self._discard}[verb](check)
+
+    def _restore(self, check: bool) -> dict[str, Any]:
+        state, marker = _flow_restore.standing(self.instance, self.wish)
+        if state in ("done", "waits") and marker:
+            return {"changed": False, "restore": marker.result}
+        restore = self._flow()
+        if state == "finish" and marker:
+            return {"changed": True, "restore": marker.result if check else restore.swap(marker, self.wish)}
+        if state == "forward" and marker:
+            if check:
+                return {
+                    "changed": True,
+                    "restore": {**marker.result, "target": self.wish.target.as_dict(), "action": self.wish.action},
+                }
+            return {"changed": True, "restore": restore.forward(marker, self.wish)}
+        ours = [*marker.work_dirs()] if marker and marker.state in _marker.BESIDE else []
+        plan = _restore_plan.make(self.runner, self.instance, self.wish, ours)
+        if check:
+            return {"changed": True, "restore": plan.summary(), "diff": plan.diff()}
+        return self._begin(restore, plan, marker, ours)
+
+    def _begin(
+        self, restore: _flow_restore.Restore, plan: RestorePlan, marker: _marker.Marker | None, ours: list[str]
+    ) -> dict[str, Any]:
+        data_dir, stopped = plan.data.path, False
+        if _data_dir.servers_on(data_dir):
+            # A point in the past is recovered while the server goes on; the latest state is that of a server that has stopped.
+            if self.wish.target.kind == "latest" or self.wish.overwrite:
+                restore.stop_old(data_dir)
+                stopped = True
+            else:
+                self._ship()
+        try:
+            wish = replace(self.wish, stop_running=self.wish.stop_running and not stopped)
+            plan = _restore_plan.make(self.runner, self.instance, wish, ours)
+            return {"changed": True, "restore": restore.run(replace(plan, wish=self.wish), marker), "diff": plan.diff()}
+        except WalgError as exc:
+            if stopped and not self.wish.overwrite and self._untouched():
+                restore.start_old()
+                exc.msg += f" The server on {data_dir} was started again."
+            raise
+
+    def _untouched(self) -> bool:
+        marker = _marker.load(self.instance)
+        return marker is None or not marker.swap_begun
+
+    def _ship(self) -> None:
+        """Have the running server archive what it has written so far; a target of a minute ago is in its current segment."""
+        server = Server(self.runner, self.instance.cluster)
+        segment = server.ask("SELECT pg_walfile_name(pg_switch_wal())")
+        wait_until(
+            lambda: server.ask("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver") >= segment,
+            _SHIP_TIMEOUT,
+        )
+
+    def _roll_back(self, check: bool) -> dict[str, Any]:
+        marker = self._own()
+        if marker is None:
+            raise WalgError(f"There is no restore {self.wish.request!r} of this cluster to roll back.")
+        if marker.state == "rolled back":
+            return {"changed": False, "restore": marker.result}
+        _swap.refuse_no_way_back(marker)
+        running = _data_dir.servers_on(marker.data_dir)
+        if running and not self.wish.stop_running:
+            raise WalgError(
+                f"A server (pid {', '.join(map(str, running))}) runs on {marker.data_dir}. What was written since the restore is not in "
+                "the old cluster. Stop it, or say so with walg_restore_stop_running: true.",
+                pids=running,
+            )
+        if check:
+            return {"changed": True, "restore": {**marker.result, "state": "rolled back"}}
+        return {"changed": True, "restore": self._flow().roll_back(marker, self.wish.stop_running)}
+
+    def _discard(self, check: bool) -> dict[str, Any]:
+        marker = self._own()
+        if marker is None:
+            return {"changed": False, "restore": {"request": self.wish.request, "state": "unknown"}}
+        if marker.state not in _marker.BESIDE:
+            raise WalgError(f"The restore {marker.request!r} is {marker.state}: there is nothing beside to discard.")
+        if not check:
+            self._flow().discard(marker)
+            os.unlink(_marker.path(self.instance))
+        return {"changed": True, "restore": {"request": marker.request, "state": "discarded"}}
+
+    def _own(self) -> _marker.Marker | None:
+        marker = _marker.load(self.instance)
+        data_dir = os.path.realpath(self.instance.cluster.data_dir)
+        return marker if marker and marker.is_of(self.wish.request, data_dir) else None
+
+    def _flow(self) -> _flow_restore.Restore:
+        return _flow_restore.Restore(self.runner, self.instance, self.fetch_timeout, self.recovery_timeout)

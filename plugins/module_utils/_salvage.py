@@ -1,0 +1,56 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""WAL of the old cluster that never reached the archive: the last commits before the loss are in it. Private.
+
+PostgreSQL reads a segment from its own pg_wal when the archive lacks it. So what follows the archive's last segment without
+a gap, on the same timeline and of the same cluster, is copied there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+
+from . import _timelines
+
+#: XLogLongPageHeaderData (src/include/access/xlog_internal.h): magic, info, timeline, page address, remaining length, system identifier.
+_PAGE = struct.Struct("=HHIQI4xQ")
+
+
+def after(wal_dir: str, archived: str, system_identifier: str, size: int) -> list[str]:
+    """Return the names of the segments in ``wal_dir`` that follow ``archived``. Called as the owner; ``size`` of a segment in bytes.
+
+    A segment that PostgreSQL recycled has the name of a coming one and the content of an old one: the page address in its
+    header tells. The last one may be half full; recovery reads it as far as it goes.
+    """
+    timeline, number = _timelines.timeline_of(archived), _timelines.segment_number(archived, size)
+    found: list[str] = []
+    while True:
+        number += 1
+        name = _timelines.segment_name(timeline, number, size)
+        if not _is_of(os.path.join(wal_dir, name), timeline, number * size, system_identifier, size):
+            return found
+        found.append(name)
+
+
+def _is_of(path: str, timeline: int, address: int, system_identifier: str, size: int) -> bool:
+    try:
+        if os.path.getsize(path) != size:
+            return False
+        with open(path, "rb") as stream:
+            head = stream.read(_PAGE.size)
+    except OSError:
+        return False
+    if len(head) < _PAGE.size:
+        return False
+    _magic, _info, found_timeline, found_address, _left, identifier = _PAGE.unpack(head)
+    return (found_timeline, found_address, str(identifier)) == (timeline, address, system_identifier)
+
+
+def copy(wal_dir: str, names: list[str], target: str) -> None:
+    """Copy segments into the restored cluster's pg_wal. Called as the owner."""
+    for name in names:
+        shutil.copyfile(os.path.join(wal_dir, name), os.path.join(target, name))
+        os.chmod(os.path.join(target, name), 0o600)

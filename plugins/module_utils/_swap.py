@@ -1,0 +1,218 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The swap: a recovered cluster takes the place of the old one, and back. Journalled, with the service manager held off. Private."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import _beside, _data_dir, _journal, _layout, _marker, _progress, _salvage
+from ._errors import WalgError
+from ._postgres import Server, wait_until
+from ._process import User, call_as
+from ._service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._instance import Instance
+    from ._process import Runner
+    from ._restore_plan import RestorePlan
+
+_STOP_TIMEOUT = 120.0  # seconds for a server whose directory is gone
+
+
+@dataclass
+class Swap:
+    """``enter`` is called with the name of each phase."""
+
+    runner: Runner
+    instance: Instance
+    progress: _progress.Progress
+    enter: Callable[..., None]
+
+    def forth(self, marker: _marker.Marker, stop_running: bool, seconds: dict[str, float]) -> dict[str, Any]:
+        """Put the restored cluster in place, or finish that, start it and look at it."""
+        self.enter("swap")
+        if marker.state not in ("swapping", "starting"):
+            stopped = self._make_way(marker.data_dir, stop_running)
+            self._write_journal(marker, stopped)
+        if marker.state == "swapping":
+            self._make_way(marker.data_dir, stop_running)
+            _journal.run(marker.journal, self._call)
+            self._set(marker, "starting")
+        self.enter("start")
+        marker.result["started"] = self._start(marker.data_dir)
+        if marker.result["started"]:
+            marker.result["timeline"] = self._look(marker)
+        self._tidy(marker)
+        self.enter("done")
+        marker.result.update({"state": "done", "seconds": dict(seconds), "finished": _progress.now()})
+        self._set(marker, "done")
+        self.progress.done({"request": marker.request})
+        return marker.result
+
+    def back(self, marker: _marker.Marker, stop_running: bool, seconds: dict[str, float]) -> dict[str, Any]:
+        """Put the old cluster back in place; the restored one is kept where it was recovered."""
+        self.enter("roll back")
+        refuse_no_way_back(marker)
+        self._make_way(marker.data_dir, stop_running)
+        self._set(marker, "rolling back")
+        _journal.back(marker.journal, self._call)
+        self.enter("start")
+        started = self._start(marker.data_dir)
+        if started:
+            Server(self.runner, self.instance.cluster).own_facts()
+        self.enter("done")
+        marker.result.update(
+            {
+                "state": "rolled back",
+                "started": started,
+                "restored_kept_as": marker.work_dirs()[-1],
+                "seconds": dict(seconds),
+                "finished": _progress.now(),
+            }
+        )
+        self._set(marker, "rolled back")
+        self.progress.done({"request": marker.request})
+        return marker.result
+
+    def service(self) -> Service:
+        """Who starts and stops the real server."""
+        return Service(self.runner, self.instance.cluster, os.path.join(self.instance.log_dir, "server.log"))
+
+    def stop_running(self, data_dir: str) -> None:
+        """Stop what runs on a directory, by its manager and in fast mode."""
+        pids = _data_dir.servers_on(data_dir)
+        if os.path.lexists(os.path.join(data_dir, "postmaster.pid")):
+            self.service().stop()
+        for pid in pids:  # a directory deleted under its server leaves pg_ctl nothing to go by
+            if _data_dir.alive(pid):
+                os.kill(pid, signal.SIGINT)
+        if not wait_until(lambda: not _data_dir.servers_on(data_dir), _STOP_TIMEOUT):
+            raise WalgError(
+                f"The server (pid {', '.join(map(str, pids))}) on {data_dir} does not stop; end it, then run again."
+            )
+
+    def actor(self, directory: str) -> User | None:
+        """Who makes and renames entries of a directory: the cluster's owner where it is his, else us."""
+        owner = self.instance.cluster.owner()
+        while not os.path.isdir(directory):
+            directory = os.path.dirname(directory)
+        return owner if os.stat(directory).st_uid == owner.uid else None
+
+    def remove_old(self, plan: RestorePlan) -> None:
+        """Remove the old cluster, whose identifier was named, before the restore: there is no room for two. Its last WAL is kept."""
+        owner = self.instance.cluster.owner()
+        if plan.salvage and not os.path.isdir(saved(plan.data)):
+            call_as(self.actor(plan.data.parent), _layout.make_work, saved(plan.data), owner.uid, owner.gid)
+            call_as(owner, _salvage.copy, plan.salvage_from, list(plan.salvage), saved(plan.data))
+        for one in plan.places:
+            if not one.link or plan.found.links.get(one.link) == one.path:
+                call_as(self.actor(one.parent), _layout.clear, one.path, one.mount)
+
+    def _write_journal(self, marker: _marker.Marker, stopped: bool) -> None:
+        """Write down all steps before the first; where that fails, nothing was moved, and what was stopped runs again."""
+        owner = self.instance.cluster.owner()
+        try:
+            marker.journal = call_as(owner, _steps, marker.places, owner.uid, owner.gid)
+            self._set(marker, "swapping")
+        except WalgError:
+            if stopped:
+                self.service().start()
+            raise
+
+    def _make_way(self, data_dir: str, stop_running: bool) -> bool:
+        """No server may run on the directory, and none may start by itself. Returns whether one was stopped."""
+        service = self.service()
+        if _data_dir.servers_on(data_dir):
+            if not stop_running:
+                raise WalgError(
+                    f"A server runs on {data_dir}, where the restored cluster is to be put. Stop it and run again, or say so with "
+                    "walg_restore_stop_running: true; nothing was changed there."
+                )
+            service.hold()
+            try:
+                self.stop_running(data_dir)
+            except WalgError:
+                service.release()
+                raise
+            return True
+        service.hold()
+        return False
+
+    def _start(self, data_dir: str) -> bool:
+        service = self.service()
+        service.release()
+        running = bool(_data_dir.servers_on(data_dir))
+        if service.managed and not running:
+            service.start()
+            return True
+        return running
+
+    def _look(self, marker: _marker.Marker) -> int:
+        """Ask the started server whether it is what was restored; returns its timeline."""
+        server = Server(self.runner, self.instance.cluster)
+        wanted = "t" if marker.standby else "f"
+        if not wait_until(lambda: server.run_sql("SELECT pg_is_in_recovery()").stdout.strip() == wanted, 60):
+            state = "not in recovery" if marker.standby else "in recovery"
+            raise WalgError(
+                f"The restored server on {marker.data_dir} was started, but is {state}. Are there a standby.signal or recovery settings "
+                "of somebody else?"
+            )
+        facts = server.own_facts()
+        if facts.system_identifier != marker.system_identifier:
+            raise WalgError(
+                f"The server on {marker.data_dir} has system identifier {facts.system_identifier}, not {marker.system_identifier}."
+            )
+        if marker.plan.get("archive") == "none" and server.ask("SHOW archive_mode") != "off":
+            self.service().stop()
+            raise WalgError(
+                f"The copy on {marker.data_dir} was stopped again: something on the server's command line switches archiving on, and a "
+                "copy must not write into the archive that it was made from. Remove it there."
+            )
+        return facts.timeline
+
+    def _tidy(self, marker: _marker.Marker) -> None:
+        """Remove what the restore alone needed: directories inside mount points, the saved WAL."""
+        data = _layout.decode(marker.places)[-1]
+        call_as(self.actor(data.parent), _beside.remove_tree, saved(data))
+        for one in _layout.decode(marker.places):
+            if one.mount:
+                call_as(self.instance.cluster.owner(), _layout.remove_empty, one.work)
+
+    def _call(self, directory: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        return call_as(self.actor(directory), function, *arguments)
+
+    def _set(self, marker: _marker.Marker, state: str) -> None:
+        marker.state = state
+        _marker.save(self.instance, marker)
+
+
+def saved(data: _layout.Place) -> str:
+    """Return where the old cluster's last WAL is kept while it is overwritten."""
+    return f"{data.work}-wal"
+
+
+def refuse_no_way_back(marker: _marker.Marker) -> None:
+    """Raise WalgError when there is nothing to roll back to."""
+    if marker.state not in ("done", "rolling back"):
+        raise WalgError(f"The restore {marker.request!r} is {marker.state}, not done: there is nothing to roll back.")
+    if not marker.keeps_old:
+        raise WalgError(
+            f"The restore {marker.request!r} found no old cluster in {marker.data_dir}, or was told to overwrite it: there is "
+            "nothing to go back to."
+        )
+    for one in _layout.decode(marker.places):
+        if not one.link and marker.state == "done" and not os.path.lexists(one.aside):
+            raise WalgError(f"{one.aside}, where the old directory was kept, is gone: there is nothing to go back to.")
+
+
+def _steps(places: list[dict[str, Any]], uid: int, gid: int) -> list[dict[str, Any]]:
+    decoded = _layout.decode(places)
+    old = _layout.links(decoded[-1].path) if os.path.isdir(decoded[-1].path) else {}
+    return _journal.encode(_layout.swap_steps(decoded, old, uid, gid))

@@ -213,8 +213,8 @@ def _refuse_gap(
         nearest += f"; LSN {format_lsn(above[-1].finish_lsn)} (time {above[-1].finish_time}, base backup {above[-1].name}) after it"
     raise WalgError(
         f"The archive has a gap: {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''} ({len(missing)} in all) after the base "
-        f"backup {backup.name} {'is' if len(missing) == 1 else 'are'} not in {situation.storage}, and the target {target.shown()} needs them. "
-        f"Nearest reachable points: {nearest}.",
+        f"backup {backup.name} {'is' if len(missing) == 1 else 'are'} not in {situation.storage}, and the target {target.shown()} needs "
+        f"them. Nearest reachable points: {nearest}.",
         missing=missing,
     )
 

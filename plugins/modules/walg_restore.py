@@ -202,11 +202,13 @@ def main() -> None:
             "fetch_timeout": {"type": "int", "default": 86400},
             "recovery_timeout": {"type": "int", "default": 86400},
         },
-        mutually_exclusive=[("target_time", "target_lsn", "target_xid", "target_name"), ("rollback", "discard")],
+        mutually_exclusive=[("target_time", "target_lsn", "target_xid", "target_name")],
         supports_check_mode=True,
     )
     params = module.params
     try:
+        if params["rollback"] and params["discard"]:
+            raise WalgError("rollback and discard are both asked for; a restore is put back or removed, not both.")
         instance = instance_from(params, module.check_mode)
         run = _restore_request.Run(
             Runner(), instance, _wish(params), params["fetch_timeout"], params["recovery_timeout"]

@@ -318,6 +318,7 @@ class Sandbox:
             "walg_binary_checksum": f"sha256:{self.tools['walg_sha256']}",
             "walg_version": self.walg_version(),
             "walg_backup_restart": "allowed",
+            "walg_backup_archive_timeout": 600,  # an idle server ships nothing while a test looks
             **more,
         }
 

@@ -181,16 +181,20 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
     }
 
 
+def libc() -> str:
+    """Return this host's C library; the order of indexes on text may rest on it."""
+    return " ".join(platform.libc_ver()).strip()
+
+
 def _user_data(instance: Instance, server: Server, facts: ServerFacts) -> dict[str, Any]:
     """What a later restore wants to know and WAL-G does not record."""
     limits = server.settings(_LIMITS)
-    libc, libc_version = platform.libc_ver()
     return {
         "mapswipe_walg": {
             "instance": instance.name,
             "system_identifier": facts.system_identifier,
             "timeline": facts.timeline,
             "limits": {name: row["setting"] for name, row in limits.items()},
-            "libc": f"{libc} {libc_version}".strip(),
+            "libc": libc(),
         }
     }

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _beside, _data_dir, _marker, _progress, _recovery, _restore_plan, _timelines, _walg
+from . import _beside, _data_dir, _marker, _progress, _recovery, _registration, _restore_plan, _timelines, _walg
 from ._errors import WalgError
 from ._files import rename_directory, write_atomic
 from ._flow_archive import client
@@ -101,6 +101,7 @@ class Restore:
         self._enter("start")
         service = Service(self.runner, self.instance.cluster, os.path.join(self.instance.log_dir, "server.log"))
         if not _data_dir.servers_on(marker.data_dir):
+            marker.result.update(_registration.register(self.runner, self.instance.cluster))
             service.start()
         server = Server(self.runner, self.instance.cluster)
         if not wait_until(lambda: server.run_sql("SELECT 1 WHERE NOT pg_is_in_recovery()").stdout.strip() == "1", 60):
@@ -114,6 +115,7 @@ class Restore:
                 f"The server on {marker.data_dir} has system identifier {facts.system_identifier}, not {marker.system_identifier}."
             )
         self._enter("done")
+        marker.result["differs"] = _restore_plan.differs(marker.result, server)
         marker.result.update({"timeline": facts.timeline, "seconds": self.seconds, "finished": _progress.now()})
         self._set(marker, "done")
         self.progress.done({"request": marker.request})
@@ -136,6 +138,7 @@ class Restore:
         self._enter("fetch", expected_bytes=plan.backup.uncompressed_size)
         self._set(marker, "fetching")
         owner = self.instance.cluster.owner()
+        _registration.make_parent(self.instance.cluster)
         call_as(self._parent_actor(plan.work_dir), _make_private, plan.work_dir, owner.uid, owner.gid)
         fetched = client(self.runner, self.instance).backup_fetch(plan.work_dir, plan.backup.name, self.fetch_timeout)
         if fetched.rc != 0 or fetched.timed_out:

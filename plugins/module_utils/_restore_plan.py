@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _compatibility, _data_dir, _storage, _timelines, _walg
+from . import _backups, _compatibility, _data_dir, _registration, _storage, _timelines, _walg
 from ._errors import WalgError
 from ._files import first_existing_parent, free_bytes
 from ._flow_archive import client, segment_size_of
-from ._flow_backup import counts
-from ._postgres import installed_major
+from ._flow_backup import counts, libc
+from ._postgres import Server, installed_major
 from ._process import call_as
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class RestorePlan:
             "data_dir": self.data_dir,
             "data_dir_found": self.found.kind,
             "kept_as": self.aside_dir if self.found.kind != "absent" else None,
+            "host_was": _backups.host_of(self.backup),
             "bytes": self.backup.uncompressed_size,
             "free_bytes": self.free,
         }
@@ -79,6 +80,13 @@ class RestorePlan:
             "old_directory_kept_as": self.summary()["kept_as"],
         }
         return {"before": json.dumps(before, indent=2) + "\n", "after": json.dumps(after, indent=2) + "\n"}
+
+
+def differs(result: dict[str, Any], server: Server) -> dict[str, dict[str, str]]:
+    """Name what the lost server had otherwise, as far as its backup tells."""
+    was = result.get("host_was") or {}
+    rows = server.settings(sorted(was.get("limits") or {})) if was.get("limits") else {}
+    return _backups.differing(was, {name: str(row["setting"]) for name, row in rows.items()}, libc())
 
 
 def request_digest(request: str, data_dir: str) -> str:
@@ -154,8 +162,9 @@ def _refuse_target_directory(
     instance: Instance, found: _data_dir.DataDir, data_dir: str, aside_dir: str, stop_running: bool
 ) -> None:
     parent = os.path.dirname(data_dir)
-    if not os.path.isdir(parent):
+    if not os.path.isdir(parent) and not _registration.parent_can_be_made(instance.cluster):
         raise WalgError(f"{parent} does not exist: make it first (is its file system mounted?).")
+    _registration.wanted(instance.cluster)
     if os.path.ismount(data_dir):
         raise WalgError(
             f"{data_dir} is a mount point and can't be renamed, which is how the restored cluster takes its place. "

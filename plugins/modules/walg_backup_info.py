@@ -56,7 +56,8 @@ EXAMPLES = r"""
 RETURN = r"""
 owner:
   description:
-    - Whose archive it is by the marker that M(mapswipe.walg.walg_archive) and M(mapswipe.walg.walg_backup) leave in the storage; none if there is none.
+    - Whose archive it is by the marker that M(mapswipe.walg.walg_archive) and M(mapswipe.walg.walg_backup) leave in the storage;
+      none if there is no marker.
     - The timeline in it is the writer's, from which the way to RV(trunk) begins.
   returned: success
   type: dict

@@ -21,6 +21,7 @@ _CONTROL = struct.Struct("=QIIi")
 _TIMELINE_AT = 48
 _TIMELINE_AT_10 = 56
 _CONTROL_VERSION_11 = 1100
+_SYSID_AT = 24
 #: DBState (same header). 1 and 2 are clean shutdowns, of a primary and in recovery.
 _SHUT_DOWN = (1, 2)
 
@@ -98,6 +99,16 @@ def _control(path: str) -> tuple[str, int, int] | None:
     identifier, version, _catalog, state = _CONTROL.unpack_from(head)
     (timeline,) = struct.unpack_from("=I", head, _TIMELINE_AT if version >= _CONTROL_VERSION_11 else _TIMELINE_AT_10)
     return str(identifier), state, timeline
+
+
+def segment_identifier(path: str) -> str:
+    """Return the system identifier in a segment's first page (XLogLongPageHeaderData.xlp_sysid), '' if there is no such file."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(_SYSID_AT + 8)
+    except OSError:
+        return ""
+    return str(struct.unpack_from("=Q", head, _SYSID_AT)[0]) if len(head) == _SYSID_AT + 8 else ""
 
 
 def _major(path: str) -> int:

@@ -7,13 +7,14 @@
 #   make lint ONLY=mypy            one linter (make lint ONLY=list shows them)
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
+#   make bench                     figures of what has to be fast, measured and not judged; some minutes
 #   make integration PG_MAJOR=13   another PostgreSQL; WALG_BINARY=/path/to/wal-g uses another WAL-G
 
 PYTHON ?= python3
 CHECK = $(PYTHON) tests/toolchain/check.py
-export ARGS ONLY PG_MAJOR WALG_BINARY
+export ARGS ONLY PG_MAJOR WALG_BINARY BACKUPS SEGMENTS
 
-.PHONY: help tools paths lint unit integration test test-molecule demo demo-clean build clean
+.PHONY: help tools paths lint unit integration test test-molecule bench demo demo-clean build clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -32,6 +33,9 @@ test:
 
 test-molecule: tools
 	@$(PYTHON) tests/toolchain/hosts.py test $(SCENARIO)
+
+bench: tools
+	@for script in tests/bench/*.py; do echo "--- $$script"; $(PYTHON) "$$script" || exit 1; done
 
 demo: tools
 	@$(PYTHON) tests/demo/demo.py

@@ -173,10 +173,29 @@ def refuse_foreign(backups: Iterable[Backup], system_identifier: str, storage: s
         raise WalgError(
             f"The storage {storage} already holds base backups of another cluster (system identifier "
             f"{', '.join(foreign)}); this cluster is {system_identifier}. WAL-G's retention would delete across both. "
-            "Give this cluster a prefix of its own in walg_storage.",
+            "Give this cluster a prefix of its own in walg_storage. To restore the other one here, move this one away first "
+            "(Debian: pg_dropcluster).",
             found=foreign,
             wanted=system_identifier,
         )
+
+
+def host_of(backup: Backup) -> dict[str, Any]:
+    """Return what a backup of this collection tells of the server it was taken of, for a restore on another host."""
+    told = backup.user_data.get("mapswipe_walg") if isinstance(backup.user_data, dict) else None
+    told = told if isinstance(told, dict) else {}
+    return {"hostname": backup.hostname, "limits": told.get("limits") or {}, "libc": str(told.get("libc") or "")}
+
+
+def differing(was: Mapping[str, Any], limits: Mapping[str, str], libc: str) -> dict[str, dict[str, str]]:
+    """Compare what host_of told with a server's limits and its host's C library; what is not told is no difference."""
+    then = {**(was.get("limits") or {}), "libc": was.get("libc")}
+    now = {**limits, "libc": libc}
+    return {
+        name: {"then": str(value), "now": now[name]}
+        for name, value in sorted(then.items())
+        if value and name in now and str(value) != now[name]
+    }
 
 
 def as_dict(backup: Backup) -> dict[str, Any]:

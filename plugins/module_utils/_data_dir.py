@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ._process import User, call_as
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SYSID_AT = 24
 _CONTROL_SIZE = 8192  # bytes of the file (PG_CONTROL_FILE_SIZE)
 
 
@@ -94,6 +96,16 @@ def _read_control(path: str) -> _control.Control | None:
             return _control.parse(stream.read(_CONTROL_SIZE))
     except OSError:
         return None
+
+
+def segment_identifier(path: str) -> str:
+    """Return the system identifier in a segment's first page (XLogLongPageHeaderData.xlp_sysid), '' if there is no such file."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(_SYSID_AT + 8)
+    except OSError:
+        return ""
+    return str(struct.unpack_from("=Q", head, _SYSID_AT)[0]) if len(head) == _SYSID_AT + 8 else ""
 
 
 def _major(path: str) -> int:

@@ -153,7 +153,7 @@ def plan(
         return made
     made = replace(made, owner=_flow_owner.plan(client(runner, instance), facts, take_over))
     if made.changed:
-        _refuse_unfit(runner, instance, facts)
+        _refuse_unfit(runner, made)
     return made
 
 
@@ -182,8 +182,9 @@ def _refuse_unwritable(made: ArchivePlan) -> None:
         )
 
 
-def _refuse_unfit(runner: Runner, instance: Instance, facts: ServerFacts) -> None:
+def _refuse_unfit(runner: Runner, made: ArchivePlan) -> None:
     """Refuse to switch archiving on when WAL-G can't serve it: an archive_command that fails fills the disk with WAL."""
+    instance, facts = made.instance, made.facts
     owner = instance.cluster.owner()
     wrapper = os.path.join(instance.program_dir, "wal-push")
     for path, mode in ((wrapper, os.X_OK), (instance.record_file, os.R_OK), (instance.settings_file, os.R_OK)):
@@ -198,8 +199,11 @@ def _refuse_unfit(runner: Runner, instance: Instance, facts: ServerFacts) -> Non
     )
     if refusals:
         raise WalgError(" ".join(refusals))
-    found = client(runner, instance).backups()
+    walg = client(runner, instance)
+    found = walg.backups()
     _backups.refuse_foreign(found, facts.system_identifier, instance.storage)
+    if not found and made.owner is not None and made.owner.before is None:
+        _flow_owner.refuse_foreign_wal(walg, facts, instance.state_dir)
 
 
 def client(runner: Runner, instance: Instance) -> _walg.Walg:

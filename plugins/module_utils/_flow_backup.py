@@ -64,8 +64,8 @@ class BackupPlan:
     owner: _flow_owner.OwnerPlan | None = None
 
 
-def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetime) -> BackupPlan:
-    """Decide whether a base backup is needed.
+def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetime, pending: bool = False) -> BackupPlan:
+    """Decide whether a base backup is needed. ``pending``: WAL-G or its settings are not there yet (check mode).
 
     It is, when none that counts exists for this system identifier and timeline, or (``max_age``, seconds) when the
     newest is older. ``max_age`` 0 means always. Raises WalgError for what can be known to fail.
@@ -73,6 +73,8 @@ def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetim
     facts = Server(runner, instance.cluster).own_facts()
     if facts.in_recovery:
         return BackupPlan(False, "a standby: its primary is backed up", None, facts, frozenset())
+    if pending:
+        return BackupPlan(True, "the settings are not written yet", None, facts, frozenset())
     version = _walg.binary_version(runner, instance.binary, instance.cluster.owner()).version
     kind = _storage.kind(_storage.storage_settings(instance.storage))
     refusals = _compatibility.check_pair(version, facts.major, kind, "backup")

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _timelines, _windows
+from . import _backups, _flow_owner, _timelines, _windows
+from ._errors import WalgError
 from ._flow_archive import client, segment_size_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from ._backups import Backup
     from ._instance import Instance
+    from ._owner import Owner
     from ._process import Runner
     from ._timelines import Inventory
     from ._walg import Walg
@@ -26,15 +28,8 @@ if TYPE_CHECKING:
 _READ_BACK = 16
 
 
-def look(
-    runner: Runner,
-    instance: Instance,
-    now: datetime,
-    *,
-    read_last_commit: bool = False,
-    owner_timeline: int | None = None,
-) -> dict[str, Any]:
-    """Return backups, chains, timelines and recoverable windows of an instance's archive."""
+def look(runner: Runner, instance: Instance, now: datetime, *, read_last_commit: bool = False) -> dict[str, Any]:
+    """Return backups, chains, timelines and recoverable windows of an instance's archive, and whose it is by its marker."""
     walg, size = client(runner, instance), segment_size_of(instance)
     listed = _oldest_first(walg.backups())
     archive = walg.archive(size, listed)
@@ -46,7 +41,9 @@ def look(
     found = {one: _windows.windows(members, archive, uploaded) for one, members in clusters.items()}
     there = _backups.identifiers(listed)
     own = instance.cluster.system_identifier or (there[0] if len(there) == 1 else "")
-    trunk = _windows.trunk(archive, clusters.get(own, []), owner_timeline)
+    owner, problem = _owner_of(walg)
+    followed = owner.timeline if owner and owner.system_identifier == own else None
+    trunk = _windows.trunk(archive, clusters.get(own, []), followed)
     commits: list[dict[str, Any]] = []
     if read_last_commit:
         found[own], commits = _read_ends(walg, found.get(own, []), trunk, archive)
@@ -56,6 +53,8 @@ def look(
         for name, why in _windows.unrestorable(members, archive, found[one]).items()
     }
     return {
+        "owner": asdict(owner) if owner else None,
+        "owner_problem": problem,
         "system_identifiers": there,
         "foreign": [one for one in there if one != own],
         "backups": [_backup(one, reasons, own, now) for one in listed],
@@ -71,6 +70,14 @@ def look(
         "ages": _ages(clusters.get(own, []), reasons, trunk, archive, uploaded, now),
         "segment_size": size,
     }
+
+
+def _owner_of(walg: Walg) -> tuple[Owner | None, str | None]:
+    """Return the archive's marker, or why it can't be read: an archive with a damaged one is looked at all the more."""
+    try:
+        return _flow_owner.read(walg), None
+    except WalgError as exc:
+        return None, exc.msg
 
 
 def _oldest_first(listed: Sequence[Backup]) -> list[Backup]:

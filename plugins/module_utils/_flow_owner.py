@@ -73,6 +73,29 @@ def refuse_other_cluster(walg: Walg, system_identifier: str) -> None:
         _owner.refuse_other_cluster(found, system_identifier, walg.storage)
 
 
+def refuse_foreign_wal(walg: Walg, facts: ServerFacts, state_dir: str) -> None:
+    """Raise WalgError if an archive with neither marker nor base backup holds WAL of another cluster: a header says whose."""
+    timelines = walg.wal(facts.segment_size).timelines
+    if not timelines:
+        return
+    name = timelines[max(timelines)].end
+    path = os.path.join(state_dir, f"owner-{name}")
+    call_as(walg.user, _remove, path)
+    try:
+        fetched = walg.fetch_segment(name, path)
+        identifier = call_as(walg.user, _data_dir.segment_identifier, path)
+    finally:
+        call_as(walg.user, _remove, path)
+    if identifier != facts.system_identifier:
+        said = f"of system identifier {identifier}" if identifier else f"that can't be fetched ({fetched.last_line()})"
+        raise WalgError(
+            f"The storage {walg.storage} holds WAL {said}, the segment {name}, but no base backup, and nothing says whose archive it "
+            f"is; this cluster is {facts.system_identifier}. Give this cluster a prefix of its own in walg_storage, or empty that one.",
+            found=identifier,
+            wanted=facts.system_identifier,
+        )
+
+
 def plan(walg: Walg, facts: ServerFacts, take_over: str = "") -> OwnerPlan:
     """Decide what the marker has to say. Raises WalgError if the archive is not this server's to write to.
 

@@ -21,6 +21,7 @@ from . import (
     _marker,
     _progress,
     _recovery,
+    _registration,
     _restore_check,
     _salvage,
     _swap,
@@ -208,6 +209,7 @@ class Restore:
         if plan.wish.overwrite:
             self.swapper.remove_old(plan)
             source = _swap.saved(plan.data)
+        _registration.make_parent(self.instance.cluster)
         for one in plan.places:
             call_as(self.swapper.actor(one.parent), _layout.make_work, one.work, owner.uid, owner.gid)
         spec = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from . import _compatibility, _data_dir, _host_facts, _layout, _storage, _walg
+from . import _compatibility, _data_dir, _host_facts, _layout, _registration, _storage, _walg
 from ._errors import WalgError
 from ._files import first_existing_parent, free_bytes
 from ._postgres import installed_major
@@ -30,8 +30,9 @@ ROOM = 512 * 1024 * 1024
 def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDir, wish: Wish) -> None:
     """Raise WalgError for a data directory that is not ours to replace, or whose server may not or can't be stopped."""
     parent = os.path.dirname(found.path)
-    if not os.path.isdir(parent):
+    if not os.path.isdir(parent) and not _registration.parent_can_be_made(instance.cluster):
         raise WalgError(f"{parent} does not exist: make it first (is its file system mounted?).")
+    _registration.wanted(instance.cluster)
     if found.kind == "other":
         raise WalgError(
             f"{found.path} holds something that is no PostgreSQL cluster; it is left alone. Move it away, or correct walg_pg_data_dir."
@@ -104,7 +105,7 @@ def places(
 def _refuse_occupied(
     instance: Instance, found: _data_dir.DataDir, one: _layout.Place, ours: Sequence[str], overwrite: bool
 ) -> None:
-    if not os.path.isdir(one.parent):
+    if not os.path.isdir(one.parent) and (one.link or not _registration.parent_can_be_made(instance.cluster)):
         raise WalgError(f"{one.parent} does not exist: make it first (is its file system mounted?).")
     if os.path.lexists(one.work) and one.work not in ours:
         raise WalgError(

@@ -106,6 +106,7 @@ class RestorePlan:
             "data_dir_found": self.found.kind,
             "kept_as": self.kept_as,
             "places": [{"path": one.path, "link": one.link, "kept_as": one.aside} for one in self.places if one.link],
+            "host_was": _backups.host_of(self.backup),
             "bytes": self.needed,
             "free_bytes": self.free,
             "notes": list(self.notes),

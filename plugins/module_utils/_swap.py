@@ -10,14 +10,14 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _beside, _data_dir, _journal, _layout, _marker, _progress, _salvage
+from . import _backups, _beside, _data_dir, _host_facts, _journal, _layout, _marker, _progress, _registration, _salvage
 from ._errors import WalgError
 from ._postgres import Server, wait_until
 from ._process import User, call_as
 from ._service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ._instance import Instance
     from ._process import Runner
@@ -46,9 +46,12 @@ class Swap:
             _journal.run(marker.journal, self._call)
             self._set(marker, "starting")
         self.enter("start")
+        if not _data_dir.servers_on(marker.data_dir):
+            marker.result.update(_registration.register(self.runner, self.instance.cluster))
         marker.result["started"] = self._start(marker.data_dir)
         if marker.result["started"]:
             marker.result["timeline"] = self._look(marker)
+            marker.result["differs"] = self._differs(marker.result.get("host_was") or {})
         self._tidy(marker)
         self.enter("done")
         marker.result.update({"state": "done", "seconds": dict(seconds), "finished": _progress.now()})
@@ -176,6 +179,13 @@ class Swap:
                 "copy must not write into the archive that it was made from. Remove it there."
             )
         return facts.timeline
+
+    def _differs(self, was: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+        """Name what the lost server had otherwise, as far as its base backup tells."""
+        limits = was.get("limits") or {}
+        rows = Server(self.runner, self.instance.cluster).settings(sorted(limits)) if limits else {}
+        now = {name: str(row["setting"]) for name, row in rows.items()}
+        return _backups.differing(was, now, _host_facts.libc())
 
     def _tidy(self, marker: _marker.Marker) -> None:
         """Remove what the restore alone needed: directories inside mount points, the saved WAL."""

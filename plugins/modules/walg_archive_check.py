@@ -66,6 +66,7 @@ reason:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive_check
@@ -86,10 +87,8 @@ def main() -> None:
     params = module.params
     try:
         instance = instance_from(params, module.check_mode)
-        if module.check_mode and not os.path.exists(instance.settings_file):
-            module.exit_json(changed=True, reason="the settings are not written yet", unknown=["archive"])
 
-        def check() -> object:
+        def check() -> dict[str, Any]:
             return _flow_archive_check.check(
                 Runner(), instance, timeout=params["timeout"], force=params["force"], dry=module.check_mode
             )
@@ -97,6 +96,8 @@ def main() -> None:
         answer = call_as(instance.cluster.owner(), check)
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
+    if answer["changed"] and module.check_mode and not os.path.exists(instance.settings_file):
+        answer.update(reason="the settings are not written yet", unknown=["archive"])
     module.exit_json(**answer)
 
 

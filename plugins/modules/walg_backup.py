@@ -102,13 +102,13 @@ def main() -> None:
     params = module.params
     try:
         instance = instance_from(params, module.check_mode)
-        if module.check_mode and not (os.path.exists(instance.settings_file) and os.path.exists(instance.binary)):
-            module.exit_json(changed=True, reason="the settings are not written yet", unknown=["storage"])
+        pending = not (os.path.exists(instance.settings_file) and os.path.exists(instance.binary))
 
         def look() -> dict[str, Any]:
-            plan = _flow_backup.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc))
+            plan = _flow_backup.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), pending)
             backup = _backups.as_dict(plan.existing) if plan.existing else None
-            return {"changed": plan.needed, "reason": plan.reason, "backup": backup}
+            unknown = {"unknown": ["storage"]} if pending and plan.needed else {}
+            return {"changed": plan.needed, "reason": plan.reason, "backup": backup, **unknown}
 
         def ensure() -> dict[str, Any]:
             return _flow_backup.ensure(

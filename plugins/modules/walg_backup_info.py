@@ -54,6 +54,25 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+owner:
+  description:
+    - Whose archive it is by the marker that M(mapswipe.walg.walg_archive) and M(mapswipe.walg.walg_backup) leave in the storage;
+      none if there is no marker.
+    - The timeline in it is the writer's, from which the way to RV(trunk) begins.
+  returned: success
+  type: dict
+  sample:
+    system_identifier: "7310203040506070809"
+    writer: w0123456789abcdef
+    host: db1
+    data_dir: /var/lib/postgresql/14/main
+    timeline: 2
+    highest_timeline: 2
+    written: "2026-01-31T04:05:06Z"
+owner_problem:
+  description: Why the marker can't be read; none if all is well.
+  returned: success
+  type: str
 system_identifiers:
   description: System identifiers of the base backups, as strings since they are above 2^53.
   returned: success

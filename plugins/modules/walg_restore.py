@@ -22,6 +22,9 @@ description:
     beside, and the data directory is not touched.
   - A server that runs on the data directory goes on while a target other than the latest state is recovered beside it, and is
     stopped for the swap only.
+  - On a Debian host that never had the cluster, the data directory is registered with Debian's cluster tools, with Debian's default
+    configuration (C(registered) of RV(restore)). What the lost server had otherwise is named, as far as its backup tells
+    (C(differs)).
 extends_documentation_fragment:
   - mapswipe.walg.instance
   - mapswipe.walg.attributes
@@ -159,6 +162,19 @@ restore:
     replayed_lsn: 0/5000148
     last_commit: "2026-01-31 03:04:05.678+00"
     timeline: 2
+    host_was:
+      hostname: db1
+      libc: glibc 2.36
+      limits:
+        max_connections: "150"
+    differs:
+      max_connections:
+        then: "150"
+        now: "100"
+    registered:
+      cluster: 14/main
+      config_dir: /etc/postgresql/14/main
+      port: "5432"
     seconds:
       fetch: 1.5
       recover: 0.8

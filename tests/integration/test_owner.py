@@ -106,6 +106,29 @@ def test_a_second_cluster_is_refused_before_there_is_a_base_backup(
         sandbox.configure(other, storage=f"file://{storage}")
     assert listing(storage) == before
     assert other.sql("SHOW archive_command") == ""
+
+
+def test_an_archive_without_a_marker_is_its_wal_s_cluster_s(sandbox: Sandbox, main: Cluster, storage: Path) -> None:
+    """As an earlier version, another tool or a hand that removed the marker left it: WAL, no base backup yet."""
+    shutil.rmtree(storage.parent / "main.owner")
+    main.stop()
+    main.start()
+    assert "does not say whose archive it is" in refused(main), "the wrapper adopts nothing"
+    before = listing(storage)
+    other = next(one for one in sandbox.clusters if one.name == "other")
+    sandbox.configure(other, storage=f"file://{storage}")
+    answer = sandbox.module("walg_archive", sandbox.instance("other"))
+    assert f"WAL of system identifier {main.system_identifier()}" in str(answer.get("msg")), answer
+    assert other.sql("SHOW archive_command") == ""
+    assert listing(storage) == before
+    assert sandbox.module("walg_archive", sandbox.instance())["changed"] is True
+    assert marker(storage)["data_dir"] == str(main.data_dir)
+    main.ship()
+    (storage.parent / "main.owner" / MARKER).write_text("{}")
+    assert "can't be read" in str(sandbox.module("walg_archive", sandbox.instance()).get("msg"))
+    assert "can't be read" in str(sandbox.module("walg_backup", sandbox.instance()).get("msg"))
+    shutil.rmtree(storage.parent / "main.owner")
+    assert sandbox.module("walg_archive", sandbox.instance())["changed"] is True
     other.stop()
 
 
@@ -208,10 +231,10 @@ def test_the_marker_survives_every_form_of_delete(sandbox: Sandbox, main: Cluste
         ["before", "FIND_FULL", names[-1]],
         ["target", names[0]],
         ["target", "FIND_FULL", names[0]],
-        ["everything"],
-        ["everything", "FORCE"],
     ]
     forms += [["garbage"], ["garbage", "ARCHIVES"]] if version >= (2,) else []
+    forms += [["retain", "FULL", "1", "--after", names[-1]]] if version >= (3,) else []
+    forms += [["everything"], ["everything", "FORCE"]]
     kept = sandbox.root / "kept"
     subprocess.run(["cp", "-a", str(storage.parent), str(kept)], check=True)
     said = marker(storage)

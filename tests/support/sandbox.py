@@ -284,11 +284,16 @@ class Sandbox:
             out.seek(0)
             return subprocess.CompletedProcess(argv, done.returncode, out.read(), "")
 
-    def cluster(self, name: str = "main", **settings: str) -> Cluster:
-        """Create and start a cluster."""
+    def idle_cluster(self, name: str) -> Cluster:
+        """Choose directory, socket and port of a cluster that does not exist yet."""
         socket_dir = self._own(f"s{len(self.clusters)}")
         made = Cluster(self, name, self.pg_dir / name, socket_dir, random.randint(20000, 60000), self.pg_bin_dir)
         self.clusters.append(made)
+        return made
+
+    def cluster(self, name: str = "main", **settings: str) -> Cluster:
+        """Create and start a cluster."""
+        made = self.idle_cluster(name)
         made.create(**settings)
         made.start()
         return made

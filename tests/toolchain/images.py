@@ -24,11 +24,9 @@ from parts import pg_part, run
 
 DEFAULT = "bullseye"
 _HOSTS = VERSIONS["hosts"]
-#: A package's scripts must not start anything while the image is made, nor make a cluster.
-_QUIET = {
-    "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
-    "etc/postgresql-common/createcluster.conf": "create_main_cluster = false\n",
-}
+_CREATE = "etc/postgresql-common/createcluster.conf"
+#: A package's scripts must not start anything while the image is made, nor make a cluster. Debian's own file comes back then.
+_QUIET = {"usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n", _CREATE: "create_main_cluster = false\n"}
 
 
 def major(image: str) -> int:
@@ -96,7 +94,9 @@ def _build(name: str, folder: Path, archive: Path) -> None:
         run("images", [*apt, "update"], env=env)
         run("images", [*apt, "install", "-y", "--no-install-recommends", *recipe["packages"]], env=env)
         run("images", [*apt, "clean"], env=env)
-        (root / "usr/sbin/policy-rc.d").unlink()
+        for path in _QUIET:
+            (root / path).unlink()
+        (root / f"{_CREATE}.ucf-dist").replace(root / _CREATE)
         if "npm_postgres" in recipe:
             _add_server(root, recipe["major"])
         part = archive.with_suffix(".part")

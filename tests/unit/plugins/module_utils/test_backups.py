@@ -174,3 +174,26 @@ def test_result_keeps_the_identifier_exact_in_json() -> None:
     found = json.loads(json.dumps(_backups.as_dict(_backups.parse_list(recorded("3.0.8"))[1])))
     assert found["system_identifier"] == ABOVE_DOUBLE
     assert (found["name"], found["timeline"], found["delta"], found["permanent"]) == (DELTA, 1, True, False)
+
+
+def test_what_the_lost_host_had_otherwise() -> None:
+    told = {"limits": {"max_connections": "150", "max_wal_senders": "10"}, "libc": "glibc 2.31"}
+    one = _backups.parse_list(
+        json.dumps(
+            [{"backup_name": "base_000000010000000000000002", "hostname": "db1", "user_data": {"mapswipe_walg": told}}]
+        )
+    )[0]
+    was = _backups.host_of(one)
+    assert was == {"hostname": "db1", **told}
+    same = {"max_connections": "150", "max_wal_senders": "10"}
+    assert _backups.differing(was, same, "glibc 2.31") == {}
+    assert _backups.differing(was, {**same, "max_connections": "100"}, "glibc 2.36") == {
+        "libc": {"then": "glibc 2.31", "now": "glibc 2.36"},
+        "max_connections": {"then": "150", "now": "100"},
+    }
+
+
+@pytest.mark.parametrize("data", [None, "text", [], {}, {"mapswipe_walg": 1}, {"mapswipe_walg": {"limits": None}}])
+def test_a_backup_that_tells_nothing_of_its_host(data: object) -> None:
+    one = _backups.parse_list(json.dumps([{"backup_name": "base_000000010000000000000002", "user_data": data}]))[0]
+    assert _backups.differing(_backups.host_of(one), {"max_connections": "100"}, "glibc 2.36") == {}

@@ -13,7 +13,7 @@ import gzip
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_info
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._owner import Owner, render
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner
 from support.walg_world import World, listed, segment, shown
 
@@ -40,10 +41,15 @@ class Storage(Runner):
     wal: str = "[]"
     objects: str = "type size last modified name\n"
     files: dict[str, Path | bytes] = field(default_factory=dict)
+    marker: str = ""
     asked: list[str] = field(default_factory=list)
 
     def run(self, argv: Sequence[str], **_options: Any) -> Result:
         command = list(argv[3:])
+        if command[:2] == ["st", "cat"]:
+            return Result(list(argv), 0 if self.marker else 1, self.marker)
+        if command == ["st", "ls"]:
+            return Result(list(argv), 0, "type size last modified name\n")
         self.asked.append(" ".join(command[:2]))
         answers = {"backup-list": self.backups, "wal-show": self.wal, "st": self.objects}
         if command[0] in answers:
@@ -144,7 +150,28 @@ def test_a_backup_in_full(world: World) -> None:
 
 
 def test_the_owners_timeline_decides(world: World) -> None:
-    assert _flow_info.look(recorded("1.1.3"), world.instance, NOW, owner_timeline=5)["trunk"]["timeline"] == 5
+    storage = recorded("1.1.3")
+    owner = Owner(OWN, "w1", "db1", "/data", 5, 5, "2026-11-24T14:15:00Z")
+    storage.marker = render(owner)
+    answer = _flow_info.look(storage, world.instance, NOW)
+    assert answer["owner"] == asdict(owner)
+    assert answer["trunk"]["timeline"] == 5
+    assert [one["timeline"] for one in answer["timelines"] if one["orphan"]] == [3, 4]
+
+
+def test_another_clusters_marker_does_not_decide(world: World) -> None:
+    storage = recorded("1.1.3")
+    storage.marker = render(Owner(OTHER, "w1", "db1", "/data", 5, 5, "2026-11-24T14:15:00Z"))
+    assert _flow_info.look(storage, world.instance, NOW)["trunk"]["timeline"] == 4
+
+
+def test_a_damaged_marker_is_told_and_hides_nothing(world: World) -> None:
+    storage = recorded("1.1.3")
+    storage.marker = "{"
+    answer = _flow_info.look(storage, world.instance, NOW)
+    assert answer["owner"] is None
+    assert "can't be read" in answer["owner_problem"]
+    assert answer["trunk"]["timeline"] == 4
 
 
 @pytest.mark.parametrize("text", ["", "[]"])

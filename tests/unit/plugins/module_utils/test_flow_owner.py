@@ -15,8 +15,9 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_owner, _owner, _walg
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import ServerFacts
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result
 from support.scripted import Call, Scripted
-from support.walg_world import IDENTIFIER, World, segment, write_cluster
+from support.walg_world import IDENTIFIER, World, segment, shown, write_cluster
 
 BESIDE = {"WALG_GS_PREFIX": "gs://bucket/path.owner"}
 INSIDE: dict[str, str] = {}
@@ -175,6 +176,42 @@ def test_those_who_know_no_timeline_go_by_the_identifier(world: World) -> None:
         else:
             with pytest.raises(_owner.ForeignError):
                 _flow_owner.refuse_other_cluster(asked, identifier)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (struct.pack("=Q", int(IDENTIFIER)), None),
+        (struct.pack("=Q", 7), "WAL of system identifier 7"),
+        (b"", "can't be fetched"),
+        (None, "can't be fetched .no such object."),
+    ],
+)
+def test_wal_without_marker_and_base_backup(
+    world: World, monkeypatch: pytest.MonkeyPatch, content: bytes | None, text: str | None
+) -> None:
+    """The newest segment of the highest timeline is fetched, looked at, and removed."""
+    world.wal = [shown(1, 1, 9), shown(2, 9, 12)]
+    runner, state = Scripted(calls=[world.shows()]), Path(world.instance.state_dir)
+
+    def fetch(self: _walg.Walg, name: str, destination: str) -> Result:
+        assert (name, os.path.dirname(destination)) == (segment(2, 12), str(state))
+        if content is not None:
+            Path(destination).write_bytes(b"\0" * 24 + content)
+        return Result([], 0 if content is not None else 1, "", "no such object")
+
+    monkeypatch.setattr(_walg.Walg, "fetch_segment", fetch)
+    if text is None:
+        _flow_owner.refuse_foreign_wal(walg(world, runner), facts(world), str(state))
+    else:
+        with pytest.raises(WalgError, match=text):
+            _flow_owner.refuse_foreign_wal(walg(world, runner), facts(world), str(state))
+    assert os.listdir(state) == []
+
+
+def test_no_wal_is_nobody_s(world: World) -> None:
+    world.wal = []
+    _flow_owner.refuse_foreign_wal(walg(world, Scripted(calls=[world.shows()])), facts(world), "/nonexistent")
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_backup, _job, _lock
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_backup, _flow_owner, _job, _lock
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import render
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
@@ -124,3 +124,41 @@ def test_wrong_usage(arguments: list[str], capfd: pytest.CaptureFixture[str]) ->
         _job.main(arguments)
     assert caught.value.code == 2
     assert "usage: walg-job" in capfd.readouterr().err
+
+
+def ask(world: World, *more: str) -> int:
+    directory = str(world.root / "config")
+    arguments = ["confirm", "--config-dir", directory, "--data-dir", "/elsewhere", "--file", "00000002.history"]
+    return _job.main([*arguments, *more])
+
+
+def test_the_wrapper_s_question_is_answered_within_its_limit(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With its directory and file. Nothing is logged: PostgreSQL's own log has it."""
+    seen: list[Any] = []
+
+    def confirm(walg: Any, instance: Any, data_dir: str, name: str) -> None:
+        seen.append((walg.ask_timeout, walg.config, instance.name, data_dir, name))
+        if len(seen) > 1:
+            raise WalgError("it is the archive of db1")
+
+    monkeypatch.setattr(_flow_owner, "confirm", confirm)
+    monkeypatch.setattr(_job.signal, "signal", lambda *_: None)
+    assert ask(world) == 0
+    assert capfd.readouterr() == ("", "")
+    assert ask(world) == 1
+    assert capfd.readouterr() == ("", "walg-job[main]: it is the archive of db1\n")
+    wanted = (14.0, str(world.root / "config" / "main.json"), "main", "/elsewhere", "00000002.history")
+    assert seen == [wanted, wanted]
+    assert not (world.root / "log" / "job.log").exists()
+
+
+def test_an_unexpected_error_is_no_yes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def confirm(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_flow_owner, "confirm", confirm)
+    monkeypatch.setattr(_job.signal, "signal", lambda *_: None)
+    with pytest.raises(ZeroDivisionError):
+        ask(world)

@@ -1,0 +1,114 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A restored data directory gets its entry under /etc/postgresql on a Debian host that never had it. Private.
+
+pg_createcluster can adopt a data directory, but it moves files out of it and wants configuration files in it, and where it
+fails it calls pg_dropcluster, which deletes the data directory. So it never sees the restored one: it makes a cluster in a
+directory of ours, with all of Debian's defaults, and the configuration is then pointed at the restored directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from . import _debian
+from ._errors import WalgError
+from ._files import read_text
+from ._process import call_as
+
+if TYPE_CHECKING:
+    from ._instance import Cluster
+    from ._process import Result, Runner
+
+_PREFIX = "mapswipe-walg-register-"
+_TIMEOUT = 300.0
+
+
+def wanted(cluster: Cluster) -> _debian.Configured | None:
+    """Return what has to be registered before the cluster's service can start it; None if nothing has.
+
+    Raises WalgError where that can be known to fail.
+    """
+    found = _debian.by_convention(cluster.data_dir)
+    if found is None or not (shutil.which("pg_createcluster") and shutil.which("pg_conftool")):
+        return None
+    text = read_text(os.path.join(_config_dir(found), "postgresql.conf"))
+    if text is not None and not _unfinished(text):
+        return None
+    if os.geteuid() != 0:
+        raise WalgError(
+            f"{cluster.data_dir} has no configuration in {_config_dir(found)}, and only root can make it: run as root (become)."
+        )
+    for other in _debian.configured():
+        if (other.version, other.name) != (found.version, found.name) and other.port == cluster.port:
+            raise WalgError(
+                f"The port {cluster.port} belongs to the cluster {other.version}/{other.name} ({other.data_dir}). "
+                "Set walg_pg_port to one that is free.",
+                found=other.port,
+            )
+    return found
+
+
+def parent_can_be_made(cluster: Cluster) -> bool:
+    """Say whether the data directory's parent is one that pg_createcluster would make, such as /var/lib/postgresql/13."""
+    return os.path.isdir(_debian.VAR) and _debian.by_convention(cluster.data_dir) is not None
+
+
+def make_parent(cluster: Cluster) -> None:
+    """Make the data directory's parent where it is missing, as pg_createcluster does."""
+    parent = os.path.dirname(os.path.normpath(cluster.data_dir))
+    if not os.path.isdir(parent) and parent_can_be_made(cluster):
+        call_as(cluster.owner(), os.mkdir, parent, 0o755)
+
+
+def register(runner: Runner, cluster: Cluster) -> dict[str, Any]:
+    """Register the data directory if it has to be; return what was made as the result's ``registered``, or nothing."""
+    found = wanted(cluster)
+    if found is None:
+        return {}
+    if read_text(os.path.join(_config_dir(found), "postgresql.conf")) is None:
+        # Root's own directory, and not the owner's: install and chown are called there by pg_createcluster.
+        scratch = tempfile.mkdtemp(prefix=_PREFIX)
+        try:
+            os.chmod(scratch, 0o711)
+            argv = ["pg_createcluster", "--datadir", os.path.join(scratch, "data"), "--port", cluster.port]
+            argv += ["--user", cluster.os_user]
+            if cluster.socket_dir and os.path.realpath(cluster.socket_dir) != os.path.realpath(_debian.SOCKET_DIR):
+                argv += ["--socketdir", cluster.socket_dir]
+            _run(runner, [*argv, found.version, found.name])
+            _point(runner, found)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    else:
+        _point(runner, found)
+    made = {"cluster": f"{found.version}/{found.name}", "config_dir": _config_dir(found), "port": cluster.port}
+    return {"registered": made}
+
+
+def _config_dir(found: _debian.Configured) -> str:
+    return os.path.join(_debian.ETC, found.version, found.name)
+
+
+def _point(runner: Runner, found: _debian.Configured) -> None:
+    _run(runner, ["pg_conftool", found.version, found.name, "set", "data_directory", found.data_dir])
+
+
+def _unfinished(text: str) -> bool:
+    """A run that was killed before it pointed the configuration at the restored directory."""
+    return bool(re.search(rf"^data_directory\s*=\s*'[^']*/{_PREFIX}", text, re.MULTILINE))
+
+
+def _run(runner: Runner, argv: list[str]) -> Result:
+    result = runner.run(argv, timeout=_TIMEOUT)
+    if result.rc != 0 or result.timed_out:
+        trouble = "ran out of time" if result.timed_out else f"ended with {result.rc}: {result.last_line()}"
+        raise WalgError(
+            f"Registering the cluster with Debian's tools: `{shlex.join(argv)}` {trouble}", **result.fields()
+        )
+    return result

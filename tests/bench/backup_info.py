@@ -1,0 +1,163 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How long walg_backup_info takes on a large archive, and how much memory, beside one listing by WAL-G alone.
+
+    make bench                       1,000 base backups, 200,000 segments
+    make bench BACKUPS=10 SEGMENTS=1000
+
+The archive is real enough for WAL-G: a file storage with a record for each base backup and an empty object for each
+segment. A table goes to the terminal and, after it, one line of JSON. WALG_BINARY names another WAL-G.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "toolchain")]
+
+from locations import link_root
+from support.sandbox import load_tools
+
+SIZE = 16 * 1024 * 1024
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def library(name: str) -> Any:
+    """Import a file of the collection's library, once its place is on the path."""
+    return importlib.import_module(f"ansible_collections.mapswipe.walg.plugins.module_utils.{name}")
+
+
+def segment(number: int) -> str:
+    return f"00000001{number // 256:08X}{number % 256:08X}"
+
+
+def make_archive(root: Path, backups: int, segments: int, holes: int) -> None:
+    """Objects as WAL-G leaves them; every ``holes``-th segment is missing (0: none)."""
+    wal, base = root / "wal_005", root / "basebackups_005"
+    wal.mkdir(parents=True)
+    for number in range(1, segments + 1):
+        if not holes or number % holes:
+            (wal / f"{segment(number)}.lz4").touch()
+    for count in range(backups):
+        number = 1 + count * segments // backups
+        name, start = f"base_{segment(number)}", BEGIN + timedelta(hours=count)
+        record = {
+            "start_time": start.isoformat().replace("+00:00", "Z"),
+            "finish_time": (start + timedelta(minutes=20)).isoformat().replace("+00:00", "Z"),
+            "date_fmt": "%Y-%m-%dT%H:%M:%S.%fZ",
+            "hostname": "db1",
+            "data_dir": "/var/lib/postgresql/14/main",
+            "pg_version": 140023,
+            "start_lsn": number * SIZE + 40,
+            "finish_lsn": number * SIZE + 256,
+            "is_permanent": False,
+            "system_identifier": 7310203040506070809,
+            "uncompressed_size": 26541337,
+            "compressed_size": 4823979,
+        }
+        (base / name).mkdir(parents=True)
+        (base / name / "metadata.json").write_text(json.dumps(record))
+        sentinel = {"LSN": record["start_lsn"], "FinishLSN": record["finish_lsn"], "PgVersion": 140023}
+        (base / f"{name}_backup_stop_sentinel.json").write_text(json.dumps(sentinel))
+
+
+def measure(directory: str, binary: str) -> dict[str, Any]:
+    """In a process of its own: one look, its seconds, its memory, and WAL-G's."""
+    flow, instances, process = library("_flow_info"), library("_instance"), library("_process")
+    user = process.User.current().name
+    cluster = instances.Cluster("/data", "/bin", "/tmp", os_user=user, system_identifier="7310203040506070809")
+    paths = {"config_dir": directory, "state_dir": directory, "log_dir": directory, "program_dir": directory}
+    instance = instances.Instance(
+        "main", binary=binary, storage=f"file://{directory}/archive", cluster=cluster, **paths
+    )
+    spent = Counted()
+    before = time.monotonic()
+    answer = flow.look(spent, instance, datetime.now(UTC))
+    seconds = time.monotonic() - before
+    kib = {
+        "library": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "WAL-G": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+    }
+    return {
+        "seconds": seconds,
+        "seconds in WAL-G": {" ".join(argv[3:5]): used for argv, used in spent.runs},
+        "MiB": {name: round(value / 1024) for name, value in kib.items()},
+        "backups": len(answer["backups"]),
+        "windows": len(answer["windows"]),
+        "gaps": sum(len(one["gaps"]) for one in answer["timelines"]),
+    }
+
+
+class Counted:
+    """The Runner, with the time of each program that it ran."""
+
+    def __init__(self) -> None:
+        self.runner = library("_process").Runner()
+        self.runs: list[tuple[list[str], float]] = []
+
+    def run(self, argv: list[str], **options: Any) -> Any:
+        result = self.runner.run(argv, **options)
+        self.runs.append((argv, result.seconds))
+        return result
+
+
+def one_listing(directory: Path, binary: str) -> float:
+    before = time.monotonic()
+    argv = [binary, "--config", str(directory / "main.json"), "st", "ls", "wal_005"]
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env={"HOME": "/", "PATH": os.environ["PATH"]})
+    return time.monotonic() - before
+
+
+def run(binary: str, backups: int, segments: int, holes: int) -> dict[str, Any]:
+    directory = Path(tempfile.mkdtemp(prefix="mapswipe-walg-bench-"))
+    try:
+        make_archive(directory / "archive", backups, segments, holes)
+        (directory / "main.json").write_text(json.dumps({"WALG_FILE_PREFIX": str(directory / "archive")}))
+        listing = min(one_listing(directory, binary) for _turn in range(3))
+        argv = [sys.executable, str(Path(__file__).resolve()), "--measure", str(directory), binary]
+        rounds = [
+            json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout) for _turn in range(3)
+        ]
+        best: dict[str, Any] = min(rounds, key=lambda one: float(one["seconds"]))
+        return {"segments": segments, "every nth missing": holes, "one listing": listing, **best}
+    finally:
+        shutil.rmtree(directory)
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["--measure"]:
+        sys.path.insert(0, str(link_root()))
+        print(json.dumps(measure(sys.argv[2], sys.argv[3])))
+        return 0
+    binary = str(load_tools()["walg_binary"])
+    backups, segments = int(os.environ.get("BACKUPS") or 1000), int(os.environ.get("SEGMENTS") or 200_000)
+    results = [run(binary, backups, segments, holes) for holes in (0, 2)]
+    print(
+        f"{'backups':>8} {'segments':>9} {'gaps':>7} {'windows':>8} {'one listing':>12} {'module':>8} {'over it':>8}  MiB ours / WAL-G"
+    )
+    for one in results:
+        over = one["seconds"] - one["one listing"]
+        print(
+            f"{one['backups']:8} {one['segments']:9} {one['gaps']:7} {one['windows']:8} {one['one listing']:10.2f} s "
+            f"{one['seconds']:6.2f} s {over:6.2f} s  {one['MiB']['library']} / {one['MiB']['WAL-G']}"
+        )
+    print(json.dumps({"benchmark": "walg_backup_info", "results": results}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

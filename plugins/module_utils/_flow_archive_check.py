@@ -16,7 +16,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import _progress, _settings
+from . import _instance, _progress, _settings
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._flow_archive import PROOF, client
@@ -37,14 +37,16 @@ def _proof_file(instance: Instance) -> str:
     return os.path.join(instance.state_dir, PROOF)
 
 
+def _where(instance: Instance) -> dict[str, str]:
+    """Which storage, and with which settings and credentials."""
+    credentials = _instance.credentials_path(instance.config_dir, instance.name)
+    texts = [read_text(path) or "" for path in (instance.settings_file, credentials)]
+    return {"storage": instance.storage, "settings": _settings.digest("".join(texts))}
+
+
 def _subject(instance: Instance, facts: ServerFacts) -> dict[str, Any]:
     """What the proof is about: another storage, other settings, another cluster or timeline need a new one."""
-    return {
-        "storage": instance.storage,
-        "settings": _settings.digest(read_text(instance.settings_file) or ""),
-        "system_identifier": facts.system_identifier,
-        "timeline": facts.timeline,
-    }
+    return {**_where(instance), "system_identifier": facts.system_identifier, "timeline": facts.timeline}
 
 
 def _known(instance: Instance) -> dict[str, Any]:
@@ -54,6 +56,12 @@ def _known(instance: Instance) -> dict[str, Any]:
     except ValueError:
         return {}
     return known if isinstance(known, dict) else {}
+
+
+def proved(instance: Instance) -> bool:
+    """Say whether a segment reached this storage with the settings that are on the host."""
+    subject = _known(instance).get("subject")
+    return isinstance(subject, dict) and _where(instance).items() <= subject.items()
 
 
 def check(runner: Runner, instance: Instance, *, timeout: float, force: bool, dry: bool) -> dict[str, Any]:

@@ -8,32 +8,104 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from . import _backups, _flow_owner, _instance, _settings, _storage, _walg
+from . import _backups, _flow_owner, _flow_storage_change, _google, _instance, _settings, _storage, _walg
 from ._errors import WalgError
-from ._files import FilePlan, owned, parent, read_text
+from ._files import FilePlan, owned, parent, read_text, write_atomic
 from ._instance import Cluster, Instance
-from ._process import Runner, User
+from ._process import Runner, User, call_as
 
-_CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
+
+@dataclass(frozen=True)
+class Candidate:
+    """Settings as they are wanted, whether or not they are on the host. ``credentials``: content of a Google key file."""
+
+    instance: Instance
+    rendered: str
+    credentials: str
+
+    @property
+    def credentials_file(self) -> str:
+        return _instance.credentials_path(self.instance.config_dir, self.instance.name)
+
+    def in_force(self) -> bool:
+        """Say whether the host has these very settings, for the same storage and network."""
+        known = _instance.load(self.instance.config_dir, self.instance.name)
+        return (
+            known is not None
+            and (known.storage, known.environment) == (self.instance.storage, self.instance.environment)
+            and read_text(self.instance.settings_file) == self.rendered
+            and (not self.credentials or read_text(self.credentials_file) == self.credentials)
+        )
+
+    def refuse_credentials(self, version: tuple[int, int, int] | None = None) -> None:
+        """Raise WalgError unless WAL-G of ``version`` (None: any) can load the Google credentials that are named, if any are."""
+        path = json.loads(self.rendered).get(_google.SETTING)
+        if self.credentials:
+            _google.check(self.credentials, "walg_google_credentials", version)
+        elif path:
+            _google.check(_readable(path, self.instance.cluster.owner()), path, version)
+
+    @contextlib.contextmanager
+    def walg(self, runner: Runner, binary: str, timeout: float) -> Iterator[_walg.Walg]:
+        """Yield WAL-G with these settings, from private files that are gone afterwards. Run as the cluster's owner."""
+        instance, content = self.instance, self.rendered
+        with tempfile.TemporaryDirectory(prefix="mapswipe-walg-") as directory:
+            if self.credentials:
+                path = os.path.join(directory, "credentials.json")
+                write_atomic(path, self.credentials, 0o600)
+                content = content.replace(json.dumps(self.credentials_file), json.dumps(path))
+            settings = os.path.join(directory, f"{instance.name}.json")
+            write_atomic(settings, content, 0o600)
+            owner = instance.cluster.owner()
+            yield _walg.Walg(runner, binary, settings, owner, instance.storage, instance.environment, timeout)
+
+
+def _readable(path: str, owner: User) -> str:
+    """Return a credentials file's text as the user reads it who runs WAL-G."""
+    if not os.path.isabs(path):
+        raise WalgError(f"{_google.SETTING} has to be an absolute path on the managed host.", found=path)
+    try:
+        text = call_as(owner, read_text, path)
+    except WalgError as exc:
+        raise WalgError(
+            f"The Google credentials file {path} can't be read by the user {owner.name!r}, as whom PostgreSQL runs WAL-G: {exc.msg} "
+            f"Give it to that user (chown {owner.name}, chmod 0600) and open the directories above it, or put its content into "
+            "walg_google_credentials."
+        ) from exc
+    if text is None:
+        raise MissingCredentialsError(
+            f"There is no Google credentials file {path} on this host. Put it there, readable by the user {owner.name!r} only, or "
+            "put its content into walg_google_credentials."
+        )
+    return str(text)
+
+
+class MissingCredentialsError(WalgError):
+    """The file is not there; in check mode an earlier task may be about to bring it."""
 
 
 @dataclass(frozen=True)
 class ConfigPlan:
     """Directories first, then secret files, then the record that makes them known."""
 
-    instance: Instance
+    candidate: Candidate
     record: str
-    rendered: str
     hidden: frozenset[str]  # names given as secrets
     plans: list[FilePlan]
+    moves: bool  # WAL goes to another place than before, or an earlier run died while it changed that
+
+    @property
+    def instance(self) -> Instance:
+        return self.candidate.instance
 
     @property
     def changed(self) -> bool:
-        return any(plan.differs() for plan in self.plans)
+        return self.moves or any(plan.differs() for plan in self.plans)
 
     def apply(self, runner: Runner) -> None:
         """Make the directories, try new settings on the storage, then write what differs."""
@@ -41,44 +113,47 @@ class ConfigPlan:
         for plan in changed:
             if plan.content is None:
                 plan.apply()
-        if any(plan.path == self.instance.settings_file for plan in changed):
+        if self.moves or any(plan.path == self.instance.settings_file for plan in changed):
             self._try(runner)
-        for plan in changed:
-            if plan.content is not None:
+        files = [plan for plan in changed if plan.content is not None]
+        if self.moves:
+            self._move(files)
+        else:
+            for plan in files:
                 plan.apply()
 
+    def _move(self, files: list[FilePlan]) -> None:
+        before = read_text(self.instance.settings_file)
+        resumed = _flow_storage_change.unfinished(self.instance)
+        with _flow_storage_change.held(self.instance):
+            try:
+                for plan in files:
+                    plan.apply()
+            except WalgError:
+                if not resumed and read_text(self.instance.settings_file) == before:
+                    _flow_storage_change.lift(self.instance)
+                raise
+
     def _try(self, runner: Runner) -> None:
-        """List the storage with the new settings, from files beside the real ones: a running archive keeps its old ones.
+        """List the storage with the new settings, from files of their own: a running archive keeps its old ones.
 
         Raises WalgError when the storage does not answer, or is the archive of another cluster.
         """
-        instance, owner = self.instance, self.instance.cluster.owner()
-        directory, content = instance.config_dir, self.rendered
-        candidates = []
-        for plan in self.plans:
-            if plan.path == _instance.credentials_path(directory, instance.name) and plan.content is not None:
-                path = os.path.join(directory, f".{instance.name}.candidate.credentials.json")
-                content = content.replace(json.dumps(plan.path), json.dumps(path))
-                candidates.append(owned(path, plan.content, 0o600, owner))
-        settings = os.path.join(directory, f".{instance.name}.candidate.json")
-        candidates.append(owned(settings, content, 0o600, owner))
-        try:
-            for candidate in candidates:
-                candidate.apply()
-            walg = _walg.Walg(runner, instance.binary, settings, owner, instance.storage, instance.environment)
+        self.candidate.refuse_credentials()
+        call_as(self.instance.cluster.owner(), self._list, runner)
+
+    def _list(self, runner: Runner) -> None:
+        instance = self.instance
+        with self.candidate.walg(runner, instance.binary, _walg.ASK_TIMEOUT) as walg:
             found = walg.backups()
             if instance.cluster.system_identifier:
                 _backups.refuse_foreign(found, instance.cluster.system_identifier, instance.storage)
                 _flow_owner.refuse_other_cluster(walg, instance.cluster.system_identifier)
-        finally:
-            for candidate in candidates:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(candidate.path)
 
     def diff(self) -> list[dict[str, str]]:
         """Before and after of both files; secrets are placeholders."""
         settings_file, record_file = self.instance.settings_file, self.instance.record_file
-        before, after = _settings.masked_pair(read_text(settings_file), self.rendered, self.hidden)
+        before, after = _settings.masked_pair(read_text(settings_file), self.candidate.rendered, self.hidden)
         known = read_text(record_file)
         return [
             {
@@ -95,29 +170,42 @@ def _shown(values: Mapping[str, str]) -> str:
     return json.dumps(values, indent=2, sort_keys=True) + "\n" if values else ""
 
 
-def plan(params: Mapping[str, Any]) -> ConfigPlan:
-    """Build the plan from the module's options. Raises WalgError without ever naming a secret's value."""
+def candidate(params: Mapping[str, Any]) -> Candidate:
+    """Return the settings that the options mean. Raises WalgError without ever naming a secret's value."""
     secrets = params["secrets"] or {}
     if not isinstance(secrets, Mapping):
         raise WalgError("walg_secrets has to be a dictionary of WAL-G settings by name.")
     given = params["settings"]
     instance = _make(params, _settings.environment(given, secrets))
-    owner = instance.cluster.owner()
     settings = {**_connection(instance), **_storage.storage_settings(params["storage"]), **given}
-    files: list[FilePlan] = []
-    content = params["google_credentials"]
-    if content:
-        if _CREDENTIALS in given:
+    credentials = params["google_credentials"] or ""
+    if credentials:
+        if _google.SETTING in given:
             raise WalgError(
-                f"Credentials are given twice: {_CREDENTIALS} in walg_settings and their content in walg_google_credentials."
+                f"Credentials are given twice: {_google.SETTING} in walg_settings and their content in walg_google_credentials."
             )
-        path = _instance.credentials_path(instance.config_dir, instance.name)
-        files.append(owned(path, _checked_credentials(content), 0o600, owner))
-        settings[_CREDENTIALS] = path
+        _google.check(credentials, "walg_google_credentials")
+        credentials = credentials if credentials.endswith("\n") else credentials + "\n"
+        settings[_google.SETTING] = _instance.credentials_path(instance.config_dir, instance.name)
     _settings.exactly_one_prefix({**settings, **secrets})
-    rendered = _settings.render(settings, secrets, environment_too=False)
+    return Candidate(instance, _settings.render(settings, secrets, environment_too=False), credentials)
+
+
+def configured(instance: Instance) -> Candidate:
+    """Return the settings that are on the host."""
+    rendered = read_text(instance.settings_file)
+    if rendered is None:
+        raise WalgError(f"There is no {instance.settings_file}: run the role mapswipe.walg.walg first.")
+    return Candidate(instance, rendered, "")
+
+
+def plan(params: Mapping[str, Any]) -> ConfigPlan:
+    """Build the plan from the module's options. Raises WalgError without ever naming a secret's value."""
+    wanted = candidate(params)
+    instance = wanted.instance
+    owner, me = instance.cluster.owner(), User.current()
     record = _instance.render(instance)
-    me = User.current()
+    files = [owned(wanted.credentials_file, wanted.credentials, 0o600, owner)] if wanted.credentials else []
     plans = [
         parent(instance.config_dir, me),
         parent(os.path.dirname(instance.state_dir), me),
@@ -125,10 +213,13 @@ def plan(params: Mapping[str, Any]) -> ConfigPlan:
         parent(os.path.dirname(instance.log_dir), me),
         owned(instance.log_dir, None, 0o750, owner),
         *files,
-        owned(instance.settings_file, rendered, 0o600, owner),
+        owned(instance.settings_file, wanted.rendered, 0o600, owner),
         owned(instance.record_file, record, 0o644, me),
     ]
-    return ConfigPlan(instance, record, rendered, frozenset(secrets), plans)
+    before = read_text(instance.settings_file)
+    moves = before is not None and _settings.place(before) != _settings.place(wanted.rendered)
+    hidden = frozenset(params["secrets"] or {})
+    return ConfigPlan(wanted, record, hidden, plans, moves or _flow_storage_change.unfinished(instance))
 
 
 def _make(params: Mapping[str, Any], environment: dict[str, str]) -> Instance:
@@ -144,10 +235,8 @@ def _make(params: Mapping[str, Any], environment: dict[str, str]) -> Instance:
         binary=params["binary"],
         storage=params["storage"],
         cluster=Cluster(**{key: str(value) for key, value in params["cluster"].items() if key in names}),
-        push_timeout=params["push_timeout"],
-        fetch_timeout=params["fetch_timeout"],
-        backup_timeout=params["backup_timeout"],
         environment=environment,
+        **{name: params[name] for name in ("push_timeout", "fetch_timeout", "backup_timeout") if name in params},
     )
 
 
@@ -162,14 +251,3 @@ def _connection(instance: Instance) -> dict[str, str]:
         "PGDATA": cluster.data_dir,
         "WALG_PREVENT_WAL_OVERWRITE": "true",
     }
-
-
-def _checked_credentials(content: str) -> str:
-    """Refuse what Google's libraries could not load; the message holds nothing of the content."""
-    try:
-        kind = json.loads(content).get("type")
-    except (ValueError, AttributeError):
-        raise WalgError("walg_google_credentials is not the JSON of a Google credentials file.") from None
-    if not kind:
-        raise WalgError("walg_google_credentials is JSON without a 'type': not a Google credentials file.")
-    return content if content.endswith("\n") else content + "\n"

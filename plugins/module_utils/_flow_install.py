@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -15,7 +16,7 @@ from . import _elf, _files, _releases, _walg
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ._process import Runner
 
@@ -138,6 +139,18 @@ def _missing_libraries(runner: Runner, path: str) -> list[str]:
         return []
     listed = runner.run([elf.interpreter, path], env={"LD_TRACE_LOADED_OBJECTS": "1"}, timeout=30)  # as ldd does
     return re.findall(r"^\s*(\S+) => not found$", listed.stdout, re.MULTILINE)
+
+
+@contextlib.contextmanager
+def runnable(made: InstallPlan) -> Iterator[str]:
+    """Yield a path at which the wanted binary can be started by any user: where it is installed, else a copy of its source."""
+    if made.installed == made.wanted and made.mode == 0o755:
+        yield made.path
+        return
+    with tempfile.TemporaryDirectory(prefix="mapswipe-walg-") as directory:
+        os.chmod(directory, 0o755)
+        origin = made.path if made.installed == made.wanted else made.src
+        yield _files.copy_beside(origin, os.path.join(directory, "wal-g"), 0o755)
 
 
 def _started(runner: Runner, src: str, version: str) -> str:

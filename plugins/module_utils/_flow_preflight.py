@@ -32,10 +32,10 @@ def check(runner: Runner, cluster: Cluster, version: str | None, storage: str | 
     if purpose:
         _managers.refuse(cluster)
     if purpose == _compatibility.BACKUP:
-        refuse_no_server(cluster, major)
+        refuse_no_server(runner, cluster, major)
 
 
-def refuse_no_server(cluster: Cluster, major: int) -> None:
+def refuse_no_server(runner: Runner, cluster: Cluster, major: int) -> None:
     """Raise WalgError unless a server of the programs' major version runs on the data directory."""
     looked, there = _data_dir.look(cluster.data_dir, cluster.owner()), cluster.data_dir
     lost = (
@@ -56,7 +56,8 @@ def refuse_no_server(cluster: Cluster, major: int) -> None:
             found=looked.major,
             wanted=major,
         )
-    if not looked.pid:
+    # A server in another container that shares the directory and the socket has no process here.
+    if not looked.pid and not _postgres.Server(runner, cluster).ready():
         raise WalgError(
             f"No server runs on {there}: it has to run to be backed up. Start it ({cluster.service or 'pg_ctl'}), then "
             "run again.",

@@ -38,8 +38,8 @@ _CLUSTER = re.compile(r"([0-9]+)/([^/\s'\"]+)\Z")
 _UNITS = "/run/systemd/system"
 _GONE = 10.0  # seconds after which a server that vanished while starting is given up, and for a stop to show
 
-#: Restart=no alone would not do: another unit or a package's upgrade may start this one. It names itself, so that the
-#: journal says which file holds the unit, and its removal is enough to end that.
+#: Restart=no alone would not do: another unit or a package's upgrade may start this one. The condition is the file itself:
+#: `systemctl status` names it, and its removal is enough to end the hold.
 _DROP_IN = """\
 # The Ansible collection mapswipe.walg restores this cluster and holds its unit meanwhile. The restore removes this file,
 # also when it fails; after one that was killed, run it again, or remove this file and run: systemctl daemon-reload

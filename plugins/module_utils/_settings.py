@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from . import _storage
 from ._errors import WalgError
-from ._setting_names import CANONICAL, ENVIRONMENT, KNOWN, MULTILINE, REFUSED, SECRET
+from ._setting_names import CANONICAL, ENVIRONMENT, KNOWN, MULTILINE, PLACE, REFUSED, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -42,6 +42,12 @@ def canonical(name: str) -> str:
 def is_secret(name: str) -> bool:
     """Say whether a setting's value is a secret. The path of a file that holds one is not."""
     return name in SECRET
+
+
+def showable(settings: Mapping[str, object], secrets: object) -> set[str]:
+    """Return the values of settings that need not be hidden, whatever else is: none that is also a secret's."""
+    plain = {str(value) for name, value in settings.items() if not is_secret(name)}
+    return plain - {str(value) for value in (secrets.values() if isinstance(secrets, dict) else ())}
 
 
 def check_settings(settings: Mapping[str, object], secrets: Mapping[str, object]) -> None:
@@ -100,6 +106,11 @@ def environment(settings: Mapping[str, object], secrets: Mapping[str, object]) -
 def digest(rendered: str) -> str:
     """Return the SHA-256 of a settings file's text, in hex."""
     return hashlib.sha256(rendered.encode("utf-8")).hexdigest()
+
+
+def place(rendered: str) -> dict[str, str]:
+    """Return what in a settings file's text says where WAL goes; another place has none of the segments sent so far."""
+    return {canonical(name): value for name, value in _read(rendered).items() if canonical(name) in PLACE}
 
 
 def masked(rendered: str | None, hidden: Collection[str] = ()) -> dict[str, str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from . import _instance
@@ -37,3 +38,9 @@ def instance_from(params: Mapping[str, Any], check_mode: bool) -> _instance.Inst
             )
         return found
     return _instance.require(config_dir, name)
+
+
+def settings_pending(instance: _instance.Instance) -> bool:
+    """Say whether the host has no settings for this storage yet, so that check mode can't ask it through them."""
+    known = _instance.load(instance.config_dir, instance.name)
+    return known is None or known.storage != instance.storage or not os.path.exists(instance.settings_file)

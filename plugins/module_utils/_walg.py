@@ -13,10 +13,10 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _releases, _timelines, _wal_records
+from . import _backups, _releases, _storage_faults, _timelines, _wal_records
 from ._errors import WalgError
 from ._files import read_text
 from ._process import call_as
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Seconds for a question to the storage. WAL-G itself may retry for half an hour and more (a missing bucket).
 ASK_TIMEOUT = 60.0
+_BACKUPS = "basebackups_005"  # WAL-G's folder for them
+#: What is asked of a storage; the rest lists.
+_ACTS = {"st put": "write", "st cat": "read", "st rm": "delete"}
 
 
 def binary_version(runner: Runner, binary: str, user: User | None = None) -> _releases.BinaryVersion:
@@ -62,19 +65,23 @@ class Walg:
 
     def _ask(self, arguments: Sequence[str], place: Mapping[str, str] | None = None) -> str:
         result = self._run(arguments, self.ask_timeout, place=place)
-        if result.timed_out:
-            raise WalgError(
-                f"The storage {self.storage} did not answer `wal-g {' '.join(arguments)}` within {self.ask_timeout:.0f} s. "
-                "WAL-G retries that long on a missing bucket, a blocked network or a storage that is down: check these.",
-                timed_out=True,
-                **result.fields(),
-            )
-        if result.rc != 0:
-            raise WalgError(
-                f"`wal-g {' '.join(arguments)}` on the storage {self.storage} ended with {result.rc}: {result.last_line()}",
-                **result.fields(),
-            )
+        if result.rc != 0 or result.timed_out:
+            raise self._failure(result, arguments)
         return result.stdout
+
+    def _failure(self, result: Result, arguments: Sequence[str]) -> WalgError:
+        """Return the error for a command that the storage did not serve: what was asked, what answered, what to do."""
+        output, act = result.stderr or result.stdout, _ACTS.get(" ".join(arguments[:2]), "list")
+        advice = _storage_faults.advice(output, self.storage.partition("://")[0], act, result.timed_out)
+        told = replace(result, stderr=_storage_faults.telling_line(output), stdout="").last_line()
+        command = f"`wal-g {' '.join(arguments)}`"
+        if result.timed_out:
+            said = f": {told}" if output.strip() else "."
+            what = f"The storage {self.storage} did not answer {command} within {self.ask_timeout:.0f} s{said}"
+        else:
+            what = f"{command} on the storage {self.storage} ended with {result.rc}: {told}"
+        fields = {"timed_out": True} if result.timed_out else {}
+        return WalgError(f"{what} {advice}".strip(), **fields, **result.fields())
 
     def backups(self) -> list[_backups.Backup]:
         """List all base backups with details, oldest first."""
@@ -89,6 +96,10 @@ class Walg:
                     stdout=plain[:2000],
                 )
         return found
+
+    def may_hold_backups(self) -> bool:
+        """List the top of the storage, and say whether there is a place for base backups; WAL-G's list would make one in files."""
+        return _BACKUPS in self._ask(["st", "ls"])
 
     def wal(self, segment_size: int) -> _timelines.Inventory:
         """List the WAL in the storage, per timeline. ``segment_size`` in bytes."""
@@ -175,6 +186,10 @@ class Walg:
         """Write a local file as an object at the top of the prefix, over an old one, as it is."""
         self._ask(["st", "put", source, name, "-f", "--no-compress", "--no-encrypt"], place)
 
+    def remove(self, name: str, place: Mapping[str, str] | None = None) -> None:
+        """Remove one object. From 3.0.0 on, WAL-G also removes all that lies below this name as a folder."""
+        self._ask(["st", "rm", name], place)
+
     def backup_push(self, data_dir: str, user_data: dict[str, Any], full: bool, timeout: float) -> Result:
         """Take a base backup of a local data directory; ``timeout`` in seconds ends WAL-G and its children."""
         arguments = ["backup-push", data_dir, "--add-user-data", json.dumps(user_data, sort_keys=True)]
@@ -190,7 +205,7 @@ class Walg:
 
 def sentinel_object(name: str) -> str:
     """Return the storage object that says that a base backup is complete."""
-    return f"basebackups_005/{name}_backup_stop_sentinel.json"
+    return f"{_BACKUPS}/{name}_backup_stop_sentinel.json"
 
 
 def restore_spec_text(destination: str, tablespaces: Mapping[str, str]) -> str:

@@ -105,7 +105,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+    instance_from,
+    instance_options,
+    settings_pending,
+)
 
 
 def main() -> None:
@@ -122,8 +126,10 @@ def main() -> None:
     params, runner = module.params, Runner()
     try:
         instance = instance_from(params, module.check_mode)
-        needed = (instance.binary, instance.settings_file, os.path.join(instance.program_dir, "wal-push"))
+        needed = (instance.binary, os.path.join(instance.program_dir, "wal-push"))
         pending = [path for path in needed if not os.path.exists(path)] if module.check_mode else []
+        if module.check_mode and settings_pending(instance):
+            pending.append(instance.settings_file)
         plan = _flow_archive.plan(
             runner,
             instance,

@@ -65,14 +65,17 @@ reason:
   type: str
 """
 
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive_check
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+    instance_from,
+    instance_options,
+    settings_pending,
+)
 
 
 def main() -> None:
@@ -96,7 +99,7 @@ def main() -> None:
         answer = call_as(instance.cluster.owner(), check)
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
-    if answer["changed"] and module.check_mode and not os.path.exists(instance.settings_file):
+    if answer["changed"] and module.check_mode and settings_pending(instance):
         answer.update(reason="the settings are not written yet", unknown=["archive"])
     module.exit_json(**answer)
 

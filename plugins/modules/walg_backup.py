@@ -82,7 +82,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _flow_backup
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+    instance_from,
+    instance_options,
+    settings_pending,
+)
 
 
 def _names(backup: Any) -> str:
@@ -102,7 +106,7 @@ def main() -> None:
     params = module.params
     try:
         instance = instance_from(params, module.check_mode)
-        pending = not (os.path.exists(instance.settings_file) and os.path.exists(instance.binary))
+        pending = settings_pending(instance) or not os.path.exists(instance.binary)
 
         def look() -> dict[str, Any]:
             plan = _flow_backup.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), pending)

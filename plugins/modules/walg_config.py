@@ -127,9 +127,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     # no_log keeps all settings out of the system's log, where a secret may stand by mistake; only those are hidden in answers.
-    plain = {str(value) for name, value in module.params["settings"].items() if not _settings.is_secret(name)}
-    secrets = module.params["secrets"] if isinstance(module.params["secrets"], dict) else {}
-    module.no_log_values.difference_update(plain - {str(value) for value in secrets.values()})
+    module.no_log_values.difference_update(_settings.showable(module.params["settings"], module.params["secrets"]))
     try:
         plan = _flow_config.plan(module.params)
         changed, diff = plan.changed, plan.diff()  # what stands on the disk now; not after apply

@@ -119,12 +119,20 @@ def test_a_restart_that_is_not_allowed_names_every_setting(host: tuple[Sandbox, 
     assert "is needed for archive_mode, and none" in refusal(sandbox, cluster, restart="never")
     with running(cluster, "-c", "wal_level=minimal", "-c", "max_wal_senders=0"):
         assert "wal_level = 'minimal' is given on the server's command line" in refusal(sandbox, cluster)
-    cluster.sql("ALTER SYSTEM SET wal_level = minimal; ALTER SYSTEM SET max_wal_senders = 0")
+    conf = cluster.data_dir / "postgresql.conf"
+    before = conf.read_text()
+    conf.write_text(f"{before}wal_level = minimal\nmax_wal_senders = 0\n")
     try:
         with running(cluster):
+            assert "is needed for archive_mode, wal_level, and none" in refusal(sandbox, cluster, restart="never")
+            assert not preflight(sandbox, cluster).get("failed")
+            cluster.sql("ALTER SYSTEM SET wal_level = minimal")
+            cluster.stop()
+            cluster.start()
             assert "wal_level = 'minimal' was set by ALTER SYSTEM" in refusal(sandbox, cluster)
+            cluster.sql("ALTER SYSTEM RESET wal_level")
     finally:
-        cluster.sql("ALTER SYSTEM RESET ALL")
+        conf.write_text(before)
         cluster.stop()
         cluster.start()
 

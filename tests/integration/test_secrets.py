@@ -29,7 +29,8 @@ def test_secrets_are_seen_nowhere(make_sandbox: Callable[..., Sandbox]) -> None:
         for number, (secrets, arguments) in enumerate(
             ((first, ("--diff", "-vvv")), (second, ("--check", "--diff", "-vvv")))
         ):
-            key = json.dumps({"type": "service_account", "private_key": f"PlantedKey{number}7"})
+            pem = f"-----BEGIN PRIVATE KEY-----\nPlantedKey{number}7\n-----END PRIVATE KEY-----\n"
+            key = json.dumps({"type": "service_account", "client_email": "a@b.example", "private_key": pem})
             variables = sandbox.variables(cluster, walg_secrets=secrets, walg_google_credentials=key)
             play = sandbox.play("mapswipe.walg.site", variables, *arguments)
             assert play.rc == 0, play.stdout

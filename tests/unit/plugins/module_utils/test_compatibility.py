@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _compatibility, _releases, _storage
 
@@ -76,3 +78,25 @@ def test_all_reasons_are_given() -> None:
 def test_a_purpose_that_is_none_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="archive"):
         _compatibility.check_pair((3, 0, 8), 14, "gs", "archive")
+
+
+@pytest.mark.parametrize("row", _compatibility.ROWS, ids=[row.reason[:30] for row in _compatibility.ROWS])
+def test_what_a_refusal_advises_is_not_refused_for_the_same_reason(row: _compatibility.Row) -> None:
+    text = re.search(r"WAL-G ([0-9.]+[0-9])", row.remedy)
+    assert text
+    advised = _releases.parse_version(text.group(1))
+    for major in MAJORS:
+        for kind in _storage.SCHEMES:
+            for purpose in ("backup", "restore"):
+                assert not row.applies(advised, major, kind, purpose, True)
+
+
+@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize("kind", _storage.SCHEMES)
+def test_some_release_backs_up_and_restores_every_pair(major: int, kind: str) -> None:
+    fitting = [
+        walg
+        for walg in RELEASES
+        if not any(_compatibility.check_pair(walg, major, kind, purpose, True) for purpose in ("backup", "restore"))
+    ]
+    assert (3, 0, 8) in fitting

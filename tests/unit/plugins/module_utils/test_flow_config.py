@@ -17,7 +17,8 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config,
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User
 
-KEY = '{"type": "service_account", "private_key": "s3cr3t-in-the-key"}'
+PEM = "-----BEGIN PRIVATE KEY-----\\ns3cr3t-in-the-key\\n-----END PRIVATE KEY-----\\n"
+KEY = '{"type": "service_account", "client_email": "a@b.example", "private_key": "' + PEM + '"}'
 SECRET = "s3cr3t/value+1"
 
 
@@ -57,9 +58,11 @@ class Answering(Runner):
         super().__init__()
         self.listed, self.rc = listed, rc
         self.seen: list[tuple[str, int, str]] = []
+        self.where: list[Path] = []
 
     def run(self, argv: Sequence[str], **_: Any) -> Result:
         path = Path(argv[2])
+        self.where.append(path)
         self.seen.append((path.name, path.stat().st_mode & 0o777, path.read_text()))
         return Result(list(argv), self.rc, self.listed, "" if self.rc == 0 else "bucket does not exist")
 
@@ -72,7 +75,9 @@ def test_new_settings_are_tried_before_they_replace_the_old(params: dict[str, An
     with pytest.raises(WalgError, match="bucket does not exist"):
         _flow_config.plan({**first, "storage": "s3://other/path"}).apply(failing)
     assert (tmp_path / "etc" / "main.json").read_text() == standing
-    assert [seen[:2] for seen in failing.seen] == [(".main.candidate.json", 0o600)]
+    assert [seen[:2] for seen in failing.seen] == [("main.json", 0o600)]
+    assert failing.where[0].parent != tmp_path / "etc"
+    assert not failing.where[0].parent.exists()
     assert "s3://other/path" in failing.seen[0][2]
     assert sorted(path.name for path in (tmp_path / "etc").iterdir()) == ["main.env", "main.json"]
 
@@ -170,7 +175,7 @@ def test_google_credentials(params: dict[str, Any], tmp_path: Path) -> None:
     [
         ({"google_credentials": "s3cr3t not json"}, "not the JSON of a Google credentials file"),
         ({"google_credentials": "[]"}, "not the JSON of a Google credentials file"),
-        ({"google_credentials": '{"private_key": "s3cr3t"}'}, "without a 'type'"),
+        ({"google_credentials": '{"private_key": "s3cr3t"}'}, "has no 'type'"),
         ({"google_credentials": KEY, "settings": {"GOOGLE_APPLICATION_CREDENTIALS": "/k"}}, "given twice"),
         ({"secrets": "s3cr3t"}, "has to be a dictionary"),
         ({"secrets": ["s3cr3t"]}, "has to be a dictionary"),

@@ -12,6 +12,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _f
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import Server
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 from support.scripted import Call, Scripted
 
@@ -38,13 +39,20 @@ def test_a_data_directory_without_a_server(
 ) -> None:
     cluster = Cluster("/d", "/bin", "/run", os_user=User.current().name, service="systemd:pg.service")
     monkeypatch.setattr(_data_dir, "look", lambda _path, _user: there)
+    monkeypatch.setattr(Server, "ready", lambda _self: False)
     if text is None or advice is None:
-        _flow_preflight.refuse_no_server(cluster, 14)
+        _flow_preflight.refuse_no_server(Scripted(), cluster, 14)
         return
     with pytest.raises(WalgError) as caught:
-        _flow_preflight.refuse_no_server(cluster, 14)
+        _flow_preflight.refuse_no_server(Scripted(), cluster, 14)
     assert text in caught.value.msg
     assert advice in caught.value.msg
+
+
+def test_a_server_of_another_container_answers_at_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_data_dir, "look", lambda _path, _user: DataDir("/d", "cluster", major=14))
+    monkeypatch.setattr(Server, "ready", lambda _self: True)
+    _flow_preflight.refuse_no_server(Scripted(), Cluster("/d", "/bin", "/run", os_user=User.current().name), 14)
 
 
 def test_a_restore_may_find_nothing_and_a_prepared_host_too(tmp_path: Path) -> None:

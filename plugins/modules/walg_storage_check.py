@@ -1,0 +1,174 @@
+#!/usr/bin/python
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask a storage whether it can be listed, written, read and deleted from."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: walg_storage_check
+short_description: A configuration can list, write, read and delete in its storage
+version_added: 0.1.0
+author:
+  - The mapswipe.walg contributors (@mapswipe)
+description:
+  - Lists the storage, puts a small object there, reads it back and removes it, as the operating system user that owns the
+    cluster. Every step has a time limit. WAL-G itself tries for half an hour what a missing bucket or right never gives.
+  - Google credentials are checked before, by rules that know what each WAL-G can load. If the Python package C(google-auth) is
+    there, what it says of them is added.
+  - Without O(storage) it asks about the instance as it is configured. With it, about settings that need not be on the host yet,
+    with a binary that need not be installed yet. They lie in private files of the owner for as long as it takes.
+  - In check mode it only lists.
+extends_documentation_fragment:
+  - mapswipe.walg.instance
+  - mapswipe.walg.attributes
+attributes:
+  diff_mode:
+    support: none
+    details: Nothing ever changes.
+options:
+  access:
+    description:
+      - What is wanted of the storage. With V(read), for a host that only restores, listing and reading have to work, and it is a
+        warning if writing does too.
+    type: str
+    choices: [write, read]
+    default: write
+  timeout:
+    description: Seconds that one step may take.
+    type: int
+    default: 30
+  storage:
+    description: Where WAL-G writes, as one URL.
+    type: str
+  settings:
+    description: As in M(mapswipe.walg.walg_config).
+    type: dict
+    default: {}
+  secrets:
+    description: As in M(mapswipe.walg.walg_config).
+    type: raw
+  google_credentials:
+    description: As in M(mapswipe.walg.walg_config).
+    type: str
+  binary:
+    description: Path of the WAL-G binary. Required with O(storage).
+    type: path
+  binary_src:
+    description: File on the managed host that is, or will be, installed at O(binary). If it is not yet, a copy of it is asked with.
+    type: str
+  binary_checksum:
+    description: Digest of O(binary_src) as C(sha256:HEX).
+    type: str
+  version:
+    description: The version that O(binary_src) has to report.
+    type: str
+  cluster:
+    description: The cluster as M(mapswipe.walg.walg_instance_info) returns it. Required with O(storage).
+    type: dict
+  directories:
+    description: The directories as M(mapswipe.walg.walg_instance_info) returns them. Required with O(storage).
+    type: dict
+seealso:
+  - module: mapswipe.walg.walg_archive_check
+"""
+
+EXAMPLES = r"""
+- name: Does the storage of the instance answer
+  mapswipe.walg.walg_storage_check:
+
+- name: Can this host read the archive, and not change it
+  mapswipe.walg.walg_storage_check:
+    access: read
+"""
+
+RETURN = r"""
+backups:
+  description: Number of base backups in the storage.
+  returned: when the storage was asked
+  type: int
+can_write:
+  description: Whether an object could be put and removed.
+  returned: when that was tried
+  type: bool
+write_answer:
+  description: What the storage answered to the attempt to write.
+  returned: when O(access=read) and it refused
+  type: str
+unknown:
+  description: What could not be found out in check mode.
+  returned: when the storage was asked
+  type: list
+  elements: str
+reason:
+  description: Why the storage was not asked.
+  returned: when it was not
+  type: str
+"""
+
+import contextlib
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _flow_config,
+    _flow_install,
+    _flow_storage_check,
+    _settings,
+)
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._flow_storage_check import Question
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **instance_options(),
+            "access": {"type": "str", "choices": ["write", "read"], "default": "write"},
+            "timeout": {"type": "int", "default": 30},
+            "storage": {"type": "str"},
+            "settings": {"type": "dict", "default": {}, "no_log": True},
+            # raw: a failed conversion would print the value
+            "secrets": {"type": "raw", "no_log": True},
+            "google_credentials": {"type": "str", "no_log": True},
+            "binary": {"type": "path"},
+            "binary_src": {"type": "str"},
+            "binary_checksum": {"type": "str"},
+            "version": {"type": "str"},
+            "cluster": {"type": "dict"},
+            "directories": {"type": "dict"},
+        },
+        required_by={"storage": ("binary", "cluster", "directories"), "binary_src": ("binary_checksum", "version")},
+        supports_check_mode=True,
+    )
+    module.no_log_values.difference_update(_settings.showable(module.params["settings"], module.params["secrets"]))
+    try:
+        found = _asked(Runner(), module)
+    except WalgError as exc:
+        module.fail_json(msg=exc.msg, **exc.fields)
+    if "warning" in found:
+        module.warn(str(found.pop("warning")))
+    module.exit_json(changed=False, **found)
+
+
+def _asked(runner: Runner, module: AnsibleModule) -> dict[str, object]:
+    params = module.params
+    question = Question(params["access"], params["timeout"], module.check_mode)
+    if not params["storage"]:
+        instance = instance_from(params, module.check_mode)
+        return _flow_storage_check.check(runner, _flow_config.configured(instance), instance.binary, question)
+    candidate = _flow_config.candidate(params)
+    if _flow_storage_check.known(candidate, question):
+        return {"reason": "these settings are in force, and WAL arrives in the storage"}
+    with contextlib.ExitStack() as stack:
+        binary = params["binary"]
+        if params["binary_src"]:
+            options = (params["binary_src"], params["binary_checksum"], binary, params["version"])
+            binary = stack.enter_context(_flow_install.runnable(_flow_install.plan(runner, *options)))
+        return _flow_storage_check.check(runner, candidate, binary, question)
+
+
+if __name__ == "__main__":
+    main()

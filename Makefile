@@ -7,14 +7,16 @@
 #   make lint ONLY=mypy            one linter (make lint ONLY=list shows them)
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
+#   make test-soak SEEDS=200      random lives of a cluster with restores in them; seconds for each
 #   make bench                     figures of what has to be fast, measured and not judged; some minutes
 #   make integration PG_MAJOR=13   another PostgreSQL; WALG_BINARY=/path/to/wal-g uses another WAL-G
 
 PYTHON ?= python3
 CHECK = $(PYTHON) tests/toolchain/check.py
-export ARGS ONLY PG_MAJOR WALG_BINARY BACKUPS SEGMENTS
+SEEDS ?= 200
+export ARGS ONLY SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS
 
-.PHONY: help tools paths lint unit integration test test-molecule bench demo demo-clean build clean
+.PHONY: help tools paths lint unit integration test test-molecule test-soak bench demo demo-clean build clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -33,6 +35,9 @@ test:
 
 test-molecule: tools
 	@$(PYTHON) tests/toolchain/hosts.py test $(SCENARIO)
+
+test-soak: tools
+	@$(CHECK) soak
 
 bench: tools
 	@for script in tests/bench/*.py; do echo "--- $$script"; $(PYTHON) "$$script" || exit 1; done

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,11 +98,10 @@ class Cluster:
     def log(self) -> Path:
         return self.sandbox.pg_dir / f"{self.name}.log"
 
-    def create(self, **settings: str) -> None:
+    def create(self, initdb: Sequence[str] = (), **settings: str) -> None:
         """initdb with checksums, a private socket, and the given settings."""
-        self._as_owner(
-            "initdb", "-D", str(self.data_dir), "-k", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"
-        )
+        given = ("-k", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", *initdb)
+        self._as_owner("initdb", "-D", str(self.data_dir), *given)
         values = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.socket_dir),
@@ -284,6 +284,10 @@ class Sandbox:
             out.seek(0)
             return subprocess.CompletedProcess(argv, done.returncode, out.read(), "")
 
+    def major(self) -> int:
+        """Return the PostgreSQL under test."""
+        return int(self.run([str(self.pg_bin_dir / "postgres"), "--version"]).stdout.split()[-1].split(".")[0])
+
     def idle_cluster(self, name: str) -> Cluster:
         """Choose directory, socket and port of a cluster that does not exist yet."""
         socket_dir = self._own(f"s{len(self.clusters)}")
@@ -291,10 +295,10 @@ class Sandbox:
         self.clusters.append(made)
         return made
 
-    def cluster(self, name: str = "main", **settings: str) -> Cluster:
-        """Create and start a cluster."""
+    def cluster(self, name: str = "main", initdb: Sequence[str] = (), **settings: str) -> Cluster:
+        """Create and start a cluster; ``initdb``: more arguments for that."""
         made = self.idle_cluster(name)
-        made.create(**settings)
+        made.create(initdb, **settings)
         made.start()
         return made
 
@@ -355,7 +359,7 @@ class Sandbox:
         lines = record.read_text().splitlines() if record.exists() else []
         return Play(done.returncode, done.stdout, [json.loads(line) for line in lines], seconds)
 
-    def configure(self, cluster: Cluster, storage: str = "") -> None:
+    def configure(self, cluster: Cluster, storage: str = "", settings: dict[str, str] | None = None) -> None:
         """Do what the role mapswipe.walg.walg does, by its modules: binary, programs, settings."""
         wanted = self.variables(cluster)
         found = self.module(
@@ -379,6 +383,7 @@ class Sandbox:
         config = {
             "instance": cluster.name,
             "storage": storage or self.storage(cluster.name),
+            "settings": settings or {},
             "binary": binary,
             "cluster": found["cluster"],
             "directories": found["directories"],

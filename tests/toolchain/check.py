@@ -29,7 +29,7 @@ from locations import COLLECTION, HERE, ROOT, ToolError, test_environment, tools
 from stage import copy_root
 
 HOSTS = (sys.executable, str(HERE / "hosts.py"))
-STEPS = ("tools", "lint", "unit", "integration", "hosts", "build")
+STEPS = ("tools", "lint", "unit", "integration", "hosts", "soak", "build")
 
 
 def run_lint(reports: Path) -> bool:
@@ -54,6 +54,13 @@ def run_pytest(folder: str, reports: Path) -> bool:
     return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0
 
 
+def run_soak() -> bool:
+    """Live random lives of a cluster: SEEDS of them, from the seed FIRST on."""
+    argv = [str(tools_dir() / "venv" / "bin" / "python"), "tests/soak/soak.py"]
+    argv += [os.environ.get("SEEDS") or "200", os.environ.get("FIRST") or "1"]
+    return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0
+
+
 def run_build() -> bool:
     """Build the collection's archive from committed and other not ignored files, into the checkout."""
     root = copy_root()
@@ -72,6 +79,8 @@ def run_step(step: str, reports: Path) -> int:
         passed = run_lint(reports)
     elif step == "build":
         passed = run_build()
+    elif step == "soak":
+        passed = run_soak()
     else:
         passed = run_pytest(step, reports)
     return 0 if passed else 1

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _beside, _recovery
 from ansible_collections.mapswipe.walg.plugins.module_utils._beside import Beside
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
 from support.scripted import Call, Scripted
 from support.walg_world import World, write_cluster
 
@@ -66,10 +67,13 @@ def test_prepare_clears_leftovers_and_keeps_what_recovery_needs(world: World, ma
     made = beside(world, major=major)
     for name in (*_recovery.LEFTOVERS, "backup_label", "tablespace_map", "postgresql.auto.conf"):
         (world.data_dir / name).write_text("of the backup's time")
-    made.prepare(_recovery.recover_to_latest(major, "cmd", 1))
+    auto_conf = world.data_dir / "postgresql.auto.conf"
+    auto_conf.write_text("recovery_target_time = 'then'\nwork_mem = '4MB'\n")
+    made.prepare(_recovery.recover_to(major, "cmd", 1, LATEST, "promote"))
     found = {name for name in os.listdir(world.data_dir) if name not in ("global", "PG_VERSION")}
     assert found == {file, "backup_label", "tablespace_map", "postgresql.auto.conf"}
     assert (world.data_dir / file).read_text() != "of the backup's time"
+    assert auto_conf.read_text() == "work_mem = '4MB'\n"
     assert (world.data_dir / "backup_label").read_text() == "of the backup's time"
     assert (world.root / "private" / "pg_hba.conf").read_text() == "local all all trust\n"
     assert Path(made.log).read_text() == ""
@@ -77,8 +81,8 @@ def test_prepare_clears_leftovers_and_keeps_what_recovery_needs(world: World, ma
 
 def test_start_gives_every_setting_as_one_argument(world: World) -> None:
     made = beside(world)
-    recovery = _recovery.recover_to_latest(14, "/opt/wal-fetch 'a b' \"%f\"", 3)
-    made.start(recovery)
+    recovery = _recovery.recover_to(14, "/opt/wal-fetch 'a b' \"%f\"", 3, LATEST, "promote")
+    made.start(recovery, None)
     assert isinstance(made.runner, Starting)
     argv = made.runner.started["argv"]
     assert argv[:3] == [os.path.join(world.instance.cluster.bin_dir, "postgres"), "-D", str(world.data_dir)]
@@ -86,57 +90,121 @@ def test_start_gives_every_setting_as_one_argument(world: World) -> None:
     settings = dict(word.split("=", 1) for word in argv[4::2])
     assert settings["restore_command"] == "/opt/wal-fetch 'a b' \"%f\""
     assert settings["recovery_target_timeline"] == "3"
-    assert settings["recovery_target_time"] == ""
+    assert not [name for name in settings if name.startswith("recovery_target_") and name != "recovery_target_timeline"]
     assert settings["listen_addresses"] == ""
     assert settings["archive_command"] == "false"
     assert settings["unix_socket_directories"] == str(world.root / "private")
     assert made.runner.started["output"] == made.log
 
 
-IN_RECOVERY = {"stdin": "pg_is_in_recovery()"}
+LATEST = Target()
+TARGET = Target("lsn", "0/5000000")
+STOPPED = 'LOG:  recovery stopping after WAL location (LSN) "0/5000000"'
+
+
+def state(world: World, recovery: bool = True, *, paused: bool = False, lsn: str | None = "0/5000148") -> Call:
+    answer = {"recovery": recovery, "lsn": lsn, "time": None, "paused": paused}
+    return world.psql(answer, stdin="pg_is_in_recovery()")
+
+
+def waiting(world: World, *calls: Call, code: int | None = None, log: tuple[str, ...] = ()) -> Beside:
+    made = beside(world, *calls, process=Process(code))
+    Path(made.log).write_text("".join(f"{line}\n" for line in log))
+    return made
 
 
 def test_wait_until_it_writes(world: World) -> None:
-    calls = [
-        world.psql("", rc=2, **IN_RECOVERY),  # hot_standby is off: no connection before the end
-        world.psql("t\n", **IN_RECOVERY),
-        world.psql("f\n", **IN_RECOVERY),
-    ]
-    made = beside(world, *calls, process=Process(None))
-    made.wait_recovered(5)
+    silent = world.psql("", rc=2, stdin="pg_is_in_recovery()")  # no connection before it can be read
+    made = waiting(world, silent, state(world), state(world, recovery=False))
+    assert made.wait("promote", LATEST, 5) == "promoted"
+    assert isinstance(made.runner, Scripted)
+    made.runner.finish()
+
+
+def test_a_pause_counts_with_the_logs_proof_only(world: World) -> None:
+    """A server also pauses where its limits are too low."""
+    made = waiting(world, state(world, paused=True), log=(STOPPED,))
+    assert made.wait("pause", TARGET, 5) == "paused"
+    made = again(made, state(world, paused=True), state(world, recovery=False))
+    assert made.wait("pause", TARGET, 5) == "promoted"
+
+
+def again(made: Beside, *calls: Call) -> Beside:
+    """The same with an empty log and other answers."""
+    Path(made.log).write_text("")
+    made.runner = Starting(calls=list(calls))
+    return made
+
+
+def test_a_pause_for_low_limits(world: World) -> None:
+    line = "WARNING:  hot standby is not possible because of insufficient parameter settings"
+    made = waiting(world, state(world, paused=True), log=(line,))
+    with pytest.raises(_beside.UnreadableError, match="paused"):
+        made.wait("promote", TARGET, 5)
+
+
+def test_a_readable_server_that_ends_for_low_limits(world: World) -> None:
+    made = waiting(world, code=1, log=("FATAL:  recovery aborted because of insufficient parameter settings",))
+    made.readable = True
+    with pytest.raises(_beside.UnreadableError, match="insufficient parameter settings"):
+        made.wait("promote", TARGET, 5)
+    made.readable = False
+    with pytest.raises(WalgError, match="ended with 1") as caught:
+        made.wait("promote", TARGET, 5)
+    assert not isinstance(caught.value, _beside.UnreadableError)
+
+
+@pytest.mark.parametrize(("code", "log", "good"), [(0, (STOPPED,), True), (0, (), False), (1, (STOPPED,), False)])
+def test_a_shutdown_at_the_target(world: World, code: int, log: tuple[str, ...], good: bool) -> None:
+    made = waiting(world, code=code, log=log)
+    if good:
+        assert made.wait("shutdown", TARGET, 5) == "shut down"
+        return
+    with pytest.raises(WalgError, match=f"PostgreSQL ended with {code}"):
+        made.wait("shutdown", TARGET, 5)
+
+
+def test_a_target_that_never_came(world: World) -> None:
+    made = waiting(world, code=1, log=("FATAL:  recovery ended before configured recovery target was reached",))
+    with pytest.raises(WalgError, match="The target lsn 0/5000000 was not reached: all WAL"):
+        made.wait("promote", TARGET, 5)
+
+
+def test_following_begins_behind_the_archives_end(world: World) -> None:
+    made = waiting(world, state(world, lsn=None), state(world, lsn="0/5000000"), state(world, lsn="0/5000001"))
+    made.follow_until = 0x5000000
+    assert made.wait("follow", LATEST, 5) == "following"
     assert isinstance(made.runner, Scripted)
     made.runner.finish()
 
 
 def test_a_recovery_that_stops_says_why(world: World) -> None:
     """The wrapper's own line and PostgreSQL's FATAL, of a log that says much besides."""
-    made = beside(world, process=Process(1))
-    lines = [
+    lines = (
         "LOG:  starting",
         "mapswipe.walg wal-fetch[main]: the storage is gone",
         "LOG:  x",
         "FATAL:  could not restore file",
-    ]
-    Path(made.log).write_text("\n".join(lines) + "\n")
+    )
+    made = waiting(world, code=1, log=lines)
     with pytest.raises(
         WalgError, match=r"PostgreSQL ended with 1\. mapswipe.*the storage is gone \| FATAL: "
     ) as caught:
-        made.wait_recovered(5)
-    assert caught.value.fields == {"log": lines}
+        made.wait("promote", LATEST, 5)
+    assert caught.value.fields == {"log": list(lines)}
 
 
 def test_a_recovery_that_takes_too_long(world: World) -> None:
-    made = beside(world, *[world.psql("t\n")] * 20, process=Process(None))
-    Path(made.log).write_text("LOG:  redo in progress\n")
+    made = waiting(world, *[state(world)] * 20, log=("LOG:  redo in progress",))
     with pytest.raises(WalgError, match="did not end within 0 s"):
-        made.wait_recovered(0.2)
+        made.wait("promote", LATEST, 0.2)
 
 
 def test_ticks_go_on_during_recovery(world: World) -> None:
     ticks: list[int] = []
-    made = beside(world, world.psql("t\n"), world.psql("f\n"), process=Process(None))
+    made = waiting(world, state(world), state(world, recovery=False))
     made.runner.tick = lambda: ticks.append(1)
-    made.wait_recovered(5)
+    made.wait("promote", LATEST, 5)
     assert ticks == [1]
 
 
@@ -144,13 +212,15 @@ def test_prove_writes_before_it_believes(world: World) -> None:
     calls = [
         world.psql("743\n", stdin="txid_current()"),
         world.facts(timeline=2),
-        world.psql({"lsn": "0/5000148", "commit": "2026-01-01 00:00:00+00"}, stdin="pg_last_wal_replay_lsn"),
+        world.psql({"lsn": "0/5000148", "time": "2026-01-01 00:00:00+00"}, stdin="pg_last_wal_replay_lsn"),
+        world.psql("153.120\n", stdin="pg_collation_actual_version"),
     ]
     assert beside(world, *calls).prove() == {
         "system_identifier": world.system_identifier,
         "timeline": 2,
         "replayed_lsn": "0/5000148",
         "last_commit": "2026-01-01 00:00:00+00",
+        "icu": "153.120",
     }
 
 
@@ -160,22 +230,18 @@ def test_a_server_that_cannot_write_proves_nothing(world: World) -> None:
         beside(world, refused).prove()
 
 
-def test_stop_leaves_no_file_that_would_start_another_recovery(world: World) -> None:
+def test_stop(world: World) -> None:
     process = Process(0)
-    made = beside(world, process=process)
-    (world.data_dir / "postmaster.opts").write_text("x")
-    (world.data_dir / "recovery.done").write_text("x")
-    made.stop()
+    beside(world, process=process).stop()
     assert process.stopped == [2]
-    assert sorted(os.listdir(world.data_dir)) == ["PG_VERSION", "global"]
 
 
-@pytest.mark.parametrize(("code", "state"), [(1, 1), (0, 6), (0, 5)])
-def test_a_stop_that_is_not_clean_is_an_error(world: World, code: int, state: int) -> None:
+@pytest.mark.parametrize(("code", "control"), [(1, 1), (0, 6), (0, 5)])
+def test_a_stop_that_is_not_clean_is_an_error(world: World, code: int, control: int) -> None:
     """By its exit code or by what the control file says: the real start would need recovery again."""
     made = beside(world, process=Process(code))
     shutil.rmtree(world.data_dir)
-    write_cluster(world.data_dir, state=state)
+    write_cluster(world.data_dir, state=control)
     Path(made.log).write_text("")
     with pytest.raises(WalgError, match="did not stop cleanly"):
         made.stop()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _flow_backup, _lock
+from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _flow_backup, _host_facts, _lock
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from support.scripted import Call, Scripted
 from support.walg_world import IDENTIFIER, SIZE, World, inventory, listed, segment, shown
@@ -143,11 +143,13 @@ def take(world: World, calls: list[Call], **options: Any) -> dict[str, Any]:
 
 
 def push(world: World, *more: str, **answer: Any) -> list[Call]:
-    """The limits are asked for, then WAL-G is run."""
+    """The limits and ICU are asked for, then WAL-G is run."""
     limits = world.psql([{"name": "max_connections", "setting": "100"}], stdin="'max_connections'")
     data = {
         "mapswipe_walg": {
+            "icu": "153.120",
             "instance": "main",
+            "os": _host_facts.system(),
             "libc": " ".join(platform.libc_ver()).strip(),
             "limits": {"max_connections": "100"},
             "system_identifier": IDENTIFIER,
@@ -155,7 +157,8 @@ def push(world: World, *more: str, **answer: Any) -> list[Call]:
         }
     }
     text = json.dumps(data, sort_keys=True)
-    return [limits, world.walg("backup-push", str(world.data_dir), "--add-user-data", text, *more, **answer)]
+    icu = world.psql("153.120\n", stdin="pg_collation_actual_version")
+    return [limits, icu, world.walg("backup-push", str(world.data_dir), "--add-user-data", text, *more, **answer)]
 
 
 SECOND = listed(1, 6, "2026-01-03T12:00:00Z", segments=1)

@@ -14,11 +14,16 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _marker
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster, Instance
-from ansible_collections.mapswipe.walg.plugins.module_utils._marker import STATES, Marker
+from ansible_collections.mapswipe.walg.plugins.module_utils._marker import BESIDE, STATES, Marker
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 
+PLACES = [
+    {"path": path, "link": link, "mount": False, "work": f"{path}.restore-r1", "aside": f"{path}.before-r1"}
+    for path, link in (("/w", "pg_wal"), ("/d", ""))
+]
+TARGET = {"kind": "lsn", "value": "0/5000000", "inclusive": True}
 MARKER = Marker(
-    "r1", "d1", "fetching", "base_1", "7", "/d", "/d.restore-r1", "/d.before-r1", True, "/tmp/s", {"a": [1]}
+    "r1", "fetching", TARGET, False, "base_1", "7", "/d", PLACES, {"timeline": 1}, True, "/tmp/s", [{"a": 1}]
 )
 
 
@@ -42,7 +47,11 @@ def test_round_trip(instance: Instance, state: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "null", "[]", "{}", '"x"', json.dumps({"request": "r1"}), json.dumps({**vars(MARKER), "added_later": 1})],
+    [
+        *("", "{", "null", "[]", "{}", '"x"', json.dumps({"request": "r1"})),
+        json.dumps({**vars(MARKER), "added_later": 1}),
+        json.dumps({**vars(MARKER), "state": "of another version"}),
+    ],
 )
 def test_a_damaged_marker_is_an_error_and_stays(instance: Instance, text: str) -> None:
     """Taken for none, the directory of an unfinished swap would be forgotten."""
@@ -54,4 +63,16 @@ def test_a_damaged_marker_is_an_error_and_stays(instance: Instance, text: str) -
 
 
 def test_swap_begun() -> None:
-    assert [state for state in STATES if replace(MARKER, state=state).swap_begun] == ["swapping", "starting"]
+    """What is finished or undone, never removed; and what waits, or lies beside and may be removed."""
+    by_state = [(state, replace(MARKER, state=state)) for state in STATES]
+    assert [state for state, one in by_state if one.swap_begun] == ["swapping", "starting", "rolling back"]
+    assert [state for state, one in by_state if one.waits] == ["paused", "shut down"]
+    assert not [state for state, one in by_state if one.swap_begun and state in BESIDE]
+    assert set(STATES) - set(BESIDE) == {"swapping", "starting", "done", "rolling back", "rolled back"}
+
+
+def test_whose_it_is_and_what_it_made() -> None:
+    assert MARKER.is_of("r1", "/d")
+    assert not MARKER.is_of("r2", "/d")
+    assert not MARKER.is_of("r1", "/e")
+    assert MARKER.work_dirs() == ["/w.restore-r1", "/d.restore-r1"]

@@ -11,20 +11,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _recovery
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._targets import ACTIONS, Target
 
 COMMAND = '/opt/wal-fetch recovery /etc/main.env /var/plan.env "%f" "%p"'
-#: Every recovery setting of PostgreSQL 12 to 18 that can end recovery elsewhere, or make a standby of the server.
-BLANKED = {
-    "recovery_target",
-    "recovery_target_lsn",
-    "recovery_target_name",
-    "recovery_target_time",
-    "recovery_target_xid",
-    "archive_cleanup_command",
-    "recovery_end_command",
-    "primary_conninfo",
-    "primary_slot_name",
-}
+TARGET = Target("lsn", "0/5000000", inclusive=False)
 
 MAJORS = [
     # (major, files, has settings, archive_library)
@@ -42,37 +33,116 @@ MAJORS = [
 
 @pytest.mark.parametrize(("major", "files", "by_settings", "library"), MAJORS)
 def test_recovery_by_major(major: int, files: set[str], by_settings: bool, library: bool) -> None:
-    made = _recovery.recover_to_latest(major, COMMAND, 3)
+    made = _recovery.recover_to(major, COMMAND, 3, Target(), "promote")
     assert set(made.files) == files
-    beside = _recovery.beside_settings(major, "5432", "/tmp/s", "/tmp/p")
+    beside = _recovery.beside_settings(major, "5432", "/tmp/s", "/tmp/p", None)
     assert ("archive_library" in beside) is library
     if not by_settings:
         assert made.files == {"recovery.conf": f"recovery_target_timeline = '3'\nrestore_command = '{COMMAND}'\n"}
         assert made.settings == {}
         return
     assert made.files == {"recovery.signal": ""}
-    assert {name for name, value in made.settings.items() if value == ""} == BLANKED
-    assert {name: value for name, value in made.settings.items() if value} == {
-        "restore_command": COMMAND,
-        "recovery_target_timeline": "3",
-        "recovery_min_apply_delay": "0",
-    }
+    assert made.settings == {"restore_command": COMMAND, "recovery_target_timeline": "3"}
 
 
 @pytest.mark.parametrize("major", [row[0] for row in MAJORS])
-def test_server_beside_is_out_of_everybodys_way(major: int) -> None:
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_target_and_what_is_done_there(major: int, action: str) -> None:
+    made = _recovery.recover_to(major, COMMAND, 3, TARGET, action)
+    wanted = {
+        "recovery_target_lsn": "0/5000000",
+        "recovery_target_inclusive": "off",
+        "recovery_target_action": action,
+        "recovery_target_timeline": "3",
+        "restore_command": COMMAND,
+    }
+    if major >= 12:
+        assert made.settings == wanted
+    else:
+        assert made.files["recovery.conf"].splitlines() == [f"{name} = '{wanted[name]}'" for name in sorted(wanted)]
+
+
+@pytest.mark.parametrize("major", [row[0] for row in MAJORS])
+def test_a_standby_follows_whoever_is_promoted(major: int) -> None:
+    made = _recovery.follow(major, COMMAND, "host=db1 user=rep", "s1")
+    wanted = {
+        "primary_conninfo": "host=db1 user=rep",
+        "primary_slot_name": "s1",
+        "recovery_target_timeline": "latest",
+        "restore_command": COMMAND,
+    }
+    if major >= 12:
+        assert (made.files, made.settings) == ({"standby.signal": ""}, wanted)
+    else:
+        assert set(made.files["recovery.conf"].splitlines()) == {
+            "standby_mode = 'on'",
+            *(f"{name} = '{value}'" for name, value in wanted.items()),
+        }
+
+
+@pytest.mark.parametrize(
+    "address", ["host=a password=x", "host=a PASSWORD = 'x'", "postgresql://rep:secret@db1/", "postgres://a:b@c"]
+)
+def test_an_address_with_a_password_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(WalgError, match="holds a password") as caught:
+        _recovery.follow(14, COMMAND, address)
+    assert address not in caught.value.msg
+
+
+@pytest.mark.parametrize(
+    "address", ["", "host=a passfile=/p", "postgresql://rep@db1:5433/", "host=password.example.org"]
+)
+def test_addresses_without_one(address: str) -> None:
+    assert _recovery.follow(14, COMMAND, address).settings.get("primary_conninfo", "") == address
+
+
+@pytest.mark.parametrize("major", [row[0] for row in MAJORS])
+@pytest.mark.parametrize("limits", [None, {"max_connections": 300}])
+def test_server_beside_is_out_of_everybodys_way(major: int, limits: dict[str, int] | None) -> None:
     """No TCP, a private socket, and an archive_command that fails: the new timeline is the real server's to push."""
-    made = _recovery.beside_settings(major, "5432", "/tmp/sock", "/tmp/private")
+    made = _recovery.beside_settings(major, "5432", "/tmp/sock", "/tmp/private", limits)
     assert made["listen_addresses"] == ""
     assert made["unix_socket_directories"] == "/tmp/sock"
     assert (made["archive_mode"], made["archive_command"]) == ("on", "false")
-    assert made["hot_standby"] == "off"
+    assert (made["hot_standby"], made.get("max_connections")) == (("on", "300") if limits else ("off", None))
     assert {made[name] for name in ("config_file", "hba_file", "ident_file")} == {
         "/tmp/private/postgresql.conf",
         "/tmp/private/pg_hba.conf",
         "/tmp/private/pg_ident.conf",
     }
     assert made.get("archive_library", "") == ""
+
+
+#: Every recovery setting of PostgreSQL 12 to 18 that can end recovery elsewhere, or make a standby of the server.
+OLD = (
+    *("recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid"),
+    *("recovery_target_action", "recovery_target_inclusive", "recovery_target_timeline", "recovery_min_apply_delay"),
+    *("restore_command", "archive_cleanup_command", "recovery_end_command", "primary_conninfo", "primary_slot_name"),
+)
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_scrub(name: str) -> None:
+    """PostgreSQL refuses a second target even if it is blank; an address of another day makes a standby of it."""
+    kept = ["# primary_conninfo = 'a comment'\n", "work_mem = '4MB'\n", "search_path = 'restore_command = x'\n"]
+    lines = [kept[0], f"{name} = 'x'\n", kept[1], f"  {name.upper()}='y'\n", kept[2]]
+    assert _recovery.scrub("".join(lines)) == "".join(kept)
+    assert _recovery.scrub("".join(kept)) == "".join(kept)
+
+
+def test_with_settings() -> None:
+    assert _recovery.with_settings("a = '1'", {}) == "a = '1'"
+    assert _recovery.with_settings("a = '1'\nb = '2'", {"a": "3"}) == "b = '2'\na = '3'\n"
+    once = _recovery.with_settings("", {"a": "3"})
+    assert once == "a = '3'\n"
+    assert _recovery.with_settings(once, {"a": "3"}) == once
+
+
+@pytest.mark.parametrize("major", [row[0] for row in MAJORS])
+def test_without_archiving(major: int) -> None:
+    made = _recovery.without_archiving("archive_mode = 'on'\narchive_command = 'push'\nx = '1'\n", major)
+    library = ["archive_library = ''"] if major >= 15 else []
+    assert sorted(made.splitlines()) == ["archive_command = ''", *library, "archive_mode = 'off'", "x = '1'"]
 
 
 def test_leftovers() -> None:

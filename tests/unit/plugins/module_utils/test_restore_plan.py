@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _restore_plan
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _data_dir,
+    _restore_host,
+    _restore_plan,
+    _restore_request,
+)
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
 from support.scripted import Call, Scripted
 from support.walg_world import (
     SIZE,
@@ -39,23 +45,23 @@ def chosen(world: World, name: str, sentinel: dict[str, Any] | None = None) -> l
     """The questions that follow when a backup was chosen."""
     record = json.dumps(sentinel or {"Spec": None})
     return [
-        world.version(),
         world.walg("st", "cat", f"basebackups_005/{name}_backup_stop_sentinel.json", stdout=record),
+        world.version(),
         Call([os.path.join(world.instance.cluster.bin_dir, "postgres"), "-V"], stdout=POSTGRES),
     ]
 
 
-def make(world: World, *calls: Call, stop_running: bool = False, finish: bool = True, ours: str = "") -> RestorePlan:
+def make(world: World, *calls: Call, finish: bool = True, ours: tuple[str, ...] = (), **wishes: Any) -> RestorePlan:
     runner = Scripted(calls=list(calls))
-    made = _restore_plan.make(runner, world.instance, "r1", stop_running, ours)
+    made = _restore_plan.make(runner, world.instance, Wish("r1", **wishes), ours)
     if finish:
         runner.finish()
     return made
 
 
-def looked(world: World, name: str = f"base_{segment(1, 2)}") -> list[Call]:
+def looked(world: World, name: str = f"base_{segment(1, 2)}", **owner: Any) -> list[Call]:
     """All questions of a plan that goes through."""
-    return [*world.lists(), world.shows(), *chosen(world, name)]
+    return [*world.lists(), world.shows(), world.owner(**owner), *chosen(world, name)]
 
 
 def snapshot(root: Path) -> list[tuple[str, int]]:
@@ -67,7 +73,7 @@ def test_plan_of_a_lost_disk(world: World) -> None:
     made = make(world, *looked(world))
     assert snapshot(world.root) == before
     data = os.path.realpath(world.data_dir)
-    assert (made.data_dir, made.work_dir, made.aside_dir) == (data, f"{data}.restore-r1", f"{data}.before-r1")
+    assert (made.data.path, made.data.work, made.data.aside) == (data, f"{data}.restore-r1", f"{data}.before-r1")
     assert (made.backup.name, made.timeline, made.skipped) == (f"base_{segment(1, 2)}", 1, [])
     assert made.last_segments == [segment(1, 5)]
     assert made.found.kind == "absent"
@@ -80,15 +86,15 @@ def test_an_old_directory_is_kept_and_named(world: World) -> None:
     write_cluster(world.data_dir)
     made = make(world, *looked(world))
     assert made.found.kind == "cluster"
-    assert made.summary()["kept_as"] == made.aside_dir
+    assert made.summary()["kept_as"] == made.data.aside
 
 
 def test_the_data_directory_by_a_link(world: World) -> None:
     (world.root / "pg" / "real").mkdir()
     world.data_dir.symlink_to(world.root / "pg" / "real")
     made = make(world, *looked(world))
-    assert made.data_dir == str(world.root / "pg" / "real")
-    assert made.work_dir == f"{made.data_dir}.restore-r1"
+    assert made.data.path == str(world.root / "pg" / "real")
+    assert made.data.work == f"{made.data.path}.restore-r1"
 
 
 def test_the_newest_backup_whose_wal_is_there(world: World) -> None:
@@ -148,19 +154,20 @@ def test_an_archive_of_several_clusters_needs_a_name(tmp_path: Path, known: str,
 
 def test_on_a_fresh_host_the_one_cluster_of_the_archive_is_meant(tmp_path: Path) -> None:
     world = World(tmp_path, [listed(1, 2, "2026-01-02T00:00:00Z", identifier="7")], [shown(1, 1, 5)], "")
-    assert make(world, *looked(world)).backup.system_identifier == "7"
+    assert make(world, *looked(world, system_identifier="7")).backup.system_identifier == "7"
 
 
 def test_on_a_fresh_record_the_directory_says_which_cluster(tmp_path: Path) -> None:
     backups = [listed(1, number, "2026-01-02T00:00:00Z", identifier=str(number)) for number in (7, 8)]
     world = World(tmp_path, backups, [shown(1, 1, 9)], "")
     write_cluster(world.data_dir, "7")
-    assert make(world, *looked(world, f"base_{segment(1, 7)}")).backup.system_identifier == "7"
+    assert make(world, *looked(world, f"base_{segment(1, 7)}", system_identifier="7")).backup.system_identifier == "7"
 
 
 def test_no_backup_has_its_wal(world: World) -> None:
     world.wal = [shown(1, 3, 5)]
-    found = refused(world, *world.lists(), world.shows(), text="No base backup in file:///storage can be restored")
+    calls = [*world.lists(), world.shows(), world.owner()]
+    found = refused(world, *calls, text="No base backup in file:///storage can be restored")
     assert found.fields == {"missing": [segment(1, 2)]}
 
 
@@ -183,7 +190,7 @@ def test_a_gap_before_the_backup_is_nobodys_trouble(world: World) -> None:
 
 @pytest.mark.parametrize(("free", "good"), [(512 * 1024 * 1024 + 1000, True), (512 * 1024 * 1024 + 999, False)])
 def test_room(world: World, monkeypatch: pytest.MonkeyPatch, free: int, good: bool) -> None:
-    monkeypatch.setattr(_restore_plan, "free_bytes", lambda _path: free)
+    monkeypatch.setattr(_restore_host, "free_bytes", lambda _path: free)
     if good:
         assert make(world, *looked(world)).free == free
     else:
@@ -191,10 +198,47 @@ def test_room(world: World, monkeypatch: pytest.MonkeyPatch, free: int, good: bo
         assert found.fields == {"found": free, "wanted": free + 1}
 
 
-def test_tablespaces(world: World) -> None:
-    sentinel = {"Spec": {"base_prefix": "/data", "tablespaces": ["16388"], "16388": {"loc": "/t", "link": "x"}}}
-    calls = [*world.lists(), world.shows(), *chosen(world, f"base_{segment(1, 2)}", sentinel)[:2]]
-    refused(world, *calls, text=r"has tablespaces \(16388\)")
+TABLESPACES = {"Spec": {"base_prefix": "/data", "tablespaces": ["16388"], "16388": {"loc": "/nowhere/t", "link": "x"}}}
+
+
+def with_tablespace(world: World) -> list[Call]:
+    return [*world.lists(), world.shows(), world.owner(), *chosen(world, f"base_{segment(1, 2)}", TABLESPACES)]
+
+
+@pytest.mark.parametrize("key", ["16388", "/nowhere/t"])
+def test_a_tablespace_goes_where_it_is_told(world: World, key: str) -> None:
+    place = str(world.root / "pg" / "space")
+    made = make(world, *with_tablespace(world), tablespaces={key: place})
+    assert [(one.path, one.link, one.work) for one in made.places[:-1]] == [
+        (place, "pg_tblspc/16388", f"{place}.restore-r1")
+    ]
+    assert made.places[-1] == made.data
+
+
+def test_tablespaces_that_have_no_place(world: World) -> None:
+    refused(world, *with_tablespace(world), text="/nowhere does not exist: make it first")
+    refused(world, *with_tablespace(world), text="has no tablespace 17", tablespaces={"17": "/x"})
+    inside = {"16388": str(world.data_dir / "space")}
+    refused(world, *with_tablespace(world), text=r"lies inside .*/pg/data", tablespaces=inside)
+
+
+def test_a_tablespaces_place_that_is_somebody_elses(world: World) -> None:
+    """What the old cluster does not use may be another cluster's."""
+    place = world.root / "pg" / "space"
+    place.mkdir()
+    (place / "PG_14_202107181").mkdir()
+    refused(world, *with_tablespace(world), text="is not empty, and the cluster", tablespaces={"16388": str(place)})
+
+
+def test_wal_g_that_ignores_where_tablespaces_go(world: World) -> None:
+    calls = with_tablespace(world)
+    calls[-2] = world.version("wal-g version v3.0.7\tx\ty\tPostgreSQL\n")
+    refused(
+        world,
+        *calls[:-1],
+        text="ignores the restore specification",
+        tablespaces={"16388": str(world.root / "pg" / "space")},
+    )
 
 
 def test_another_major_of_postgresql(world: World) -> None:
@@ -216,8 +260,8 @@ def test_a_pair_that_can_not_work(world: World) -> None:
     """WAL-G 3.0.9 can't find the end of an archive on Google Cloud Storage."""
     world.instance = replace(world.instance, storage="gs://b/p")
     calls = looked(world)
-    calls[2] = world.version("wal-g version v3.0.9\tx\ty\tPostgreSQL\n")
-    refused(world, *calls[:4], text=r"WAL-G 3\.0\.9 .* on gs://.*Use WAL-G 3\.0\.8")
+    calls[-2] = world.version("wal-g version v3.0.9\tx\ty\tPostgreSQL\n")
+    refused(world, *calls[:-1], text=r"WAL-G 3\.0\.9 .* on gs://.*Use WAL-G 3\.0\.8")
 
 
 def test_the_fetch_wrapper_is_missing(world: World) -> None:
@@ -228,18 +272,12 @@ def test_the_fetch_wrapper_is_missing(world: World) -> None:
 @pytest.mark.parametrize("request_name", ["", "-x", ".", "a/b", "..", "a b", "x" * 65, "ä", "$(id)"])
 def test_request_names_directories(world: World, request_name: str) -> None:
     with pytest.raises(WalgError, match="Restore request"):
-        _restore_plan.make(Scripted(), world.instance, request_name, False)
+        _restore_request.Run(Scripted(), world.instance, Wish(request_name), 9, 9)
 
 
 @pytest.mark.parametrize("request_name", ["a", "1", "lost-disk-2026-01-31", "v1.2_3", "x" * 64])
 def test_good_requests(request_name: str) -> None:
-    _restore_plan.check_request(request_name)
-
-
-def test_digest_tells_requests_and_places_apart() -> None:
-    digest = _restore_plan.request_digest
-    assert digest("a", "/d") == digest("a", "/d")
-    assert len({digest("a", "/d"), digest("b", "/d"), digest("a", "/e")}) == 3
+    _restore_request.check_request(request_name)
 
 
 # --- the target directory ---------------------------------------------------------------------------------------------
@@ -296,27 +334,33 @@ def own_cluster(world: World) -> None:
     ],
 )
 def test_target_directory(world: World, prepare: Callable[[World], None], text: str | None) -> None:
-    """Refused without one question to the storage."""
+    """Nothing but what is kept aside is asked of the storage before a refusal."""
     prepare(world)
     if text is None:
         assert make(world, *looked(world)).backup.timeline == 1
     else:
-        refused(world, text=text)
+        refused(world, *(looked(world) if prepare is aside_there else []), text=text)
 
 
 def test_a_directory_in_the_works_place_is_refused_unless_it_is_ours(world: World) -> None:
     work = Path(f"{world.data_dir}.restore-r1")
     work.mkdir()
-    refused(world, text="exists and nothing says that it is ours")
-    refused(world, text="exists and nothing says that it is ours", ours=f"{world.data_dir}.restore-r0")
-    assert make(world, *looked(world), ours=str(work)).work_dir == str(work)
+    refused(world, *looked(world), text="exists and nothing says that it is ours")
+    refused(
+        world, *looked(world), text="exists and nothing says that it is ours", ours=(f"{world.data_dir}.restore-r0",)
+    )
+    assert make(world, *looked(world), ours=(str(work),)).data.work == str(work)
     assert work.is_dir()
 
 
 def test_a_mount_point(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can't be renamed: what is restored and what is kept lie inside it."""
     world.data_dir.mkdir()
     monkeypatch.setattr(os.path, "ismount", lambda path: path == os.path.realpath(world.data_dir))
-    refused(world, text="is a mount point and can't be renamed")
+    made = make(world, *looked(world))
+    assert made.data.mount
+    assert made.data.work == f"{world.data_dir}/.mapswipe-walg/pgsql_tmp/restore-r1"
+    assert made.data.aside == f"{world.data_dir}/.mapswipe-walg/pgsql_tmp/before-r1"
 
 
 def test_a_cluster_of_unknown_identity_in_the_record_is_not_foreign(tmp_path: Path) -> None:
@@ -329,13 +373,40 @@ def test_a_cluster_of_unknown_identity_in_the_record_is_not_foreign(tmp_path: Pa
 def test_a_running_server_is_refused_unless_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cluster(world.data_dir)
     monkeypatch.setattr(_data_dir, "servers_on", lambda path: [4711] if path == str(world.data_dir) else [])
+    monkeypatch.setattr(_restore_host.Service, "refuse_unstoppable", lambda *_pids: None)
     found = refused(world, text=r"A server \(pid 4711\) runs on .*walg_restore_stop_running: true")
     assert found.fields == {"pids": [4711]}
     assert make(world, *looked(world), stop_running=True).backup.timeline == 1
 
 
-@pytest.mark.parametrize(("prepare", "kept"), [(nothing, False), (empty, True), (damaged, True), (own_cluster, True)])
+@pytest.mark.parametrize("named", ["7", "main"])
+def test_overwrite_names_the_cluster_that_goes(world: World, named: str) -> None:
+    write_cluster(world.data_dir)
+    found = refused(world, text="name exactly that", overwrite=named)
+    assert found.fields == {"found": world.system_identifier, "wanted": named}
+
+
+def test_what_is_overwritten_is_not_kept(world: World) -> None:
+    write_cluster(world.data_dir)
+    assert make(world, *looked(world), overwrite=world.system_identifier).kept_as is None
+
+
+def test_another_c_library(world: World) -> None:
+    """Indexes on text would silently be wrong."""
+    world.backups[0]["user_data"] = {"mapswipe_walg": {"libc": "glibc 2.1"}}
+    refused(world, *looked(world), text="sorted text by glibc 2.1, this host has")
+    made = make(world, *looked(world), other_host_allowed=True)
+    assert [note for note in made.notes if "glibc 2.1" in note]
+
+
+def test_a_target_is_looked_for_before_anything_is_asked_of_the_host(world: World) -> None:
+    calls = [*world.lists(), world.shows(), world.owner()]
+    refused(world, *calls, text="lies after the end of the archive", target=Target("lsn", "1/0"))
+    refused(world, *calls, text="lies before the end of the first base backup", target=Target("lsn", "0/1"))
+
+
+@pytest.mark.parametrize(("prepare", "kept"), [(nothing, False), (empty, False), (damaged, True), (own_cluster, True)])
 def test_the_old_directory_is_promised_to_be_kept(world: World, prepare: Callable[[World], None], kept: bool) -> None:
     prepare(world)
     made = make(world, *looked(world))
-    assert made.summary()["kept_as"] == (made.aside_dir if kept else None)
+    assert made.summary()["kept_as"] == (made.data.aside if kept else None)

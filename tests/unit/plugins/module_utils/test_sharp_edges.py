@@ -16,7 +16,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _instance,
     _pg_conf,
     _recovery,
-    _restore_plan,
+    _restore_request,
     _timelines,
     _variables,
 )
@@ -60,7 +60,7 @@ def test_a_name_does_not_end_in_a_line_break() -> None:
     with pytest.raises(WalgError):
         _instance.check_name("main\n")
     with pytest.raises(WalgError):
-        _restore_plan.check_request("r1\n")
+        _restore_request.check_request("r1\n")
 
 
 def test_an_object_with_quotes_stays_a_word_of_the_shell(tmp_path: Path) -> None:

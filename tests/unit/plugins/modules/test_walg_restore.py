@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.mapswipe.walg.plugins.module_utils import _marker, _restore_plan
+from ansible_collections.mapswipe.walg.plugins.module_utils import _marker
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import Marker
 from ansible_collections.mapswipe.walg.plugins.modules import walg_restore
-from support.walg_world import IDENTIFIER, World, write_cluster
+from support.restores import marker
+from support.walg_world import World, write_cluster
 
 
 @pytest.fixture
@@ -24,9 +25,7 @@ def world(tmp_path: Path) -> World:
 
 
 def marked(world: World, state: str) -> Marker:
-    data = os.path.realpath(world.data_dir)
-    digest = _restore_plan.request_digest("r1", data)
-    made = Marker("r1", digest, state, "base_1", IDENTIFIER, data, f"{data}.restore-r1", f"{data}.before-r1", True)
+    made = marker(world, state)
     made.result = {"backup": "base_1"}
     _marker.save(world.instance, made)
     return made
@@ -57,7 +56,7 @@ def test_done_is_done_whatever_was_written_since(capfd: pytest.CaptureFixture[st
 
 def test_check_mode_does_not_finish_a_swap(capfd: pytest.CaptureFixture[str], world: World) -> None:
     made = marked(world, "swapping")
-    write_cluster(Path(made.work_dir))
+    write_cluster(Path(made.work_dirs()[-1]))
     before = places(world)
     answer = run(capfd, world, "r1", check=True)
     assert (answer["changed"], answer["restore"]) == (True, {"backup": "base_1"})
@@ -70,6 +69,9 @@ def test_check_mode_does_not_finish_a_swap(capfd: pytest.CaptureFixture[str], wo
         ("swapping", "r2", "walg_restore_request: r1"),
         ("starting", "r2", "walg_restore_request: r1"),
         ("done", "r1", "A new restore needs a new walg_restore_request"),
+        ("rolling back", "r1", "walg_restore_rollback: true"),
+        ("rolled back", "r1", "was rolled back. A new restore needs a new"),
+        ("paused", "r2", "waits. End it first"),
         ("done", "../x", "Restore request '../x' is refused"),
     ],
 )

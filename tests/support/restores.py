@@ -1,0 +1,68 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Markers of restores for tests: as the library writes them, for a world's data directory."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.mapswipe.walg.plugins.module_utils import _layout
+from ansible_collections.mapswipe.walg.plugins.module_utils._marker import Marker
+from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
+from support.walg_world import IDENTIFIER, SIZE, World, segment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = f"base_{segment(1, 2)}"
+LATEST = Target()
+
+
+def data_place(world: World, request: str = "r1") -> _layout.Place:
+    """The data directory's place."""
+    return _layout.place(str(world.data_dir), "", request)
+
+
+def run_plan(**changes: Any) -> dict[str, Any]:
+    """What a marker keeps of a plan, as far as the run after the fetch looks at it."""
+    kept: dict[str, Any] = {
+        "timeline": 1,
+        "segment_size": SIZE,
+        "last_segments": [segment(1, 5)],
+        "salvaged_segments": [],
+        "major": 14,
+        "primary_conninfo": "",
+        "archive": "resume",
+        "icu": "",
+        "other_host_allowed": False,
+    }
+    return {**kept, **changes}
+
+
+def marker(world: World, state: str, request: str = "r1", target: Target = LATEST, *, keeps_old: bool = True) -> Marker:
+    """A marker in a state."""
+    return Marker(
+        request,
+        state,
+        target.as_dict(),
+        standby=False,
+        backup=NAME,
+        system_identifier=IDENTIFIER,
+        data_dir=os.path.realpath(world.data_dir),
+        places=_layout.encode([data_place(world, request)]),
+        plan=run_plan(),
+        keeps_old=keeps_old,
+    )
+
+
+def tell(path: Path, what: str) -> None:
+    """Make a directory that says what it is."""
+    path.mkdir()
+    (path / "who").write_text(what)
+
+
+def told(path: Path) -> str | None:
+    """What it says; None if there is none."""
+    return (path / "who").read_text() if path.exists() else None

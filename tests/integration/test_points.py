@@ -1,99 +1,163 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Restores to points of one history: each kind of target, from the right base backup, and what is out of reach."""
+"""Restores to points of one history, with each PostgreSQL that this WAL-G can back up: every kind of target, and back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from support.sandbox import Cluster, Sandbox
+from support.forked import ForkingSandbox
+from support.history import AHEAD, History, between, look, pause, show_lsn, show_time, tick
+from support.life import tree
+from support.sandbox import CHECKOUT, Cluster, load_tools
+
+
+def majors() -> list[int]:
+    """Return PG_MAJOR, if it is given, else every PostgreSQL that the WAL-G under test can back up."""
+    if os.environ.get("PG_MAJOR"):
+        return [int(os.environ["PG_MAJOR"])]
+    shown = subprocess.run(
+        [load_tools()["walg_binary"], "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    version = tuple(int(part) for part in shown.split("\t")[0].split()[-1].lstrip("v").split("-")[0].split("."))
+    return list(range(10, 19 if version >= (2, 0, 1) else 15))
+
+
+def tools_for(major: int) -> dict[str, Any]:
+    """Return the tools with this PostgreSQL, which is installed first where it is missing."""
+    argv = [sys.executable, str(CHECKOUT / "tests" / "toolchain" / "tools.py"), "install"]
+    done = subprocess.run(argv, env={**os.environ, "PG_MAJOR": str(major)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"PostgreSQL {major} can't be installed: {done.stderr}"
+    tools = load_tools()
+    return {**tools, "pg_bin_dir": tools["pg_bin_dirs"][str(major)]}
 
 
 @dataclass
-class History:
-    """A cluster's life: each step is one transaction that adds one row; what is known of it is kept here, outside."""
+class World:
+    """One history with one PostgreSQL."""
 
-    cluster: Cluster
-    steps: list[dict[str, str]] = field(default_factory=list)
+    sandbox: ForkingSandbox
+    history: History
 
-    def step(self) -> dict[str, str]:
-        """Commit one row; return its transaction id, and time and LSN after its commit and before the next."""
-        number = len(self.steps)
-        xid = self.cluster.sql(f"BEGIN; INSERT INTO t VALUES ({number}); SELECT txid_current(); COMMIT")
-        lsn, time = self.cluster.sql(
-            "SELECT pg_sleep(0.02); SELECT pg_current_wal_insert_lsn() || ' ' || to_char(clock_timestamp() AT TIME ZONE 'UTC', "
-            '\'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\'); SELECT pg_sleep(0.02)'
-        ).split()
-        self.steps.append({"rows": str(number + 1), "xid": xid, "lsn": lsn, "time": time})
-        return self.steps[-1]
+    @property
+    def cluster(self) -> Cluster:
+        return self.history.cluster
 
-    def named(self, name: str) -> dict[str, str]:
-        """Make a restore point after one more step."""
-        step = self.step()
-        self.cluster.sql(f"SELECT pg_create_restore_point('{name}')")
-        return step
+    def restore(self, request: str, **options: Any) -> dict[str, Any]:
+        return self.sandbox.module("walg_restore", {**self.sandbox.instance(), "request": request, **options})
+
+    def compare(self, count: int, timeline: int = 1, connect: str = "") -> None:
+        """The server holds what the model says after so many commits; the sequence is there or a little further."""
+        words = connect.split()
+        seen = look(self.cluster, words[2], words[4]) if words else look(self.cluster)
+        at = self.history.lines[timeline].commits[count - 1]
+        assert seen.rows == dict(at.rows)
+        assert at.value <= seen.value <= at.value + AHEAD
 
 
-@pytest.fixture(scope="module")
-def history(sandbox: Sandbox) -> History:
-    cluster = sandbox.cluster("main", archive_mode="on")
-    sandbox.configure(cluster)
-    assert sandbox.module("walg_archive", sandbox.instance())["changed"]
-    cluster.sql("CREATE TABLE t (id int PRIMARY KEY)")
-    made = History(cluster)
-    for _backup in range(2):
-        made.step()
-        assert sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})["changed"]
-        made.step()
-        made.step()
-        cluster.ship()
-    made.named("before_the_upgrade")
-    made.step()
-    cluster.ship()
-    return made
+@pytest.fixture(scope="module", params=majors(), ids=lambda major: f"pg{major}")
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Two commits, a base backup, eight commits, of which two overlap; then the server is stopped."""
+    sandbox = ForkingSandbox(tools_for(request.param))
+    try:
+        assert sandbox.major() == request.param
+        cluster = sandbox.cluster("main", archive_mode="on", track_commit_timestamp="on", autovacuum="off")
+        sandbox.configure(cluster)
+        assert sandbox.module("walg_archive", sandbox.instance()).get("changed")
+        history = History(sandbox, cluster)
+        history.commit()
+        history.commit("several")
+        history.backup()
+        for kind in ("insert", "update", "several"):
+            pause()
+            history.commit(kind)
+        pause()
+        history.overlap()
+        history.name("before the upgrade")
+        history.commit("delete")
+        history.ship()
+        history.commit()
+        history.commit("several")
+        history.disconnect()
+        cluster.stop()
+        yield World(sandbox, history)
+    finally:
+        sandbox.close()
 
 
-def restore(sandbox: Sandbox, request: str, **options: Any) -> dict[str, Any]:
-    return sandbox.module("walg_restore", {**sandbox.instance(), "request": request, "stop_running": True, **options})
-
-
-def back(sandbox: Sandbox, request: str, **options: Any) -> None:
-    answer = restore(sandbox, request, rollback=True, **options)
+def test_forward_through_every_kind_of_target(world: World) -> None:
+    """One fetch: recovery pauses at each target in turn, beside; the last one is put in place, and taken back."""
+    commits = world.history.line.commits
+    before = tree(world.cluster.data_dir)
+    walk: list[tuple[dict[str, Any], int]] = [
+        ({"target": "immediate"}, 2),
+        ({"target_time": show_time(between(commits[2].time, commits[3].time))}, 3),
+        ({"target_time": show_time(commits[3].time)}, 4),
+        ({"target_lsn": show_lsn(commits[4].lsn)}, 5),
+        ({"target_xid": commits[5].xid}, 6),
+        ({"target_xid": commits[6].xid, "target_inclusive": False}, 6),
+        ({"target_name": "before the upgrade"}, 7),
+        ({"target_lsn": show_lsn(commits[7].begin)}, 8),
+    ]
+    for options, count in walk:
+        answer = world.restore("walk", action="pause", **options)
+        assert answer.get("changed"), (options, answer)
+        world.compare(count, connect=answer["restore"]["connect"])
+        assert ("fetch" in answer["restore"]["seconds"]) == (options == walk[0][0])
+    assert world.restore("walk", action="pause", **options).get("changed") is False
+    assert tree(world.cluster.data_dir) == before
+    answer = world.restore("walk", **options)
     assert answer.get("changed"), answer
-
-
-@pytest.mark.parametrize(
-    ("request_name", "step", "options", "rows"),
-    [
-        ("time", 4, {"target_time": "{time}"}, 5),
-        ("time-first-backup", 1, {"target_time": "{time}"}, 2),
-        ("lsn", 4, {"target_lsn": "{lsn}"}, 5),
-        ("xid", 4, {"target_xid": "{xid}"}, 5),
-        ("xid-exclusive", 4, {"target_xid": "{xid}", "target_inclusive": False}, 4),
-        ("name", 6, {"target_name": "before_the_upgrade"}, 7),
-        ("immediate", 3, {"target": "immediate"}, 4),
-        ("latest", 7, {}, 8),
-    ],
-)
-def test_each_kind_of_target_and_back(
-    sandbox: Sandbox, history: History, request_name: str, step: int, options: dict[str, Any], rows: int
-) -> None:
-    cluster = history.cluster
-    before = cluster.rows("t")
-    assert len(before) == 8
-    filled = {
-        key: str(value).format(**history.steps[step]) if isinstance(value, str) else value
-        for key, value in options.items()
-    }
-    answer = restore(sandbox, request_name, **filled)
+    world.compare(8)
+    assert world.restore("walk", **options).get("changed") is False
+    answer = world.restore("walk", rollback=True, stop_running=True, **options)
     assert answer.get("changed"), answer
-    assert [int(row.strip("()")) for row in sorted(cluster.rows("t"))] == list(range(rows))
-    assert restore(sandbox, request_name, **filled)["changed"] is False
-    assert Path(answer["restore"]["kept_as"]).is_dir()
-    back(sandbox, request_name, **filled)
-    assert cluster.rows("t") == before
-    assert restore(sandbox, request_name, rollback=True, **filled)["changed"] is False
+    world.compare(10)
+
+
+def test_what_is_not_reached_fails_and_what_is_too_early_is_refused(world: World) -> None:
+    """PostgreSQL 10 to 12 would promote without a word."""
+    world.cluster.stop()
+    commits, before = world.history.line.commits, tree(world.cluster.data_dir)
+    answer = world.restore("late", target_time=show_time(tick(commits[-1].time)))
+    assert answer.get("failed"), answer
+    assert "was not reached" in answer["msg"]
+    assert world.restore("late", discard=True).get("changed")
+    answer = world.restore("early", target_lsn=show_lsn(commits[0].lsn))
+    assert answer.get("failed"), answer
+    assert "before the end of the first base backup" in answer["msg"]
+    assert tree(world.cluster.data_dir) == before
+
+
+def test_the_latest_state_after_a_crash_and_then_the_older_timeline(world: World) -> None:
+    world.cluster.start()
+    world.history.commit()
+    world.history.disconnect()
+    world.cluster.stop("immediate")
+    answer = world.restore("latest")
+    assert answer.get("changed"), answer
+    assert answer["restore"]["salvaged_segments"]
+    world.compare(11)
+    timeline = answer["restore"]["timeline"]
+    history_file = world.cluster.data_dir / "pg_wal" / f"{timeline:08X}.history"
+    assert history_file.read_text().startswith("1\t")
+    world.history.left(1, 11, world.history.line.commits[-1].lsn)
+    world.history.commit("several")
+    world.history.backup()
+    world.history.disconnect()
+    world.cluster.stop()
+    commits = world.history.lines[1].commits
+    answer = world.restore("older", timeline=1, target_lsn=show_lsn(commits[8].lsn), action="pause")
+    assert answer.get("changed"), answer
+    world.compare(9, 1, answer["restore"]["connect"])
+    assert world.restore("older", discard=True).get("changed")
+    answer = world.restore("newest")
+    assert answer.get("changed"), answer
+    world.compare(12, timeline)

@@ -49,6 +49,19 @@ def test_site_then_loss_then_restore(sandbox: Sandbox, cluster: Cluster, gcs: Gc
     assert play.of("walg_backup")[0]["backup"]["timeline"] == 2
 
 
+def test_points_to_restore_to(sandbox: Sandbox, cluster: Cluster, gcs: Gcs) -> None:
+    """The listing of a bucket tells when segments were uploaded; the last commit is read from the last one."""
+    answer = sandbox.module("walg_backup_info", {**sandbox.instance(), "read_last_commit": True})
+    assert not answer.get("failed"), answer
+    assert answer["trunk"]["timeline"] == 2
+    assert all(one["last_uploaded"] for one in answer["timelines"])
+    first, second = answer["windows"]
+    assert (first["last"]["time"], first["last"]["time_known"]) == (answer["timelines"][0]["last_uploaded"], False)
+    (commit,) = answer["last_commits"]
+    assert (second["timeline"], commit["timeline"]) == (2, 2)
+    assert (second["last"]["time_known"], commit["segments_read"] > 0) == (commit["time"] is not None, True)
+
+
 def test_a_network_that_is_down_is_an_error_in_bounded_time(
     sandbox: Sandbox, cluster: Cluster, gcs: Gcs, variables: dict[str, Any]
 ) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fault_proxy import Rule
 from support.gcs import Gcs
 from support.sandbox import Cluster, Sandbox
 
+MARKER = "mapswipe_walg_owner.json"
 STORAGE = "gs://x4m-test-bucket/walg-folder"
 
 
@@ -39,6 +41,7 @@ def test_site_then_loss_then_restore(sandbox: Sandbox, cluster: Cluster, gcs: Gc
     assert play.rc == 0, play.stdout
     assert [name for name in gcs.objects("walg-folder") if name.endswith("_backup_stop_sentinel.json")]
     assert gcs.tokens.asked > 0, "the key file was used"
+    assert gcs.objects("walg-folder.owner") == [f"walg-folder.owner/{MARKER}"]
     cluster.sql("CREATE TABLE t AS SELECT g AS id, md5(g::text) AS x FROM generate_series(1, 500) g")
     cluster.ship()
     rows = cluster.rows("t")
@@ -86,3 +89,21 @@ def test_a_bucket_that_does_not_exist_is_refused(
     assert play.rc != 0
     assert "gs://no-such-bucket/walg-folder" in play.failure()
     assert cluster.sql("SHOW archive_command") == command
+
+
+def test_credentials_that_end_at_the_prefix(sandbox: Sandbox, cluster: Cluster, gcs: Gcs) -> None:
+    """Then whose archive it is stands inside. A storage that fails is not taken for one that forbids."""
+    (gcs.directory / "objects" / gcs.bucket / "walg-folder.owner" / MARKER).unlink()
+    gcs.faults.rules = [Rule(400, path=r"walg-folder\.owner")]
+    try:
+        answer = sandbox.module("walg_archive", sandbox.instance())
+        assert answer.get("failed"), answer
+        gcs.faults.rules = [Rule(403, path=r"walg-folder\.owner")]
+        assert sandbox.module("walg_archive", sandbox.instance())["changed"] is True
+        assert (gcs.objects("walg-folder.owner"), MARKER in str(gcs.objects("walg-folder"))) == ([], True)
+        assert sandbox.module("walg_archive", sandbox.instance())["changed"] is False
+        cluster.stop()
+        cluster.start()
+        cluster.ship()
+    finally:
+        gcs.faults.rules = []

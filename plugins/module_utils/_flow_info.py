@@ -61,11 +61,7 @@ def look(runner: Runner, instance: Instance, now: datetime, *, read_last_commit:
         "chains": [_chain(members) for members in _backups.chains(listed)],
         "timelines": [_timeline(one, archive, trunk, uploaded) for one in sorted(archive.timelines)],
         "trunk": {"timeline": trunk.timeline, "candidates": list(trunk.candidates), "reason": trunk.reason},
-        "windows": [
-            _window(window, one or None)
-            for one, windows in found.items()
-            for window in _windows.without_ancestors(windows)
-        ],
+        "windows": [_window(window, one or None) for one, windows in found.items() for window in windows],
         "last_commits": commits,
         "ages": _ages(clusters.get(own, []), reasons, trunk, archive, uploaded, now),
         "segment_size": size,

@@ -234,22 +234,22 @@ class Service:
         server, cluster = Server(self.runner, self.cluster), self.cluster
         began = time.monotonic()
         deadline, last = began + self.timeout, began + self.recovery_timeout
-        seen, pause = 0.0, 0.1
+        # A program of somebody's own may return before the server is there; the other managers do not.
+        patience = self.timeout if self._kind()[0] == "command" else min(self.timeout, _GONE)
+        came, seen, pause = False, began, 0.1
         while not server.ready():
             looked, now = _data_dir.look(cluster.data_dir, cluster.owner()), time.monotonic()
             if looked.pid:
-                seen = now
+                came, seen, patience = True, now, _GONE
             if looked.status == "starting" and now < last:
                 deadline = now + self.timeout
+            if now > seen + patience:
+                fate = "ended again" if came else "did not come up"
+                raise WalgError(f"The server on {cluster.data_dir} was started and {fate}. Read its log{self._log()}.")
             if now >= deadline:
-                state = f"is {looked.status or 'there'}" if looked.pid else "is gone"
                 raise WalgError(
-                    f"The server on {cluster.data_dir} was started and {state}, but takes no connections at "
+                    f"The server on {cluster.data_dir} is {looked.status or 'there'}, but takes no connections at "
                     f"{cluster.socket_dir}:{cluster.port} after {now - began:.0f} s. Read its log{self._log()}."
-                )
-            if seen and now > seen + _GONE:
-                raise WalgError(
-                    f"The server on {cluster.data_dir} was started and ended again. Read its log{self._log()}."
                 )
             if self.runner.tick:
                 self.runner.tick()

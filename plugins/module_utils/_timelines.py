@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SEGMENT_NAME = re.compile(r"^[0-9A-F]{24}$")
 _OBJECT = re.compile(
     r"^obj +\d+ +(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)"
-    r"(?P<fraction>\.\d+)? (?P<zone>[+-]\d{4}) \S+ +(?P<name>[0-9A-F]{24})(?:\.(?!partial)[a-z0-9]+)? *$",
+    r"(?P<fraction>\.\d+)? (?P<zone>[+-]\d{4}) \S+ +(?P<name>[0-9A-F]{24})(?:\.(?!partial)[a-z0-9]+)?(?: (?!.*DELETE).*)?$",
     re.MULTILINE,
 )
 DEFAULT_SEGMENT_SIZE = 16 * 1024 * 1024
@@ -131,17 +131,18 @@ def _timelines(shown: Iterable[Mapping[str, Any]]) -> dict[int, TimelineWal]:
 def upload_times(listing: str, names: Container[str]) -> dict[str, str]:
     """Return when segments were uploaded (RFC 3339, UTC) from the table of ``st ls wal_005``, of those in ``names``.
 
-    A row is: obj, size, Go's default form of a time with its offset and zone, name; WAL-G 3 ends it with blanks. What has
-    another form is passed over, so that an unknown table yields no times instead of wrong ones.
+    A row is: obj, size, Go's default form of a time with its offset and zone, name; WAL-G 3 goes on with blanks, or a version of
+    the object. What has another form is passed over, so that an unknown table yields no times instead of wrong ones.
     """
-    found = {}
+    found: dict[str, str] = {}
     for row in _OBJECT.finditer(listing):
         if row["name"] in names:
             # datetime.strptime would import a module when first called, which a child with another user's rights may not.
             year, month, day, hour, minute, second = (int(part) for part in row.groups()[:6])
             east = timedelta(hours=int(row["zone"][:3]), minutes=int(row["zone"][0] + row["zone"][3:]))
             when = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc) - east
-            found[row["name"]] = when.strftime("%Y-%m-%dT%H:%M:%S") + (row["fraction"] or "")[:7] + "Z"
+            time = when.strftime("%Y-%m-%dT%H:%M:%S") + (row["fraction"] or "")[:7] + "Z"
+            found[row["name"]] = max(time, found.get(row["name"], ""))
     return found
 
 

@@ -105,10 +105,17 @@ def line(timeline: int, archive: Inventory) -> list[Leg]:
         legs.insert(0, Leg(wal.parent, 0, wal.switch_lsn))
 
 
-def windows(backups: Iterable[Backup], archive: Inventory, uploaded: Mapping[str, str] | None = None) -> list[Window]:
-    """Return the recoverable windows of every timeline, in the order of timelines and LSNs.
+def windows(
+    backups: Iterable[Backup],
+    archive: Inventory,
+    uploaded: Mapping[str, str] | None = None,
+    timelines: Iterable[int] | None = None,
+) -> list[Window]:
+    """Return the recoverable windows in the order of timelines and LSNs.
 
     ``backups``: of one cluster. ``uploaded``: when segments were uploaded, by name (RFC 3339), for estimated ends.
+    ``timelines``: those in question; their windows include those that end before the timeline itself begins. Without it,
+    all timelines, and a window that ends on an ancestor is the ancestor's alone (old drills would repeat it endlessly).
     A gap ends a window; the next begins with the next base backup whose own WAL lies after the gap.
     """
     every = list(backups)
@@ -116,8 +123,10 @@ def windows(backups: Iterable[Backup], archive: Inventory, uploaded: Mapping[str
     usable = _by_timeline(one for one in every if one.name not in broken and one.finish_lsn)
     runs = {timeline: _runs(timeline, archive) for timeline in archive.timelines}
     found = []
-    for timeline in sorted(set(runs) | set(usable)):
-        found += _along(line(timeline, archive), usable, runs, archive, uploaded or {})
+    for timeline in sorted({*runs, *usable} if timelines is None else timelines):
+        legs = line(timeline, archive)
+        joined = (_joined_to_own if timelines is None else _joined)(legs, runs, archive.segment_size)
+        found += _along(legs, joined, usable, archive, uploaded or {})
     return found
 
 
@@ -174,6 +183,25 @@ def _joined(legs: Sequence[Leg], runs: Mapping[int, list[_Run]], size: int) -> l
     return found
 
 
+def _joined_to_own(legs: Sequence[Leg], runs: Mapping[int, list[_Run]], size: int) -> list[_Run]:
+    """Return those unbroken runs along a line that reach its own timeline."""
+    own = _joined([Leg(legs[-1].timeline, legs[-1].first, None)], runs, size)
+    if not own or own[0][0] > legs[-1].first // size:
+        return own
+    begin, after = own[0]
+    for leg in reversed(legs[:-1]):
+        floor, members = leg.first // size, runs.get(leg.timeline, [])
+        if floor >= begin:
+            continue  # it was left in the segment in which it began: nothing of it is read
+        place = bisect_right(members, (begin, 0)) - 1
+        if place < 0 or members[place][1] < begin:
+            break
+        begin = max(members[place][0], floor)
+        if begin > floor:
+            break
+    return [(begin, after), *own[1:]]
+
+
 def _last_segment(backup: Backup, size: int) -> int:
     """Return the number of the last segment without which a backup is not consistent."""
     return max(backup.finish_lsn - 1, backup.start_lsn) // size
@@ -181,14 +209,13 @@ def _last_segment(backup: Backup, size: int) -> int:
 
 def _along(
     legs: Sequence[Leg],
+    present: Sequence[_Run],
     backups: Mapping[int, list[Backup]],
-    runs: Mapping[int, list[_Run]],
     archive: Inventory,
     uploaded: Mapping[str, str],
 ) -> list[Window]:
-    """Return the windows along one line."""
+    """Return the windows along one line; ``present``: the unbroken runs of segments to look at."""
     size, timeline = archive.segment_size, legs[-1].timeline
-    present = _joined(legs, runs, size)
     begins = [run[0] for run in present]
     inside: dict[int, list[Backup]] = {}
     for leg in legs:
@@ -397,8 +424,3 @@ class _Tree:
             return None
         fresh = any(not self.newest[rival] and self.at_the_end(rival) for rival in others)
         return None if fresh and not self.at_the_end(best) else best
-
-
-def without_ancestors(found: Iterable[Window]) -> list[Window]:
-    """Return the windows that reach their own timeline; the others are listed with the ancestor that they end on."""
-    return [window for window in found if window.last.timeline == window.timeline]

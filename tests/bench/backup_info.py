@@ -85,16 +85,15 @@ def measure(directory: str, binary: str) -> dict[str, Any]:
         "main", binary=binary, storage=f"file://{directory}/archive", cluster=cluster, **paths
     )
     spent = Counted()
-    before = time.monotonic()
+    before, cpu_before = time.monotonic(), time.process_time()
     answer = flow.look(spent, instance, datetime.now(UTC))
-    seconds = time.monotonic() - before
-    kib = {
-        "library": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-        "WAL-G": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
-    }
+    seconds, cpu = time.monotonic() - before, time.process_time() - cpu_before
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    kib = {"library": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "WAL-G": children.ru_maxrss}
     return {
         "seconds": seconds,
-        "seconds in WAL-G": {" ".join(argv[3:5]): used for argv, used in spent.runs},
+        "CPU seconds": {"library": cpu, "WAL-G": children.ru_utime + children.ru_stime},
+        "seconds in WAL-G": {" ".join(argv[3:6]): round(used, 3) for argv, used in spent.runs},
         "MiB": {name: round(value / 1024) for name, value in kib.items()},
         "backups": len(answer["backups"]),
         "windows": len(answer["windows"]),
@@ -146,15 +145,24 @@ def main() -> int:
     binary = str(load_tools()["walg_binary"])
     backups, segments = int(os.environ.get("BACKUPS") or 1000), int(os.environ.get("SEGMENTS") or 200_000)
     results = [run(binary, backups, segments, holes) for holes in (0, 2)]
-    print(
-        f"{'backups':>8} {'segments':>9} {'gaps':>7} {'windows':>8} {'one listing':>12} {'module':>8} {'over it':>8}  MiB ours / WAL-G"
+    heads = (
+        "backups",
+        "segments",
+        "gaps",
+        "windows",
+        "one listing",
+        "module",
+        "over it",
+        "CPU of ours",
+        "MiB",
+        "MiB WAL-G",
     )
+    print("  ".join(f"{head:>11}" for head in heads))
     for one in results:
-        over = one["seconds"] - one["one listing"]
-        print(
-            f"{one['backups']:8} {one['segments']:9} {one['gaps']:7} {one['windows']:8} {one['one listing']:10.2f} s "
-            f"{one['seconds']:6.2f} s {over:6.2f} s  {one['MiB']['library']} / {one['MiB']['WAL-G']}"
-        )
+        times = (one["one listing"], one["seconds"], one["seconds"] - one["one listing"], one["CPU seconds"]["library"])
+        cells = [str(one[name]) for name in heads[:4]] + [f"{seconds:.2f} s" for seconds in times]
+        cells += [str(one["MiB"]["library"]), str(one["MiB"]["WAL-G"])]
+        print("  ".join(f"{cell:>11}" for cell in cells))
     print(json.dumps({"benchmark": "walg_backup_info", "results": results}))
     return 0
 

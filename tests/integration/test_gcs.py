@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fault_proxy import Rule
 from support.gcs import Gcs
 from support.sandbox import Cluster, Sandbox
 
+MARKER = "mapswipe_walg_owner.json"
 STORAGE = "gs://x4m-test-bucket/walg-folder"
 
 
@@ -39,6 +41,7 @@ def test_site_then_loss_then_restore(sandbox: Sandbox, cluster: Cluster, gcs: Gc
     assert play.rc == 0, play.stdout
     assert [name for name in gcs.objects("walg-folder") if name.endswith("_backup_stop_sentinel.json")]
     assert gcs.tokens.asked > 0, "the key file was used"
+    assert gcs.objects("walg-folder.owner") == [f"walg-folder.owner/{MARKER}"]
     cluster.sql("CREATE TABLE t AS SELECT g AS id, md5(g::text) AS x FROM generate_series(1, 500) g")
     cluster.ship()
     rows = cluster.rows("t")
@@ -47,6 +50,19 @@ def test_site_then_loss_then_restore(sandbox: Sandbox, cluster: Cluster, gcs: Gc
     assert play.rc == 0, play.stdout
     assert cluster.rows("t") == rows
     assert play.of("walg_backup")[0]["backup"]["timeline"] == 2
+
+
+def test_points_to_restore_to(sandbox: Sandbox, cluster: Cluster, gcs: Gcs) -> None:
+    """The listing of a bucket tells when segments were uploaded; the last commit is read from the last one."""
+    answer = sandbox.module("walg_backup_info", {**sandbox.instance(), "read_last_commit": True})
+    assert not answer.get("failed"), answer
+    assert answer["trunk"]["timeline"] == 2
+    assert all(one["last_uploaded"] for one in answer["timelines"])
+    first, second = answer["windows"]
+    assert (first["last"]["time"], first["last"]["time_known"]) == (answer["timelines"][0]["last_uploaded"], False)
+    (commit,) = answer["last_commits"]
+    assert (second["timeline"], commit["timeline"]) == (2, 2)
+    assert (second["last"]["time_known"], commit["segments_read"] > 0) == (commit["time"] is not None, True)
 
 
 def test_a_network_that_is_down_is_an_error_in_bounded_time(
@@ -73,3 +89,21 @@ def test_a_bucket_that_does_not_exist_is_refused(
     assert play.rc != 0
     assert "gs://no-such-bucket/walg-folder" in play.failure()
     assert cluster.sql("SHOW archive_command") == command
+
+
+def test_credentials_that_end_at_the_prefix(sandbox: Sandbox, cluster: Cluster, gcs: Gcs) -> None:
+    """Then whose archive it is stands inside. A storage that fails is not taken for one that forbids."""
+    (gcs.directory / "objects" / gcs.bucket / "walg-folder.owner" / MARKER).unlink()
+    gcs.faults.rules = [Rule(400, path=r"walg-folder\.owner")]
+    try:
+        answer = sandbox.module("walg_archive", sandbox.instance())
+        assert answer.get("failed"), answer
+        gcs.faults.rules = [Rule(403, path=r"walg-folder\.owner")]
+        assert sandbox.module("walg_archive", sandbox.instance())["changed"] is True
+        assert (gcs.objects("walg-folder.owner"), MARKER in str(gcs.objects("walg-folder"))) == ([], True)
+        assert sandbox.module("walg_archive", sandbox.instance())["changed"] is False
+        cluster.stop()
+        cluster.start()
+        cluster.ship()
+    finally:
+        gcs.faults.rules = []

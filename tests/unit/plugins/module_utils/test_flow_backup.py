@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _flow_backup, _host_facts, _lock
+from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _flow_backup, _host_facts, _lock, _owner
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from support.scripted import Call, Scripted
 from support.walg_world import IDENTIFIER, SIZE, World, inventory, listed, segment, shown
@@ -256,3 +256,49 @@ def test_now_is_in_the_backups_zone(world: World) -> None:
         Scripted(calls=looked(world)), world.instance, 60.0, datetime(2026, 1, 2, 12, 0, 59, tzinfo=UTC)
     )
     assert made.needed is False
+
+
+# --- whose archive it is ----------------------------------------------------------------------------------------------
+
+
+def put(world: World) -> Call:
+    source = os.path.join(world.instance.state_dir, _owner.OBJECT)
+    return world.walg("st", "put", source, _owner.OBJECT, "-f", "--no-compress", "--no-encrypt")
+
+
+def test_another_writer_s_archive_is_left_alone_and_the_wrapper_asks_again(world: World) -> None:
+    """As an old primary's job learns after a failover: what was confirmed for it holds no longer."""
+    note = Path(world.instance.state_dir, _owner.NOTE)
+    note.write_text("confirmed")
+    with pytest.raises(_owner.ForeignError, match="walg_backup_take_over"):
+        take(world, [world.facts(), world.version(), world.owner(writer="w1")], max_age=0)
+    assert not note.exists()
+
+
+def test_another_failure_leaves_the_wrapper_s_note(world: World) -> None:
+    note = Path(world.instance.state_dir, _owner.NOTE)
+    note.write_text("confirmed")
+    with pytest.raises(WalgError):
+        take(world, [world.facts(), world.version("broken\n")], max_age=0)
+    assert note.exists()
+
+
+def test_the_marker_follows_a_failover_before_the_first_backup(world: World) -> None:
+    """The new primary's job may come before the role. Looking alone writes nothing."""
+    world.backups = []
+    before = [world.facts(timeline=2), world.version(), world.owner(writer="w1"), *world.lists()]
+    stale = world.owner(writer="w1")  # here the storage keeps the old one, which must not go unnoticed
+    with pytest.raises(WalgError, match="reads differently"):
+        take(world, [*before, *before, put(world), stale])
+    owner = plan(world, before).owner
+    assert owner is not None
+    assert owner.after is not None
+    assert (owner.after.data_dir, owner.after.timeline) == (str(world.data_dir), 2)
+
+
+def test_a_backup_marks_no_archive_that_has_no_marker(world: World) -> None:
+    """Only the role does, after its checks."""
+    world.backups = []
+    before = [world.facts(), world.version(), *world.no_owner(), *world.lists()]
+    with pytest.raises(WalgError, match="ended with 1"):
+        take(world, [*before, *before, *push(world, rc=1)])

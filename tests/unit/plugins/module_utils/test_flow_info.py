@@ -28,7 +28,7 @@ from support.walg_world import World, listed, segment, shown
 DATA = Path(__file__).resolve().parents[2] / "data"
 NOW = datetime(2026, 11, 24, 14, 20, tzinfo=UTC)
 OWN, OTHER = "7711740351080696874", "7310203040506070809"
-EVERY = ["1.1.3", "2.0.1", "3.0.7", "3.0.8"]
+EVERY = ["1.1.3", "2.0.1", "3.0.7", "3.0.8", "3.0.9"]
 FIRST, DELTA = f"base_{segment(1, 2)}", f"base_{segment(1, 4)}_D_{segment(1, 2)}"
 PERMANENT, FOREIGN, SECOND = f"base_{segment(1, 5)}", f"base_{segment(1, 3)}", f"base_{segment(2, 9)}"
 

@@ -187,7 +187,7 @@ def test_a_start_that_fails_is_not_waited_for(cluster: Cluster) -> None:
 def test_a_server_that_never_answers(cluster: Cluster) -> None:
     refused = replace_call(psql(cluster), rc=2)
     runner = Scripted(calls=[pg_ctl(cluster, "-W", "-l", "/log", "start"), *[refused] * 50])
-    with pytest.raises(WalgError, match=r"takes no connections at /run/pg:5432 .*/log"):
+    with pytest.raises(WalgError, match=r"was started and did not come up\. Read its log: /log"):
         Service(runner, cluster, "/log", timeout=0.2).start()
 
 
@@ -283,7 +283,7 @@ def test_a_recovery_may_take_longer_than_its_manager_waits(
         ([("starting", 1e9)], r"is starting, but takes no connections at /run/pg:5432 after 9\d\d s"),
         ([("starting", 100), ("", 1)], r"was started and ended again"),
         ([("starting", 100), ("standby", 1)], r"is standby, but takes no connections at /run/pg:5432 after 1[23]\d s"),
-        ([("", 1)], r"is gone, but takes no connections at /run/pg:5432 after 3\d s\. Read its log: /log"),
+        ([("", 1)], r"was started and did not come up\. Read its log: /log"),
     ],
 )
 def test_what_is_not_waited_for(
@@ -293,6 +293,19 @@ def test_what_is_not_waited_for(
     runner = Answers(clock, 1e12, Result([], 0))
     with pytest.raises(WalgError, match=text):
         Service(runner, cluster, "/log", timeout=30.0, recovery_timeout=900.0).start()
+
+
+@pytest.mark.parametrize(("service", "waited"), [("command:/opt/pg", True), ("pg_ctl", False)])
+def test_a_program_of_somebodys_own_may_return_before_the_server_is_there(
+    cluster: Cluster, clock: Clock, monkeypatch: pytest.MonkeyPatch, service: str, waited: bool
+) -> None:
+    states(monkeypatch, clock, ("", 20), ("ready", 1))
+    started = Service(Answers(clock, 21, Result([], 0)), replace(cluster, service=service), "/log", timeout=30.0)
+    if waited:
+        started.start()
+        return
+    with pytest.raises(WalgError, match="did not come up"):
+        started.start()
 
 
 # --- what can't be stopped ----------------------------------------------------------------------------------------------

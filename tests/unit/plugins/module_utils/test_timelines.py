@@ -335,7 +335,7 @@ def test_any_lost_segment_on_the_way_is_a_gap(switches: list[int], data: st.Data
 # --- history files and upload times ---------------------------------------------------------------------------------
 
 HISTORY = (DATA / "archive-00000004-history.out").read_text()
-EVERY = ["1.1.3", "2.0.1", "3.0.7", "3.0.8"]
+EVERY = ["1.1.3", "2.0.1", "3.0.7", "3.0.8", "3.0.9"]
 
 
 def shown(version: str) -> Inventory:
@@ -414,6 +414,8 @@ def test_upload_times_of_every_version(version: str) -> None:
         ("obj 5 2026-01-01 00:30:00 +0000 UTC {}.lz4", "2026-01-01T00:30:00Z"),
         ("obj 5 2026-01-01 00:30:00.5 +0545 +0545 {}", "2025-12-31T18:45:00.5Z"),
         ("obj  5  2026-01-01 00:30:00 +0000 UTC {}.zst   ", "2026-01-01T00:30:00Z"),
+        ("obj 5 2026-01-01 00:30:00 +0000 UTC {}.lz4 3sL4kqtJlcpXroDTDmJ LATEST", "2026-01-01T00:30:00Z"),
+        ("obj 0 2026-01-01 00:30:00 +0000 UTC {}.lz4 3sL4kqtJlcpXroDTDmJ LATEST DELETE", None),
         ("dir 0 0001-01-01 00:00:00 +0000 UTC {}", None),
         ("obj 5 2026-01-01T00:30:00Z {}.lz4", None),
         ("obj 5 2026-01-01 00:30:00 +0000 UTC {}.partial", None),
@@ -424,3 +426,8 @@ def test_upload_times_of_every_version(version: str) -> None:
 def test_rows_of_other_forms(row: str, time: str | None) -> None:
     found = _timelines.upload_times(f"type size last modified name\n{row.format(name(1, 1))}\n", {name(1, 1)})
     assert found == ({name(1, 1): time} if time else {})
+
+
+def test_of_several_versions_the_newest_counts() -> None:
+    rows = [f"obj 5 2026-01-0{day} 00:30:00 +0000 UTC {name(1, 1)}.lz4 v{day}\n" for day in (2, 3, 1)]
+    assert _timelines.upload_times("".join(rows), {name(1, 1)}) == {name(1, 1): "2026-01-03T00:30:00Z"}

@@ -118,13 +118,13 @@ TABLE = [
         "the segment of the switch never arrived on the child",
         [base(1, 2), base(2, 7)],
         stored(wal(1, 1, 5), wal(2, 6, 8, 1, PROMOTED)),
-        [(1, 2, 6, 1, None), (2, 2, 5, 1, name(2, 5)), (2, 7, 9, 1, None)],
+        [(1, 2, 6, 1, None), (2, 7, 9, 1, None)],
     ),
     (
         "a gap on the parent before the switch",
         [base(1, 2), base(2, 6)],
         stored(wal(1, 1, 4, None, None, 3), wal(2, 5, 8, 1, PROMOTED)),
-        [(1, 2, 3, 1, name(1, 3)), (2, 2, 3, 1, name(1, 3)), (2, 6, 9, 1, None)],
+        [(1, 2, 3, 1, name(1, 3)), (2, 6, 9, 1, None)],
     ),
     (
         "what the parent lacks after the switch is no gap of the child",
@@ -183,10 +183,12 @@ def test_bounds_say_what_is_known() -> None:
     assert _windows.windows([base(1, 2)], archive)[0].last.time is None
 
 
-def test_windows_that_end_on_an_ancestor_are_listed_with_it() -> None:
-    archive = stored(wal(1, 1, 4, None, None, 3), wal(2, 5, 8, 1, PROMOTED))
-    found = _windows.windows([base(1, 2), base(2, 6)], archive)
-    assert brief(_windows.without_ancestors(found)) == [(1, 2, 3, 1, name(1, 3)), (2, 6, 9, 1, None)]
+def test_windows_of_one_timeline_include_those_that_end_before_it() -> None:
+    archive = stored(wal(1, 1, 4, None, None, 3), wal(2, 5, 8, 1, PROMOTED), wal(3, 8, 9, 1, PROMOTED))
+    backups = [base(1, 2), base(2, 6)]
+    assert brief(_windows.windows(backups, archive, None, [2])) == [(2, 2, 3, 1, name(1, 3)), (2, 6, 9, 1, None)]
+    assert brief(_windows.windows(backups, archive, None, [3])) == [(3, 2, 3, 1, name(1, 3))]
+    assert brief(_windows.windows(backups, archive, None, [9])) == []
 
 
 def test_why_a_backup_cant_be_restored() -> None:
@@ -542,12 +544,14 @@ EVENTS = ("write", "back up", "promote", "promote and back up", "drill", "restor
 def test_windows_of_random_histories(events: list[str], data: st.DataObject) -> None:
     world = simulate(events, data)
     archive = world.archive()
-    found = _windows.windows(world.backups, archive)
+    found = _windows.windows(world.backups, archive, None, sorted(archive.timelines))
+    own = _windows.windows(world.backups, archive)
+    assert own == [one for one in found if one.last.timeline == one.timeline]
     for timeline in archive.timelines:
         mine = [one for one in found if one.timeline == timeline]
         assert {(one.first.lsn, one.last.lsn) for one in mine} == model(timeline, world.backups, archive)
         assert mine == sorted(mine, key=lambda one: one.first.lsn)
-    refused = _windows.unrestorable(world.backups, archive, found)
+    refused = _windows.unrestorable(world.backups, archive, own)
     assert {one.name for one in world.backups} == {name for one in found for name in one.backups} | set(refused)
 
 

@@ -93,9 +93,13 @@ def _log(instance: _instance.Instance) -> logging.Logger:
     return log
 
 
+def _end(*_signal: object) -> None:
+    raise SystemExit(EXIT_FAILED)
+
+
 def _confirm(instance: _instance.Instance, options: argparse.Namespace) -> int:
     """Exit code 0: it may. Within the wrapper's limit, and with it: a signal ends WAL-G too."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))
+    signal.signal(signal.SIGTERM, _end)
     walg = replace(client(Runner(), instance), ask_timeout=max(1.0, instance.push_timeout - 1.0))
     _flow_owner.confirm(walg, instance, options.data_dir, options.file)
     return 0

@@ -152,7 +152,7 @@ def test_the_writer_s_name_holds_machine_and_directory_and_gives_neither_away() 
 def test_what_is_written_is_read() -> None:
     strange = replace(owner(), data_dir='/it\'s "here" käse', host="")
     assert _owner.parse(_owner.render(strange), WHERE) == strange
-    assert type(json.loads(_owner.render(owner()))["system_identifier"]) is str
+    assert isinstance(json.loads(_owner.render(owner()))["system_identifier"], str)
 
 
 def changed(**values: Any) -> str:

@@ -134,7 +134,7 @@ def upload_times(listing: str, names: Container[str]) -> dict[str, str]:
     A row is: obj, size, Go's default form of a time with its offset and zone, name; WAL-G 3 goes on with blanks, or a version of
     the object. What has another form is passed over, so that an unknown table yields no times instead of wrong ones.
     """
-    found = {}
+    found: dict[str, str] = {}
     for row in _OBJECT.finditer(listing):
         if row["name"] in names:
             # datetime.strptime would import a module when first called, which a child with another user's rights may not.

@@ -103,7 +103,10 @@ class Run:
         return marker is None or not marker.swap_begun
 
     def _ship(self) -> None:
-        """Have the running server archive what it has written so far; a target of a minute ago is in its current segment."""
+        """Have the running server archive what it has written so far; a target of a minute ago is in its current segment.
+
+        Where archiving does not work the plan goes on without: what is missing in the archive is salvaged from pg_wal.
+        """
         server = Server(self.runner, self.instance.cluster)
         segment = server.ask("SELECT pg_walfile_name(pg_switch_wal())")
         wait_until(

@@ -194,6 +194,8 @@ class Swap:
         for one in _layout.decode(marker.places):
             if one.mount:
                 call_as(self.instance.cluster.owner(), _layout.remove_empty, one.work)
+            if not marker.keeps_old:  # an empty directory that was in the way holds nothing to keep
+                call_as(self.actor(one.parent), _layout.remove_empty, one.aside)
 
     def _call(self, directory: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return call_as(self.actor(directory), function, *arguments)

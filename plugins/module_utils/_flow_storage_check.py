@@ -31,12 +31,15 @@ if TYPE_CHECKING:
 _SWEEP_TIMEOUT = 10.0
 #: WAL-G tries for half an hour what is forbidden; few tries are enough here.
 _FEW = {"GCS_MAX_RETRIES": "2", "S3_MAX_RETRIES": "2", "OSS_MAX_RETRIES": "2"}
-_ONLY_RESTORES = "If this host shall only restore, say walg_storage_access: read."
+_ONLY_RESTORES = "If this host shall only restore, say walg_storage_access: read_only, and in a restore walg_restore_resume_backup: false."
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked. ``access``: write, or read for a host that only restores; ``dry``: only list; ``timeout``: of a call."""
+    """What is asked. ``access``: write, read, or read_only (writing is tried and should not work).
+
+    ``timeout``: of one call, in seconds; ``dry``: only list.
+    """
 
     access: str
     timeout: float
@@ -89,6 +92,8 @@ def _ask(walg: _walg.Walg, system_identifier: str, question: Question) -> dict[s
             hint = "" if not _storage_faults.forbidden(str(exc.fields.get("stderr"))) else _ONLY_RESTORES
             raise WalgError(f"{exc.msg} {hint}".strip(), **exc.fields) from exc
         return {**found, "can_write": True}
+    if question.access == "read":
+        return found
     try:
         _probe(walg)
     except WalgError as exc:

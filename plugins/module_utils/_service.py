@@ -146,7 +146,8 @@ class Service:
         else:
             self.refuse_unstoppable(_data_dir.servers_on(self.cluster.data_dir))
             raise WalgError(_nobody_stops(self.cluster.data_dir, ""))
-        if _failed(result):
+        not_running = kind == "pg_ctlcluster" and result.rc == 2  # pg_ctlcluster(1)
+        if _failed(result) and not not_running:
             self._fail(result, "stop")
         if not wait_until(lambda: not _data_dir.servers_on(self.cluster.data_dir), _GONE):
             pids = ", ".join(map(str, _data_dir.servers_on(self.cluster.data_dir)))

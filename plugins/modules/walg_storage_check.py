@@ -30,10 +30,10 @@ attributes:
 options:
   access:
     description:
-      - What is wanted of the storage. With V(read), for a host that only restores, listing and reading have to work, and it is a
-        warning if writing does too.
+      - What has to work. V(write) is everything; V(read) is listing and reading, and nothing is written.
+      - V(read_only) is for the key of a host that only restores. Writing is tried, and it is a warning if it works.
     type: str
-    choices: [write, read]
+    choices: [write, read, read_only]
     default: write
   timeout:
     description: Seconds that one step may take.
@@ -80,7 +80,7 @@ EXAMPLES = r"""
 
 - name: Can this host read the archive, and not change it
   mapswipe.walg.walg_storage_check:
-    access: read
+    access: read_only
 """
 
 RETURN = r"""
@@ -94,7 +94,7 @@ can_write:
   type: bool
 write_answer:
   description: What the storage answered to the attempt to write.
-  returned: when O(access=read) and it refused
+  returned: when O(access=read_only) and it refused
   type: str
 unknown:
   description: What could not be found out in check mode.
@@ -126,7 +126,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **instance_options(),
-            "access": {"type": "str", "choices": ["write", "read"], "default": "write"},
+            "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
             "timeout": {"type": "int", "default": 30},
             "storage": {"type": "str"},
             "settings": {"type": "dict", "default": {}, "no_log": True},

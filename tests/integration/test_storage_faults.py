@@ -87,7 +87,7 @@ LIST, GET, CREATE, DELETE = (
     ("rules", "words"),
     [
         ([Rule(403, **LIST)], ["may not list there", "storage.objects.list", ACCOUNT]),
-        ([Rule(403, **CREATE)], ["may not write there", "storage.objects.create", "walg_storage_access: read"]),
+        ([Rule(403, **CREATE)], ["may not write there", "storage.objects.create", "walg_storage_access: read_only"]),
         ([Rule(403, **GET)], ["may not read there", "storage.objects.get"]),
         ([Rule(HANG, **LIST)], ["did not answer", "within 2 s", "missing bucket"]),
         ([Rule(HANG, **CREATE)], ["did not answer `wal-g st put", "within 2 s"]),
@@ -150,11 +150,11 @@ def test_who_only_reads_is_told_when_it_could_write(
     sandbox: Sandbox, gcs: Gcs, options: dict[str, Any], faults: list[Rule]
 ) -> None:
     before = state(sandbox, gcs)
-    answer = sandbox.module("walg_storage_check", {**options, "access": "read"})
+    answer = sandbox.module("walg_storage_check", {**options, "access": "read_only"})
     assert answer["can_write"] is True, answer
     assert "can change the archive" in str(answer["warnings"])
     faults.append(read_only(ACCOUNT))
-    answer = sandbox.module("walg_storage_check", {**options, "access": "read"})
+    answer = sandbox.module("walg_storage_check", {**options, "access": "read_only"})
     assert answer["can_write"] is False, answer
     assert "403" in answer["write_answer"]
     assert "warnings" not in answer

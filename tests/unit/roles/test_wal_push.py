@@ -52,6 +52,20 @@ def test_absolute_path_with_blanks_and_pattern_characters(bench: Bench) -> None:
     assert bench.calls()[0][-1] == path
 
 
+def test_while_the_storage_changes_nothing_is_sent(bench: Bench) -> None:
+    """WAL-G would say "done" of what it noted as sent to the old storage."""
+    mark = bench.state / "storage-change"
+    mark.touch()
+    process = bench.start(str(bench.record), f"pg_wal/{SEGMENT}")
+    err = process.communicate(timeout=30)[1]
+    mark.unlink()
+    assert process.returncode == 1
+    assert f"{PREFIX}{SEGMENT} waits: the storage of this instance is being changed" in err
+    assert "run it again" in err
+    assert bench.calls() == []
+    assert push(bench) == (0, "")
+
+
 @pytest.mark.parametrize("code", [1, 2, 74, 123, 124, 125, 126, 127, 128, 141, 143, 200, 255])
 def test_every_exit_code_becomes_1(bench: Bench, code: int) -> None:
     """Above 125 PostgreSQL's archiver would restart without counting the failure."""

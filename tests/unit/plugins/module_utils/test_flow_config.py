@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._files import FilePlan
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User
 
 PEM = "-----BEGIN PRIVATE KEY-----\\ns3cr3t-in-the-key\\n-----END PRIVATE KEY-----\\n"
@@ -208,3 +209,80 @@ def test_the_diff_of_a_first_run_begins_with_nothing(params: dict[str, Any]) -> 
     settings, record = _flow_config.plan(params).diff()
     assert (settings["before"], record["before"]) == ("", "")
     assert record["after"].startswith("# Managed by")
+
+
+def test_another_storage_is_a_change_of_place_and_other_settings_are_not(
+    params: dict[str, Any], tmp_path: Path
+) -> None:
+    notes = tmp_path / "data/pg_wal/walg_data/walg_archive_status"
+    notes.mkdir(parents=True)
+    params["cluster"]["data_dir"] = str(tmp_path / "data")
+    first = _flow_config.plan(params)
+    assert not first.moves
+    first.apply(Answering())
+    (notes / "A").touch()
+    slower = _flow_config.plan({**params, "settings": {"WALG_UPLOAD_CONCURRENCY": 2}})
+    assert (slower.changed, slower.moves) == (True, False)
+    slower.apply(Answering())
+    assert (notes / "A").exists()
+    moved = _flow_config.plan({**params, "storage": "s3://other/path"})
+    assert moved.moves
+    moved.apply(Answering())
+    assert not (notes / "A").exists()
+    again = _flow_config.plan({**params, "storage": "s3://other/path"})
+    assert not again.changed
+    mark = tmp_path / "state" / "main" / "storage-change"
+    mark.touch()
+    (notes / "B").touch()
+    resumed = _flow_config.plan({**params, "storage": "s3://other/path"})
+    assert resumed.changed
+    resumed.apply(Answering())
+    assert not mark.exists()
+    assert not (notes / "B").exists()
+
+
+def test_a_disk_that_fails_before_the_settings_changed_leaves_the_old_storage_in_use(
+    params: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _flow_config.plan(params).apply(Answering())
+    moved = _flow_config.plan({**params, "storage": "s3://other/path"})
+    mark = tmp_path / "state" / "main" / "storage-change"
+
+    def fail(plan: FilePlan) -> None:
+        assert mark.exists()
+        raise WalgError(f"Cannot write {plan.path}: full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FilePlan, "apply", fail)
+        with pytest.raises(WalgError, match="full"):
+            moved.apply(Answering())
+    assert not mark.exists()
+
+    def fail_after_the_settings(plan: FilePlan) -> None:
+        if plan.path.endswith(".env"):
+            fail(plan)
+        original(plan)
+
+    original = FilePlan.apply
+    with monkeypatch.context() as broken:
+        broken.setattr(FilePlan, "apply", fail_after_the_settings)
+        with pytest.raises(WalgError, match="full"):
+            moved.apply(Answering())
+    assert mark.exists()
+    _flow_config.plan({**params, "storage": "s3://other/path"}).apply(Answering())
+    assert not mark.exists()
+
+
+def test_settings_in_force(params: dict[str, Any]) -> None:
+    params["google_credentials"] = KEY
+    assert not _flow_config.candidate(params).in_force()
+    _flow_config.plan(params).apply(Answering())
+    assert _flow_config.candidate(params).in_force()
+    for changes in (
+        {"storage": "s3://other/path"},
+        {"google_credentials": KEY.replace("s3cr3t", "an0ther")},
+        {"settings": {"HTTPS_PROXY": "http://other:1"}},
+        {"secrets": {"AWS_ACCESS_KEY_ID": "id"}},
+    ):
+        assert not _flow_config.candidate({**params, **changes}).in_force()
+    assert _flow_config.configured(_flow_config.candidate(params).instance).rendered

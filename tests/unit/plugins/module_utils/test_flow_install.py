@@ -62,6 +62,20 @@ def test_another_version_replaces_it_in_one_step(tmp_path: Path) -> None:
     assert "v3.0.7" in (tmp_path / "bin" / "wal-g").read_text()
 
 
+def test_a_runnable_one_before_and_after(tmp_path: Path) -> None:
+    checksum = build(tmp_path / "src" / "it")
+    with _flow_install.runnable(plan(tmp_path, checksum)) as path:
+        assert Path(path).read_bytes() == (tmp_path / "src" / "it").read_bytes()
+        modes = [(there.stat().st_mode & 0o777) for there in (Path(path), Path(path).parent)]
+        assert modes == [0o755, 0o755]
+    assert not Path(path).parent.exists()
+    assert not (tmp_path / "bin").exists()
+    _flow_install.apply(plan(tmp_path, checksum))
+    with _flow_install.runnable(plan(tmp_path, checksum)) as path:
+        assert path == str(tmp_path / "bin" / "wal-g")
+    assert (tmp_path / "bin" / "wal-g").exists()
+
+
 def test_a_wrong_mode_is_mended_without_a_copy(tmp_path: Path) -> None:
     checksum = build(tmp_path / "src" / "it")
     _flow_install.apply(plan(tmp_path, checksum))

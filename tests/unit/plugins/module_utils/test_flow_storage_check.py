@@ -23,7 +23,8 @@ KEY = json.dumps({"type": "service_account", "client_email": "a@b.example", "pri
 FOUND = (
     '[{"backup_name": "base_000000010000000000000002", "system_identifier": 7, "finish_time": "2026-01-01T00:00:00Z"}]'
 )
-WRITE, READ, DRY = Question("write", 9, False), Question("read", 9, False), Question("write", 9, True)
+WRITE, DRY = Question("write", 9, False), Question("write", 9, True)
+READ, READ_ONLY = Question("read", 9, False), Question("read_only", 9, False)
 
 
 class Storage(Runner):
@@ -106,7 +107,7 @@ def test_check_mode_only_lists(candidate: Callable[..., _flow_config.Candidate])
     ("fails", "words"),
     [
         ({"st ls": "Error 403"}, "may not list there"),
-        ({"st put": "Error 403"}, "walg_storage_access: read"),
+        ({"st put": "Error 403"}, "walg_storage_access: read_only"),
         ({"st cat": "got HTTP response code 403"}, "may not read there"),
         ({"st rm": "Error 403"}, "stays behind there, on Google Cloud Storage with mapswipe_walg_probe_"),
         ({"st put": "whatever"}, "ended with 1: whatever"),
@@ -131,13 +132,16 @@ def test_what_is_read_back_has_to_be_what_was_written(candidate: Callable[..., _
 
 
 def test_a_host_that_only_restores(candidate: Callable[..., _flow_config.Candidate]) -> None:
-    refused = _flow_storage_check.check(Storage({"st put": "Error 403"}), candidate(), "/wal-g", READ)
+    refused = _flow_storage_check.check(Storage({"st put": "Error 403"}), candidate(), "/wal-g", READ_ONLY)
     assert (refused["can_write"], "warning" in refused) == (False, False)
     assert "403" in refused["write_answer"]
-    allowed = _flow_storage_check.check(Storage(), candidate(), "/wal-g", READ)
+    allowed = _flow_storage_check.check(Storage(), candidate(), "/wal-g", READ_ONLY)
     assert (allowed["can_write"], "only restore" in allowed["warning"]) == (True, True)
     with pytest.raises(WalgError, match="may not list"):
-        _flow_storage_check.check(Storage({"st ls": "Error 403"}), candidate(), "/wal-g", READ)
+        _flow_storage_check.check(Storage({"st ls": "Error 403"}), candidate(), "/wal-g", READ_ONLY)
+    storage = Storage(listed=FOUND)
+    assert "can_write" not in _flow_storage_check.check(storage, candidate(), "/wal-g", READ)
+    assert storage.acts == ["st ls", "backup-list", "st cat"]
 
 
 def test_an_archive_of_another_cluster(candidate: Callable[..., _flow_config.Candidate]) -> None:

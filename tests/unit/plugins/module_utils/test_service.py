@@ -106,6 +106,17 @@ def test_a_manager_is_called(cluster: Cluster, service: str, start: list[str], s
     assert runner.timeouts[0] == runner.timeouts[2] == 9.0
 
 
+@pytest.mark.parametrize(("rc", "fails"), [(0, False), (1, True), (2, False)])
+def test_debians_tool_says_by_its_exit_code_that_nothing_ran(cluster: Cluster, rc: int, fails: bool) -> None:
+    call = Call(["pg_ctlcluster", "13", "main", "stop", "-m", "fast"], rc=rc, stdout="Cluster is not running.")
+    service = Service(Scripted(calls=[call]), replace(cluster, service="pg_ctlcluster:13/main"), "/log")
+    if fails:
+        with pytest.raises(WalgError, match=r"Cannot stop .* ended with 1"):
+            service.stop()
+    else:
+        service.stop()
+
+
 def test_systemd(cluster: Cluster) -> None:
     """A unit that gave up is told to forget that; in the end it has the server."""
     cluster = replace(cluster, service=f"systemd:{UNIT}")

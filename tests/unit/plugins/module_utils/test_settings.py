@@ -360,3 +360,23 @@ def test_the_catalogue_is_consistent() -> None:
     assert set(CANONICAL.values()) <= KNOWN
     assert {name in SECRET for name in CANONICAL} == {True, False}
     assert all((name in SECRET) is (CANONICAL[name] in SECRET) for name in CANONICAL)
+
+
+def test_where_wal_goes() -> None:
+    """Aliases are one setting; what says how, and not where, does not count."""
+
+    def place(**settings: str) -> dict[str, str]:
+        return _settings.place(json.dumps(settings))
+
+    one = place(WALG_S3_PREFIX="s3://b/p", AWS_ENDPOINT="http://one", AWS_SECRET_ACCESS_KEY="x", PGPORT="1")
+    assert one == {"WALG_S3_PREFIX": "s3://b/p", "AWS_ENDPOINT": "http://one"}
+    assert one == place(WALE_S3_PREFIX="s3://b/p", WALG_AWS_ENDPOINT="http://one", WALG_COMPRESSION_METHOD="lz4")
+    assert one != place(WALG_S3_PREFIX="s3://b/p", AWS_ENDPOINT="http://two")
+    assert one != place(WALG_S3_PREFIX="s3://b/q", AWS_ENDPOINT="http://one")
+    assert _settings.place("damaged") == {}
+
+
+def test_what_may_be_shown() -> None:
+    settings = {"AWS_REGION": "r", "AWS_SECRET_ACCESS_KEY": "s", "SSH_PORT": 22, "AWS_ENDPOINT": "same"}
+    assert _settings.showable(settings, {"SSH_PASSWORD": "same"}) == {"r", "22"}
+    assert _settings.showable(settings, "no dictionary") == {"r", "22", "same"}

@@ -166,9 +166,10 @@ def test_a_failover_passes_by_its_timeline(sandbox: Sandbox, main: Cluster, stor
     assert sandbox.module("walg_backup", sandbox.instance())["changed"]
     main.stop()
     promoted = copied(sandbox, main, "promoted")
-    (promoted.data_dir / ("standby.signal" if sandbox.tools["pg_major"] >= 12 else "recovery.conf")).write_text(
-        "" if sandbox.tools["pg_major"] >= 12 else "standby_mode = on\n"
-    )
+    old = sandbox.tools["pg_major"] < 12
+    signal_file = promoted.data_dir / ("recovery.conf" if old else "standby.signal")
+    signal_file.write_text("standby_mode = on\n" if old else "")
+    shutil.chown(signal_file, sandbox.user)
     start(promoted)
     promoted._as_owner("pg_ctl", "-D", str(promoted.data_dir), "-w", "promote")
     promoted.ship()

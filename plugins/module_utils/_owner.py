@@ -11,7 +11,7 @@ would let a staging copy write into production's archive. Who may write:
   on another host. A copy that was promoted looks the same; it must not be given production's prefix;
 - another one that was told to take over from the writer in the marker, by that writer's name.
 
-Where it lies was measured (WAL-G 1.1.3, 2.0.1, 3.0.7 to 3.0.9): of all forms of `wal-g delete` only `everything` removes an object
+Where it lies was measured (WAL-G 1.1.3, 2.0.1, 3.0.7 and 3.0.8): of all forms of `wal-g delete` only `everything` removes an object
 that WAL-G does not know, and that one removes all below the prefix. So the marker stands beside the prefix: the archive
 gs://bucket/path has gs://bucket/path.owner/mapswipe_walg_owner.json. Inside the prefix it stands where there is no
 beside: at a bucket's root, with credentials that end at the prefix, and where a file prefix is a mount point (its sibling

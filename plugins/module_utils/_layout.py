@@ -124,7 +124,7 @@ def _exchange(one: Place, uid: int, gid: int) -> list[Step]:
         out = [Step("out", one.path, one.aside)] if there else []
         return [*out, Step("in", one.work, one.path)]
     old = sorted((name for name in os.listdir(one.path) if name not in NO_CONTENT), key=lambda name: name != _GATE)
-    new = sorted(os.listdir(one.work), key=lambda name: name == _GATE)
+    new = sorted((name for name in os.listdir(one.work) if name not in NO_CONTENT), key=lambda name: name == _GATE)
     steps = [Step("make", f"{uid}:{gid}", one.aside)] if old else []
     steps += [Step("out", os.path.join(one.path, name), os.path.join(one.aside, name)) for name in old]
     return steps + [Step("in", os.path.join(one.work, name), os.path.join(one.path, name)) for name in new]
@@ -140,6 +140,7 @@ def make_work(path: str, uid: int, gid: int) -> None:
 def after_fetch(entries: Sequence[Mapping[str, Any]]) -> None:
     """Turn a fetched data directory's links to where its parts lie now. Called as the owner.
 
+    The room that earlier restores had inside a mount point is in the base backup, empty; it is nothing of the cluster.
     Raises WalgError when WAL-G did not put a tablespace where it was told. The tablespace_map that WAL-G up to 2.0.1 restores
     would make PostgreSQL turn the links to the original places, where a live cluster may be.
     """
@@ -157,6 +158,9 @@ def after_fetch(entries: Sequence[Mapping[str, Any]]) -> None:
         else:
             os.unlink(path)
             os.symlink(one.work, path)
+    room = os.path.join(data.work, INSIDE.split("/", maxsplit=1)[0])
+    if os.path.isdir(room):
+        shutil.rmtree(room)
     stale = os.path.join(data.work, "tablespace_map")
     if os.path.lexists(stale):
         os.unlink(stale)

@@ -15,7 +15,17 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _archiving, _backups, _compatibility, _data_dir, _flow_owner, _pg_conf, _storage, _walg
+from . import (
+    _archiving,
+    _backups,
+    _compatibility,
+    _data_dir,
+    _flow_owner,
+    _flow_storage_change,
+    _pg_conf,
+    _storage,
+    _walg,
+)
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._postgres import Server, wait_until
@@ -236,6 +246,18 @@ def apply(runner: Runner, made: ArchivePlan) -> None:
         _flow_owner.apply(client(runner, instance), made.owner, instance.state_dir)
     if not made.server_changed:
         return
+    with _flow_storage_change.held(instance) if _takes_over(made) else contextlib.nullcontext():
+        _put_in_force(runner, made, server)
+
+
+def _takes_over(made: ArchivePlan) -> bool:
+    """Say whether a command that archives now gives way to ours: if it is WAL-G, it has noted what it sent ahead elsewhere."""
+    commands = [change.before for change in made.changes if change.name == "archive_command"]
+    return any(commands) and not made.restart
+
+
+def _put_in_force(runner: Runner, made: ArchivePlan, server: Server) -> None:
+    instance = made.instance
     call_as(instance.cluster.owner(), _forget_proof, os.path.join(instance.state_dir, PROOF))
     call_as(
         instance.cluster.owner(),

@@ -43,19 +43,16 @@ def held(instance: Instance) -> Iterator[None]:
     When the block fails, the mark stays; the caller lifts it if nothing was changed.
     """
     owner = instance.cluster.owner()
-    what = f"A base backup of the instance {instance.name!r}, which has to end before its storage can change,"
+    what = f"A base backup of the instance {instance.name!r}, which has to end before its archive changes,"
     with _lock.held(os.path.join(instance.state_dir, "backup.lock"), what, owner):
         call_as(owner, write_atomic, os.path.join(instance.state_dir, MARK), f"to {instance.storage}\n", 0o644)
-        running = _pushes(instance)
-        limit = instance.push_timeout + _GRACE
-        if not wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in running), limit, every=0.05):
+        try:
+            _await_pushes(instance)
+        except WalgError:
             lift(instance)
-            raise WalgError(
-                f"A wal-push of the instance {instance.name!r} did not end within {limit:.0f} s, so its storage was not changed. "
-                "See what the server's archiver waits for, and run again.",
-                found=running,
-            )
+            raise
         yield
+        _await_pushes(instance)  # of a command that is not ours, and heeds no mark
         call_as(owner, forget_sent, instance.cluster.data_dir)
         lift(instance)
 
@@ -82,16 +79,30 @@ def _unlink(path: str) -> None:
         os.unlink(path)
 
 
+def _await_pushes(instance: Instance) -> None:
+    running = _pushes(instance)
+    limit = instance.push_timeout + _GRACE
+    if not wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in running), limit, every=0.05):
+        raise WalgError(
+            f"A wal-push of the instance {instance.name!r} did not end within {limit:.0f} s, so its archive was not changed. "
+            "See what the server's archiver waits for, and run again.",
+            found=running,
+        )
+
+
 def _pushes(instance: Instance) -> list[int]:
-    """Return the processes that push for this instance: the wrapper (it has the record's path) and WAL-G (the settings')."""
+    """Return the processes that push for this cluster: ours by the path of the record or the settings, others by where they run."""
     found = []
+    data_dir = os.path.realpath(instance.cluster.data_dir)
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
             try:
                 with open(f"/proc/{entry}/cmdline", "rb") as stream:
                     line = os.fsdecode(stream.read())
+                there = os.readlink(f"/proc/{entry}/cwd")
             except OSError:
                 continue
-            if "wal-push" in line and (instance.record_file in line or instance.settings_file in line):
+            ours = instance.record_file in line or instance.settings_file in line
+            if "wal-push" in line and (ours or there == data_dir):
                 found.append(int(entry))
     return found

@@ -96,8 +96,12 @@ def test_the_options_of_a_start_by_hand_survive_the_restart(configured: Configur
 def test_a_foreign_archive_command_is_refused_unless_replaced(configured: Configured, mode: str) -> None:
     sandbox, cluster = configured(archive_mode=mode, archive_command="/opt/other/push %p")
     assert "/opt/other/push %p" in refused(sandbox, cluster, restart="allowed")
+    note = cluster.data_dir / "pg_wal/walg_data/walg_archive_status/000000010000000000000001"
+    for argv in (["mkdir", "-p", str(note.parent)], ["touch", str(note)]):
+        assert sandbox.run(argv, user=sandbox.user).returncode == 0
     assert sandbox.module("walg_archive", {**sandbox.instance(), "restart": "allowed", "replace": True}).get("changed")
     assert "wal-push" in cluster.sql("SHOW archive_command")
+    assert note.exists() is (mode == "off"), "what was sent ahead by another command is not in this storage"
 
 
 def test_alter_system_is_named(configured: Configured) -> None:

@@ -83,9 +83,13 @@ def pretend_push(instance: Instance, seconds: float) -> subprocess.Popen[bytes]:
 def test_a_push_that_runs_is_waited_for(instance: Instance) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)", "wal-push", "/other.env"]) as other:
         push = pretend_push(instance, 0.7)
+        argv = [sys.executable, "-c", "import time; time.sleep(0.7)", "wal-g", "wal-push", "pg_wal/A"]
+        foreign = subprocess.Popen(argv, cwd=instance.cluster.data_dir)
+        threading.Thread(target=foreign.wait, daemon=True).start()
         began = time.monotonic()
         with change.held(instance):
             assert push.poll() is not None
+            assert foreign.poll() is not None
             assert other.poll() is None
         assert time.monotonic() - began < 10
         other.kill()
@@ -97,7 +101,7 @@ def test_a_push_that_does_not_end_ends_the_change(instance: Instance, monkeypatc
     push = pretend_push(instance, 30)
     try:
         with (
-            pytest.raises(WalgError, match=r"did not end within .* its storage was not changed"),
+            pytest.raises(WalgError, match=r"did not end within .* its archive was not changed"),
             change.held(instance),
         ):
             raise AssertionError("nothing may be changed now")

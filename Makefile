@@ -14,7 +14,7 @@
 PYTHON ?= python3
 CHECK = $(PYTHON) tests/toolchain/check.py
 SEEDS ?= 200
-export ARGS ONLY SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS
+export ARGS ONLY SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS MIB FETCHES
 
 .PHONY: help tools paths lint unit integration test test-molecule test-soak bench demo demo-clean build clean
 

@@ -67,6 +67,8 @@ def main() -> int:
         if wrong:
             bad.append(seed)
             print(life_of(seed), wrong, sep="\n", flush=True)
+        if done % 10 == 0 and done < count:
+            print(table(counts), flush=True)
     for worker in workers:
         worker.join()
     print(table(counts))

@@ -20,12 +20,17 @@ from .sandbox import Sandbox
 _MODULES = "ansible_collections.mapswipe.walg.plugins.modules"
 
 
+def preload(name: str) -> Any:
+    """Import a part of the collection, once its place is on the path."""
+    return importlib.import_module(name)
+
+
 class ForkingSandbox(Sandbox):
     """A sandbox whose modules start in a tenth of the time."""
 
     def module(self, name: str, options: dict[str, Any], check: bool = False) -> dict[str, Any]:
         """Run one module and return its answer."""
-        importlib.import_module(f"{_MODULES}.{name}")
+        preload(f"{_MODULES}.{name}")
         argv = self.module_argv(name, options, check)
         with tempfile.TemporaryFile("w+") as out:
             child = os.fork()

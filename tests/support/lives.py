@@ -88,18 +88,23 @@ class Earth:
         answer = sandbox.module("walg_archive", sandbox.instance())
         assert answer.get("changed"), answer
         self.cluster.stop()
-        self.kept = [self.cluster.data_dir, sandbox.storage_dir / "main", sandbox.host / "state"]
-        for path in self.kept:
-            self._copy(path, sandbox.root / "kept" / path.name)
+        fresh = {
+            "data": self.cluster.data_dir,
+            "storage": sandbox.storage_dir,
+            "state": sandbox.host / "state",
+        }
+        self.kept = {sandbox.root / "kept" / name: path for name, path in fresh.items()}
+        for copy, path in self.kept.items():
+            self._copy(path, copy)
 
     def live(self, life: Life, counts: Counter[tuple[str, str]]) -> None:
         """Live one life on a fresh cluster, with its own archive."""
         self.cluster.stop("immediate")
-        for path in self.kept:
+        for copy, path in self.kept.items():
             for left in path.parent.glob(f"{path.name}*"):
                 if left.is_dir():
                     shutil.rmtree(left)
-            self._copy(self.sandbox.root / "kept" / path.name, path)
+            self._copy(copy, path)
         self.cluster.start()
         history = History(self.sandbox, self.cluster)
         try:

@@ -141,11 +141,7 @@ class Beside:
         if self.readable and _UNREADABLE.search("\n".join(lines)):
             raise UnreadableError(f"PostgreSQL can't be read during this recovery: {self.reason()}", log=self.tail())
         if _targets.ended_early(lines):
-            raise WalgError(
-                f"The target {target.shown()} was not reached: all WAL of the archive was replayed, and it is not in "
-                f"there. {self.reason()}",
-                log=self.tail(),
-            )
+            raise _targets.not_reached(target, *_targets.ended_at(lines), log=self.tail())
         raise WalgError(
             f"Recovery in {self.directory} stopped: PostgreSQL ended with {code}. {self.reason()}", log=self.tail()
         )

@@ -98,8 +98,10 @@ def _waiting(marker: _marker.Marker, wish: Wish, same: bool) -> tuple[str, _mark
             f"The restore {wish.request!r} stands at {before.shown()}; recovery can't go back to {wish.target.shown()}. "
             "An earlier target needs a new walg_restore_request."
         )
-    still = before == wish.target and marker.state == ("paused" if wish.action == "pause" else "shut down")
-    return ("waits" if still and wish.action != "promote" else "forward"), marker
+    still = before == wish.target and wish.action == {"paused": "pause", "shut down": "shutdown"}[marker.state]
+    if still and marker.state == "paused":
+        still = bool(_data_dir.servers_on(marker.work_dirs()[-1]))  # it may have died since
+    return ("waits" if still else "forward"), marker
 
 
 @dataclass
@@ -138,10 +140,11 @@ class Restore:
         """Take a restore that waits on: to a later target, or to its promotion. Nothing is fetched again."""
         work = marker.work_dirs()[-1]
         _beside.stop_left_running(work)
+        _beside.stop_stray(work, self.instance.binary)  # children of one that died
         marker.target = wish.target.as_dict()
         marker.plan.update({"target": marker.target, "action": wish.action})
-        if not marker.socket_dir or not os.path.isdir(marker.socket_dir):
-            marker.socket_dir = _beside.make_socket_dir(self.instance)
+        _beside.remove_directory(self.instance, marker.socket_dir)
+        marker.socket_dir = _beside.make_socket_dir(self.instance)
         self._recover(marker, wish)
         return self._conclude(marker, wish)
 

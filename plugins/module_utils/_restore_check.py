@@ -43,13 +43,7 @@ def refuse_less(
         )
     if target.kind != "latest":
         if not _targets.proof(log, target):
-            raise WalgError(
-                f"The target {target.shown()} was not reached: recovery came to the end of the archive without it. {where} If what was "
-                "committed until then is what you want, ask for the latest state.",
-                found=proof.get("replayed_lsn"),
-                wanted=target.value,
-                last_commit=proof.get("last_commit"),
-            )
+            raise _targets.not_reached(target, proof.get("replayed_lsn"), proof.get("last_commit"))
         return
     wanted = must_reach(plan)
     if wanted is not None and _timelines.parse_lsn(str(proof.get("replayed_lsn") or "0/0")) <= wanted[0]:

@@ -53,6 +53,8 @@ def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDi
             wanted=wish.overwrite,
         )
     servers = _data_dir.servers_on(found.path)
+    if wish.action != "promote" and not wish.overwrite:
+        return  # what waits beside disturbs no server; it is asked again before the swap
     if servers and not wish.stop_running:
         raise WalgError(
             f"A server (pid {', '.join(map(str, servers))}) runs on {found.path}. What it writes from now on would not be in the "

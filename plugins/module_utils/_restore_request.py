@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _flow_restore, _marker, _recovery, _restore_plan, _swap
+from . import _data_dir, _flow_restore, _marker, _recovery, _restore_host, _restore_plan, _swap
 from ._errors import WalgError
 from ._postgres import Server, wait_until
 
@@ -65,6 +65,8 @@ class Run:
         if state == "finish" and marker:
             return {"changed": True, "restore": marker.result if check else restore.swap(marker, self.wish)}
         if state == "forward" and marker:
+            found = _data_dir.look(marker.data_dir, self.instance.cluster.owner())
+            _restore_host.refuse_directory(self.runner, self.instance, found, self.wish)
             if check:
                 return {
                     "changed": True,

@@ -65,6 +65,10 @@ class Swap:
         refuse_no_way_back(marker)
         self._make_way(marker.data_dir, stop_running)
         self._set(marker, "rolling back")
+        owner = self.instance.cluster.owner()
+        for one in _layout.decode(marker.places):
+            if one.mount:  # its directory was empty after the swap, and removed
+                self._call(one.parent, _journal.make_directory, one.work, owner.uid, owner.gid)
         _journal.back(marker.journal, self._call)
         self.enter("start")
         started = self._start(marker.data_dir)

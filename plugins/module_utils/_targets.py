@@ -25,6 +25,9 @@ ACTIONS = ("promote", "pause", "shutdown")
 #: What PostgreSQL logs when it stops at a target, and at nothing else (xlogrecovery.c; xlog.c up to 14). With lc_messages=C.
 _STOPPED = re.compile(r"recovery stopping (before|after|at) ")
 _EARLY = re.compile(r"recovery ended before configured recovery target was reached")
+#: What it logs right before, in this order (and, up to 12, before it promotes).
+_REDO_DONE = re.compile(r"redo done at ([0-9A-F]+/[0-9A-F]+)")
+_LAST_COMMIT = re.compile(r"last completed transaction was at log time (.+)")
 _INCLUSIVE_KINDS = ("time", "lsn", "xid")
 
 
@@ -147,6 +150,26 @@ def proof(log: Sequence[str], target: Target) -> str:
 def ended_early(log: Sequence[str]) -> bool:
     """Say whether PostgreSQL (13 and later) refused to promote since the target was not reached."""
     return any(_EARLY.search(line) for line in log)
+
+
+def ended_at(log: Sequence[str]) -> tuple[str, str]:
+    """Return the LSN and the time of the last commit at which replay ended, as the log says; empty where it does not."""
+    lsn = [match.group(1) for match in map(_REDO_DONE.search, log) if match]
+    commit = [match.group(1).strip() for match in map(_LAST_COMMIT.search, log) if match]
+    return (lsn or [""])[-1], (commit or [""])[-1]
+
+
+def not_reached(target: Target, lsn: Any, last_commit: Any, **fields: Any) -> WalgError:
+    """Return the error for a recovery that came to the end of all WAL without its target."""
+    return WalgError(
+        f"The target {target.shown()} was not reached: recovery came to the end of all WAL without it. It ended at LSN "
+        f"{lsn or 'unknown'}, the last commit replayed is of {last_commit or 'an unknown time'}. If what was committed until then is "
+        "what you want, ask for the latest state.",
+        found=lsn,
+        wanted=target.value,
+        last_commit=last_commit,
+        **fields,
+    )
 
 
 def forward(before: Target, after: Target) -> bool:

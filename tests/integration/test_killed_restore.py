@@ -91,7 +91,7 @@ def test_another_request_waits_for_an_unfinished_swap(sandbox: Sandbox, cluster:
     cluster.stop()
     marker = sandbox.host / "state" / "main" / "restore.json"
     state = json.loads(marker.read_text())
-    shutil.move(cluster.data_dir, state["work_dir"])
+    shutil.move(cluster.data_dir, state["places"][-1]["work"])
     marker.write_text(json.dumps({**state, "state": "swapping"}))
     refused = sandbox.module("walg_restore", {**sandbox.instance(), "request": "another"})
     assert refused.get("failed")

@@ -1,0 +1,122 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The archive was broken for a while, then the power went out: the last commits are in the old cluster's WAL only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from support.restoring import History, archived, beside, done, moved_away, refused, restore
+from support.sandbox import Sandbox
+
+
+@pytest.fixture(scope="module")
+def history(sandbox: Sandbox) -> History:
+    made = archived(sandbox)
+    made.step()
+    made.cluster.ship()
+    return made
+
+
+def last_archived(sandbox: Sandbox) -> str:
+    return max(
+        path.name[:24] for path in (sandbox.storage_dir / "main" / "wal_005").glob("*.lz4") if "." not in path.name[:24]
+    )
+
+
+def lose_power_unarchived(sandbox: Sandbox, history: History, segments: int) -> list[int]:
+    """Rows go on while nothing is archived, over some segments; return the rows that were committed when the server is killed."""
+    with moved_away(sandbox.storage_dir / "main"):
+        (sandbox.storage_dir / "main").touch()  # no directory: every push fails
+        for _turn in range(segments):
+            history.step()
+            history.cluster.sql("SELECT pg_switch_wal()")
+        history.step()
+        rows = history.numbers()
+        history.cluster.kill()
+        (sandbox.storage_dir / "main").unlink()
+    return rows
+
+
+def test_the_last_commit_survives(sandbox: Sandbox, history: History) -> None:
+    """Every row is back, those in two full segments and a half one that never reached the archive too."""
+    rows = lose_power_unarchived(sandbox, history, 2)
+    archived_last = last_archived(sandbox)
+    plan = restore(sandbox, "power", check=True)
+    salvaged = plan["restore"]["salvaged_segments"]
+    assert len(salvaged) == 3
+    assert salvaged[0] > archived_last
+    found = done(sandbox, "power")
+    assert found["salvaged_segments"] == salvaged
+    assert history.numbers() == rows
+    assert found["timeline"] == 2
+    history.cluster.ship()
+
+
+def test_recycled_segments_are_not_taken(sandbox: Sandbox, history: History) -> None:
+    """A segment under a coming name that holds old WAL is none of the last WAL; neither is another cluster's."""
+    cluster = history.cluster
+    history.step()
+    rows = lose_power_unarchived(sandbox, history, 1)
+    wal = cluster.data_dir / "pg_wal"
+    current = max(path.name for path in wal.iterdir() if len(path.name) == 24)
+    recycled = wal / f"{int(current, 16) + 1:024X}"
+    recycled.write_bytes((wal / current).read_bytes())
+    os.chown(recycled, wal.stat().st_uid, wal.stat().st_gid)
+    plan = restore(sandbox, "recycled", check=True)["restore"]
+    assert plan["salvaged_segments"][-1] == current
+    assert recycled.name not in plan["salvaged_segments"]
+    done(sandbox, "recycled")
+    assert history.numbers() == rows
+    cluster.ship()
+
+
+def test_overwriting_needs_the_old_clusters_name(sandbox: Sandbox, history: History) -> None:
+    cluster = history.cluster
+    control = (cluster.data_dir / "global" / "pg_control").read_bytes()
+    pid = cluster.pid()
+    text = refused(sandbox, "over", overwrite="12345", stop_running=True)
+    assert cluster.system_identifier() in text
+    assert "12345" in text
+    assert (cluster.pid(), (cluster.data_dir / "global" / "pg_control").read_bytes()) == (pid, control)
+
+
+def test_overwritten_and_killed_the_last_wal_survives(sandbox: Sandbox, history: History) -> None:
+    """The old cluster is removed, its last WAL is kept meanwhile: killed after the removal, the next run has every row."""
+    cluster = history.cluster
+    identifier = cluster.system_identifier()
+    rows = lose_power_unarchived(sandbox, history, 1)
+    kept = beside(cluster.data_dir)
+    argv = sandbox.module_argv(
+        "walg_restore", {**sandbox.instance(), "request": "over", "overwrite": identifier, "stop_running": True}
+    )
+    with open(os.devnull, "wb") as null:
+        module = subprocess.Popen(
+            argv, stdout=null, stderr=null, env=sandbox.environment(sandbox.control / "none"), cwd=sandbox.root
+        )
+    work = cluster.data_dir.with_name("main.restore-over")
+    wait_for(work / "PG_VERSION")
+    module.send_signal(signal.SIGKILL)
+    module.wait()
+    assert not cluster.data_dir.exists()
+    found = done(sandbox, "over", overwrite=identifier)
+    assert len(found["salvaged_segments"]) >= 2
+    assert history.numbers() == rows
+    assert beside(cluster.data_dir) == kept, "nothing is left beside, and what older restores kept is untouched"
+    assert "overwrite" in refused(sandbox, "over", rollback=True, stop_running=True)
+    cluster.ship()
+
+
+def wait_for(path: Path) -> None:
+    """Wait until a file exists."""
+    for _turn in range(3000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} did not appear")

@@ -26,6 +26,7 @@ from . import (
     _salvage,
     _swap,
     _targets,
+    _timelines,
     _walg,
 )
 from ._errors import WalgError
@@ -198,6 +199,7 @@ class Restore:
                 "segment_size": plan.segment_size,
                 "primary_conninfo": plan.wish.primary_conninfo,
                 "archive": plan.wish.archive,
+                "salvage_from": _swap.saved(plan.data) if plan.wish.overwrite else plan.salvage_from,
                 "icu": str(_restore_check.recorded_icu(plan.backup)),
                 "other_host_allowed": plan.wish.other_host_allowed,
             },
@@ -208,10 +210,8 @@ class Restore:
         self.enter("fetch", expected_bytes=plan.backup.uncompressed_size)
         self._set(marker, "fetching")
         owner, work = self.instance.cluster.owner(), plan.data.work
-        source = plan.salvage_from
         if plan.wish.overwrite:
             self.swapper.remove_old(plan)
-            source = _swap.saved(plan.data)
         _registration.make_parent(self.instance.cluster)
         for one in plan.places:
             call_as(self.swapper.actor(one.parent), _layout.make_work, one.work, owner.uid, owner.gid)
@@ -235,7 +235,7 @@ class Restore:
             )
         call_as(owner, _layout.after_fetch, _layout.encode(plan.places))
         if plan.salvage:
-            call_as(owner, _salvage.copy, source, list(plan.salvage), os.path.join(work, "pg_wal"))
+            call_as(owner, _salvage.copy, marker.plan["salvage_from"], list(plan.salvage), os.path.join(work, "pg_wal"))
 
     def _recover(self, marker: _marker.Marker, wish: Wish) -> None:
         self.enter("recover")
@@ -265,6 +265,8 @@ class Restore:
                 self.enter("stop beside")
                 beside.stop()
                 self._finish(marker, work)
+                if state == "promoted" and plan["archive"] == "resume":
+                    self._queue_salvaged(marker, work, str(proof["replayed_lsn"]))
         except BaseException as exc:
             beside.kill()
             if isinstance(exc, WalgError):
@@ -290,6 +292,16 @@ class Restore:
         files = dict(follow.files) if follow else {}
         settings = dict(follow.settings) if follow else {}
         call_as(self.instance.cluster.owner(), _recovery_files, work, files, settings, archive_off, major)
+
+    def _queue_salvaged(self, marker: _marker.Marker, work: str, replayed: str) -> None:
+        """The segments of the old cluster's own that were replayed to their end are archived by the restored one."""
+        size, end = int(marker.plan["segment_size"]), _timelines.parse_lsn(replayed)
+        names = list(marker.plan["salvaged_segments"])
+        full = [name for name in names if (_timelines.segment_number(name, size) + 1) * size <= end]
+        if full:
+            pg_wal = os.path.join(work, "pg_wal")
+            source, identifier = marker.plan["salvage_from"], marker.system_identifier
+            call_as(self.instance.cluster.owner(), _salvage.queue, source, full, pg_wal, identifier, size)
 
     def _through(self, beside: _beside.Beside, recovery: _recovery.Recovery, action: str, target: Target) -> str:
         """Start and wait. A promotion does not need a server that can be read meanwhile: where that fails, it goes on without."""

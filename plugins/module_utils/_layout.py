@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._errors import WalgError
+from ._files import rename_directory
 from ._journal import Step, make_directory
 
 if TYPE_CHECKING:
@@ -177,12 +178,19 @@ def _move_out(path: str, target: str) -> None:
     os.symlink(target, path)
 
 
-def clear(path: str, mount: bool) -> None:
-    """Remove a place's content; a mount point itself stays, and what is no part of a cluster."""
-    if not os.path.lexists(path):
-        return
+def clear(path: str, mount: bool, doomed: str) -> None:
+    """Remove a place's content; a mount point itself stays, and what is no part of a cluster.
+
+    ``doomed``: the name under which a directory is removed, so that a killed run leaves a whole one or none at its path.
+    """
     if not mount:
-        shutil.rmtree(path)
+        if os.path.lexists(doomed):
+            shutil.rmtree(doomed)
+        if os.path.lexists(path):
+            rename_directory(path, doomed)
+            shutil.rmtree(doomed)
+        return
+    if not os.path.lexists(path):
         return
     for name in sorted((name for name in os.listdir(path) if name not in NO_CONTENT), key=lambda name: name != _GATE):
         entry = os.path.join(path, name)

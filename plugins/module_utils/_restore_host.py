@@ -45,7 +45,8 @@ def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDi
             found=found.system_identifier,
             wanted=wanted,
         )
-    if wish.overwrite and wish.overwrite != found.system_identifier:
+    gone = found.kind in ("absent", "empty")  # by a run that was killed after it
+    if wish.overwrite and not gone and wish.overwrite != found.system_identifier:
         raise WalgError(
             f"walg_restore_overwrite is {wish.overwrite!r}, but {found.path} holds {found.kind} with the system identifier "
             f"{found.system_identifier or 'none'}. To have the old cluster removed before the restore, name exactly that.",
@@ -69,6 +70,24 @@ def tablespaces(sentinel: Mapping[str, Any]) -> dict[str, str]:
     """Return the tablespaces of a base backup, OID -> location, from its record (key ``Spec``)."""
     spec = sentinel.get("Spec") or {}
     return {str(oid): str(spec[str(oid)]["loc"]) for oid in spec.get("tablespaces") or []}
+
+
+def refuse_later_tablespaces(
+    instance: Instance, name: str, spaces: Mapping[str, str], known: Mapping[str, str]
+) -> None:
+    """Raise WalgError where replay would make a tablespace again in a directory that is in use.
+
+    ``spaces``: those of the base backup; ``known``: those of the old cluster and of the newest base backup. PostgreSQL replays
+    a CREATE TABLESPACE at the original place, wherever it recovers, and clears that place first.
+    """
+    for oid, path in sorted(known.items()):
+        if oid not in spaces and os.path.isdir(path) and call_as(instance.cluster.owner(), os.listdir, path):
+            raise WalgError(
+                f"The base backup {name} is from before the tablespace {oid} was made. Recovery from it could make it again at {path}, "
+                "which is not empty, and destroy what lies there. Name a newer base backup (walg_restore_backup), move that directory "
+                "away, or restore on another host.",
+                found=path,
+            )
 
 
 def places(

@@ -14,6 +14,7 @@ import shutil
 import struct
 
 from . import _timelines
+from ._files import write_atomic
 
 #: XLogLongPageHeaderData (src/include/access/xlog_internal.h): magic, info, timeline, page address, remaining length, system identifier.
 _PAGE = struct.Struct("=HHIQI4xQ")
@@ -47,6 +48,24 @@ def _is_of(path: str, timeline: int, address: int, system_identifier: str, size:
         return False
     _magic, _info, found_timeline, found_address, _left, identifier = _PAGE.unpack(head)
     return (found_timeline, found_address, str(identifier)) == (timeline, address, system_identifier)
+
+
+def queue(wal_dir: str, names: list[str], target: str, system_identifier: str, size: int) -> None:
+    """Have the restored cluster archive segments that only the old one had. Called as the owner.
+
+    PostgreSQL removes them at the end of its recovery, unarchived; without them the archive would keep a gap. One that the
+    old cluster, having gone on, has reused since is its own to archive.
+    """
+    for name in names:
+        address = _timelines.segment_number(name, size) * size
+        timeline = _timelines.timeline_of(name)
+        if not os.path.lexists(os.path.join(target, name)):
+            if not _is_of(os.path.join(wal_dir, name), timeline, address, system_identifier, size):
+                continue
+            copy(wal_dir, [name], target)
+        status = os.path.join(target, "archive_status", name)
+        if not os.path.lexists(f"{status}.done"):
+            write_atomic(f"{status}.ready", "")
 
 
 def copy(wal_dir: str, names: list[str], target: str) -> None:

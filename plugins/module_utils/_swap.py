@@ -120,7 +120,7 @@ class Swap:
             call_as(owner, _salvage.copy, plan.salvage_from, list(plan.salvage), saved(plan.data))
         for one in plan.places:
             if not one.link or plan.found.links.get(one.link) == one.path:
-                call_as(self.actor(one.parent), _layout.clear, one.path, one.mount)
+                call_as(self.actor(one.parent), _layout.clear, one.path, one.mount, f"{one.work}-old")
 
     def _write_journal(self, marker: _marker.Marker, stopped: bool) -> None:
         """Write down all steps before the first; where that fails, nothing was moved, and what was stopped runs again."""

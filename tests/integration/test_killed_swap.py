@@ -69,7 +69,7 @@ def test_killed_at_every_step_forth_and_back(sandbox: Sandbox, history: History)
 def test_another_request_waits_for_an_unfinished_rollback(sandbox: Sandbox, history: History) -> None:
     """Half way back nothing else may begin, and the same request forth is none: only the rollback goes on."""
     old = everything(history)
-    lsn = history.steps[1]["lsn"]
+    lsn = history.steps[2]["lsn"]
     done(sandbox, "half", target_lsn=lsn, stop_running=True)
     assert killed_in_swap(sandbox, "half", "after", 3, rollback=True, stop_running=True)
     for request, options in (("half", {"target_lsn": lsn}), ("other", {})):

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.restoring import History, archived, beside, done, moved_away, refused, restore
+from support.restoring import History, archived, beside, done, moved_away, planned, refused
 from support.sandbox import Sandbox
 
 
@@ -30,48 +30,48 @@ def last_archived(sandbox: Sandbox) -> str:
     )
 
 
-def lose_power_unarchived(sandbox: Sandbox, history: History, segments: int) -> list[int]:
-    """Rows go on while nothing is archived, over some segments; return the rows that were committed when the server is killed."""
+def lose_power_unarchived(sandbox: Sandbox, history: History, segments: int) -> tuple[list[int], str]:
+    """Rows go on while nothing is archived, over some segments, then the server is killed; return its rows and its last segment."""
     with moved_away(sandbox.storage_dir / "main"):
         (sandbox.storage_dir / "main").touch()  # no directory: every push fails
         for _turn in range(segments):
             history.step()
             history.cluster.sql("SELECT pg_switch_wal()")
         history.step()
-        rows = history.numbers()
+        rows, last = history.numbers(), history.cluster.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
         history.cluster.kill()
         (sandbox.storage_dir / "main").unlink()
-    return rows
+    return rows, last
 
 
 def test_the_last_commit_survives(sandbox: Sandbox, history: History) -> None:
     """Every row is back, those in two full segments and a half one that never reached the archive too."""
-    rows = lose_power_unarchived(sandbox, history, 2)
+    rows, last = lose_power_unarchived(sandbox, history, 2)
     archived_last = last_archived(sandbox)
-    plan = restore(sandbox, "power", check=True)
-    salvaged = plan["restore"]["salvaged_segments"]
+    salvaged = planned(sandbox, "power")["salvaged_segments"]
     assert len(salvaged) == 3
     assert salvaged[0] > archived_last
+    assert salvaged[-1] == last
     found = done(sandbox, "power")
     assert found["salvaged_segments"] == salvaged
     assert history.numbers() == rows
     assert found["timeline"] == 2
     history.cluster.ship()
+    assert salvaged[1] in {path.name[:24] for path in (sandbox.storage_dir / "main" / "wal_005").iterdir()}, (
+        "no gap is left"
+    )
 
 
 def test_recycled_segments_are_not_taken(sandbox: Sandbox, history: History) -> None:
     """A segment under a coming name that holds old WAL is none of the last WAL; neither is another cluster's."""
     cluster = history.cluster
     history.step()
-    rows = lose_power_unarchived(sandbox, history, 1)
+    rows, current = lose_power_unarchived(sandbox, history, 1)
     wal = cluster.data_dir / "pg_wal"
-    current = max(path.name for path in wal.iterdir() if len(path.name) == 24)
     recycled = wal / f"{int(current, 16) + 1:024X}"
     recycled.write_bytes((wal / current).read_bytes())
     os.chown(recycled, wal.stat().st_uid, wal.stat().st_gid)
-    plan = restore(sandbox, "recycled", check=True)["restore"]
-    assert plan["salvaged_segments"][-1] == current
-    assert recycled.name not in plan["salvaged_segments"]
+    assert planned(sandbox, "recycled")["salvaged_segments"][-1] == current
     done(sandbox, "recycled")
     assert history.numbers() == rows
     cluster.ship()
@@ -91,7 +91,7 @@ def test_overwritten_and_killed_the_last_wal_survives(sandbox: Sandbox, history:
     """The old cluster is removed, its last WAL is kept meanwhile: killed after the removal, the next run has every row."""
     cluster = history.cluster
     identifier = cluster.system_identifier()
-    rows = lose_power_unarchived(sandbox, history, 1)
+    rows, _last = lose_power_unarchived(sandbox, history, 1)
     kept = beside(cluster.data_dir)
     argv = sandbox.module_argv(
         "walg_restore", {**sandbox.instance(), "request": "over", "overwrite": identifier, "stop_running": True}

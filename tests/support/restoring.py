@@ -46,10 +46,10 @@ class History:
         return sorted(int(row.strip("()")) for row in self.cluster.rows("t"))
 
 
-def archived(sandbox: Sandbox, storage: str = "", **settings: str) -> History:
+def archived(sandbox: Sandbox, storage: str = "", walg: dict[str, str] | None = None, **settings: str) -> History:
     """Return the history of a new cluster that is archived; it has its table and a base backup after one step."""
     cluster = sandbox.cluster("main", archive_mode="on", **settings)
-    sandbox.configure(cluster, storage)
+    sandbox.configure(cluster, storage, walg)
     assert sandbox.module("walg_archive", sandbox.instance())["changed"]
     cluster.sql("CREATE TABLE t (id int PRIMARY KEY)")
     history = History(cluster)
@@ -74,6 +74,13 @@ def done(sandbox: Sandbox, request: str, **options: Any) -> dict[str, Any]:
     """Run the module, which has to change something and to succeed; return what it says of the restore."""
     answer = restore(sandbox, request, **options)
     assert answer.get("changed"), answer
+    assert not answer.get("failed"), answer
+    return dict(answer["restore"])
+
+
+def planned(sandbox: Sandbox, request: str, **options: Any) -> dict[str, Any]:
+    """Run the module in check mode; return the plan."""
+    answer = restore(sandbox, request, check=True, **options)
     assert not answer.get("failed"), answer
     return dict(answer["restore"])
 

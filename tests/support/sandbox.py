@@ -359,8 +359,10 @@ class Sandbox:
         lines = record.read_text().splitlines() if record.exists() else []
         return Play(done.returncode, done.stdout, [json.loads(line) for line in lines], seconds)
 
-    def configure(self, cluster: Cluster, storage: str = "", settings: dict[str, str] | None = None) -> None:
-        """Do what the role mapswipe.walg.walg does, by its modules: binary, programs, settings."""
+    def configure(
+        self, cluster: Cluster, storage: str = "", settings: dict[str, str] | None = None, service: str = ""
+    ) -> None:
+        """Do what the role mapswipe.walg.walg does, by its modules: binary, programs, settings. ``service``: who starts the server."""
         wanted = self.variables(cluster)
         found = self.module(
             "walg_instance_info",
@@ -385,7 +387,7 @@ class Sandbox:
             "storage": storage or self.storage(cluster.name),
             "settings": settings or {},
             "binary": binary,
-            "cluster": found["cluster"],
+            "cluster": {**found["cluster"], "service": service or found["cluster"]["service"]},
             "directories": found["directories"],
         }
         for name, options in (("walg_install", install), ("walg_programs", programs), ("walg_config", config)):

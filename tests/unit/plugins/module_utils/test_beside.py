@@ -165,9 +165,17 @@ def test_a_shutdown_at_the_target(world: World, code: int, log: tuple[str, ...],
 
 
 def test_a_target_that_never_came(world: World) -> None:
-    made = waiting(world, code=1, log=("FATAL:  recovery ended before configured recovery target was reached",))
-    with pytest.raises(WalgError, match="The target lsn 0/5000000 was not reached: all WAL"):
+    """The log says where replay ended; both lines come before the last word."""
+    log = (
+        "LOG:  redo done at 0/4FFFF00 system usage: CPU: user: 0.00 s",
+        "LOG:  last completed transaction was at log time 2026-01-31 04:05:06.789+00",
+        "FATAL:  recovery ended before configured recovery target was reached",
+    )
+    made = waiting(world, code=1, log=log)
+    with pytest.raises(WalgError, match="The target lsn 0/5000000 was not reached") as caught:
         made.wait("promote", TARGET, 5)
+    assert "LSN 0/4FFFF00, the last commit replayed is of 2026-01-31 04:05:06.789+00." in caught.value.msg
+    assert caught.value.fields["last_commit"] == "2026-01-31 04:05:06.789+00"
 
 
 def test_following_begins_behind_the_archives_end(world: World) -> None:

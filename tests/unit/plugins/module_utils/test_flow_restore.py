@@ -140,8 +140,9 @@ LSN = Target("lsn", "0/5000000")
     ],
 )
 def test_what_waits_goes_on_and_never_back(
-    world: World, state: str, target: Target, action: str, expected: str
+    world: World, monkeypatch: pytest.MonkeyPatch, state: str, target: Target, action: str, expected: str
 ) -> None:
+    monkeypatch.setattr(_data_dir, "servers_on", lambda path: [7] if state == "paused" and "restore-r1" in path else [])
     _marker.save(world.instance, marker(world, state, target=LSN))
     wish = Wish("r1", target, action)
     if expected == "can't go back":
@@ -149,6 +150,11 @@ def test_what_waits_goes_on_and_never_back(
             standing(world.instance, wish)
         return
     assert standing(world.instance, wish)[0] == expected
+
+
+def test_a_paused_server_that_died_is_started_again(world: World) -> None:
+    _marker.save(world.instance, marker(world, "paused", target=LSN))
+    assert standing(world.instance, Wish("r1", LSN, "pause"))[0] == "forward"
 
 
 @pytest.mark.parametrize("wish", [Wish("r1", LSN), Wish("r1", standby=True)])

@@ -5,19 +5,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from support.sandbox import Sandbox, load_tools
-
-#: Only who may mount can test mount points.
-collect_ignore = (
-    []
-    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
-    else ["test_mount_point.py"]
-)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,9 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import time
-from pathlib import Path
 
 import pytest
-from support.restoring import History, archived, beside, done, moved_away, planned, refused
+from support.restoring import History, archived, done, moved_away, planned, refused
 from support.sandbox import Sandbox
 
 
@@ -85,38 +81,3 @@ def test_overwriting_needs_the_old_clusters_name(sandbox: Sandbox, history: Hist
     assert cluster.system_identifier() in text
     assert "12345" in text
     assert (cluster.pid(), (cluster.data_dir / "global" / "pg_control").read_bytes()) == (pid, control)
-
-
-def test_overwritten_and_killed_the_last_wal_survives(sandbox: Sandbox, history: History) -> None:
-    """The old cluster is removed, its last WAL is kept meanwhile: killed after the removal, the next run has every row."""
-    cluster = history.cluster
-    identifier = cluster.system_identifier()
-    rows, _last = lose_power_unarchived(sandbox, history, 1)
-    kept = beside(cluster.data_dir)
-    argv = sandbox.module_argv(
-        "walg_restore", {**sandbox.instance(), "request": "over", "overwrite": identifier, "stop_running": True}
-    )
-    with open(os.devnull, "wb") as null:
-        module = subprocess.Popen(
-            argv, stdout=null, stderr=null, env=sandbox.environment(sandbox.control / "none"), cwd=sandbox.root
-        )
-    work = cluster.data_dir.with_name("main.restore-over")
-    wait_for(work / "PG_VERSION")
-    module.send_signal(signal.SIGKILL)
-    module.wait()
-    assert not cluster.data_dir.exists()
-    found = done(sandbox, "over", overwrite=identifier)
-    assert len(found["salvaged_segments"]) >= 2
-    assert history.numbers() == rows
-    assert beside(cluster.data_dir) == kept, "nothing is left beside, and what older restores kept is untouched"
-    assert "overwrite" in refused(sandbox, "over", rollback=True, stop_running=True)
-    cluster.ship()
-
-
-def wait_for(path: Path) -> None:
-    """Wait until a file exists."""
-    for _turn in range(3000):
-        if path.exists():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{path} did not appear")

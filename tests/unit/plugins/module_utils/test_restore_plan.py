@@ -100,9 +100,28 @@ def test_the_data_directory_by_a_link(world: World) -> None:
 def test_the_newest_backup_whose_wal_is_there(world: World) -> None:
     """A newer one without its last segment can't be restored; that it was passed over is said."""
     world.backups += [listed(1, 4, "2026-01-03T00:00:00Z"), listed(1, 5, "2026-01-04T00:00:00Z", segments=1)]
-    made = make(world, *looked(world, f"base_{segment(1, 4)}"))
+    calls = looked(world, f"base_{segment(1, 4)}")
+    newest = world.walg("st", "cat", f"basebackups_005/base_{segment(1, 5)}_backup_stop_sentinel.json", stdout="{}")
+    made = make(world, *calls[:-2], newest, *calls[-2:])
     assert made.backup.name == f"base_{segment(1, 4)}"
     assert made.skipped == [f"base_{segment(1, 5)}"]
+
+
+@pytest.mark.parametrize("content", [None, [], ["PG_14_202107181"]])
+def test_a_tablespace_made_after_the_base_backup(world: World, tmp_path: Path, content: list[str] | None) -> None:
+    """Replay makes it again at its place, and clears that first: refused if something lies there."""
+    place = tmp_path / "space"
+    for name in [""] if content == [] else content or []:
+        (place / name).mkdir(parents=True)
+    world.backups += [listed(1, 5, "2026-01-04T00:00:00Z", segments=1)]
+    record = json.dumps({"Spec": {"tablespaces": ["16388"], "16388": {"loc": str(place), "link": "pg_tblspc/16388"}}})
+    calls = looked(world)
+    newest = world.walg("st", "cat", f"basebackups_005/base_{segment(1, 5)}_backup_stop_sentinel.json", stdout=record)
+    if content:
+        with pytest.raises(WalgError, match="is from before the tablespace 16388 was made"):
+            make(world, *calls[:-2], newest, finish=False)
+    else:
+        assert make(world, *calls[:-2], newest, *calls[-2:]).backup.name == f"base_{segment(1, 2)}"
 
 
 def test_the_timeline_of_a_promotion_is_followed(world: World) -> None:

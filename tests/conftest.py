@@ -11,8 +11,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+# A machine that is busy with something else is no reason to fail.
+settings.register_profile("checkout", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("checkout")
 
 
 def pytest_configure(config: pytest.Config) -> None:

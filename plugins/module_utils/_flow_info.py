@@ -42,8 +42,10 @@ def look(runner: Runner, instance: Instance, now: datetime, *, read_last_commit:
     there = _backups.identifiers(listed)
     own = instance.cluster.system_identifier or (there[0] if len(there) == 1 else "")
     owner, problem = _owner_of(walg)
-    followed = owner.timeline if owner and owner.system_identifier == own else None
-    trunk = _windows.trunk(archive, clusters.get(own, []), followed)
+    ours = owner if owner and owner.system_identifier == own else None
+    trunk = _windows.trunk(
+        archive, clusters.get(own, []), ours.timeline if ours else None, ours.highest_timeline if ours else 0
+    )
     commits: list[dict[str, Any]] = []
     if read_last_commit:
         found[own], commits = _read_ends(walg, found.get(own, []), trunk, archive)

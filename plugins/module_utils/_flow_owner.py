@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import _data_dir, _owner, _progress
@@ -129,6 +129,20 @@ def apply(walg: Walg, made: OwnerPlan, state_dir: str) -> None:
             f"The marker {_owner.OBJECT} was written to the storage {walg.storage}, but reads differently: does another host write "
             "it at the same time? Run again."
         )
+
+
+def leave(walg: Walg, facts: ServerFacts, left: int, state_dir: str) -> None:
+    """Have an existing marker say that this writer is back on its timeline, and that ``left`` is none to follow."""
+    found, place = _find(walg)
+    if found is None:
+        return
+    writer = writer_on(facts.data_directory)
+    _owner.refuse_foreign(found, facts.system_identifier, writer, facts.timeline, walg.storage)
+    known = replace(found, highest_timeline=max(found.highest_timeline, left))
+    after = _owner.next_owner(known, facts.system_identifier, writer, facts.timeline, _progress.now())
+    if after is None and known != found:
+        after = replace(known, written=_progress.now())
+    apply(walg, OwnerPlan(found, after, place), state_dir)
 
 
 def forget(instance: Instance) -> None:

@@ -131,7 +131,9 @@ def _checked(values: Mapping[str, Any]) -> Owner:
     texts = {name: values[name] for name in ("system_identifier", "writer", "host", "data_dir", "written")}
     numbers = {name: values[name] for name in ("timeline", "highest_timeline")}
     wrong = [name for name, value in texts.items() if not isinstance(value, str)]
-    wrong += [name for name, value in numbers.items() if isinstance(value, bool) or not isinstance(value, int) or value < 1]
+    wrong += [
+        name for name, value in numbers.items() if isinstance(value, bool) or not isinstance(value, int) or value < 1
+    ]
     if wrong or not _IDENTIFIER.fullmatch(texts["system_identifier"]) or not texts["writer"]:
         raise ValueError(f"a wrong value of {', '.join(wrong) or 'system_identifier or writer'}")
     return Owner(**texts, **numbers)

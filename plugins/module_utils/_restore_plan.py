@@ -151,7 +151,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     owner = _flow_owner.read(walg)
     if owner is not None:
         _owner.refuse_other_cluster(owner, identifier, instance.storage)
-    timeline, orphans = _timeline(instance, wish, archive, mine, owner.timeline if owner else None)
+    timeline, orphans = _timeline(instance, wish, archive, mine, owner)
     source = _swap.saved(_layout.place(data_dir, "", wish.request))
     source = source if os.path.isdir(source) else os.path.join(data_dir, "pg_wal")
     salvage = _salvaged(instance, source, wish, archive, timeline, identifier)
@@ -216,12 +216,16 @@ def _identifier(instance: Instance, listed: list[_backups.Backup], found: _data_
 
 
 def _timeline(
-    instance: Instance, wish: Wish, archive: _timelines.Inventory, mine: list[_backups.Backup], owned: int | None
+    instance: Instance,
+    wish: Wish,
+    archive: _timelines.Inventory,
+    mine: list[_backups.Backup],
+    owner: _owner.Owner | None,
 ) -> tuple[int, Sequence[int]]:
     """Return the timeline to follow, and the orphans that are not. A number that was asked for is taken."""
     if wish.timeline is not None:
         return wish.timeline, ()
-    trunk = _windows.trunk(archive, mine, owned)
+    trunk = _windows.trunk(archive, mine, owner.timeline if owner else None, owner.highest_timeline if owner else 0)
     if trunk.timeline is None:
         listed = ", ".join(map(str, trunk.candidates)) or "none"
         raise WalgError(

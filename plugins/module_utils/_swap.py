@@ -10,8 +10,21 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _beside, _data_dir, _host_facts, _journal, _layout, _marker, _progress, _registration, _salvage
+from . import (
+    _backups,
+    _beside,
+    _data_dir,
+    _flow_owner,
+    _host_facts,
+    _journal,
+    _layout,
+    _marker,
+    _progress,
+    _registration,
+    _salvage,
+)
 from ._errors import WalgError
+from ._flow_archive import client
 from ._postgres import Server, wait_until
 from ._process import User, call_as
 from ._service import Service
@@ -73,7 +86,7 @@ class Swap:
         self.enter("start")
         started = self._start(marker.data_dir)
         if started:
-            Server(self.runner, self.instance.cluster).own_facts()
+            self._disown(int(marker.result.get("timeline") or 0))
         self.enter("done")
         marker.result.update(
             {
@@ -87,6 +100,18 @@ class Swap:
         self._set(marker, "rolled back")
         self.progress.done({"request": marker.request})
         return marker.result
+
+    def _disown(self, left: int) -> None:
+        """Have the archive's marker say that the timeline of the restore was left; "latest" must not go there again."""
+        facts = Server(self.runner, self.instance.cluster).own_facts()
+        try:
+            _flow_owner.leave(client(self.runner, self.instance), facts, left, self.instance.state_dir)
+        except WalgError as exc:
+            exc.msg = (
+                f"The old cluster runs again, but the archive could not be told that timeline {left} was left, and a restore to the "
+                f"latest state might follow it. Run this again. {exc.msg}"
+            )
+            raise
 
     def service(self) -> Service:
         """Who starts and stops the real server."""

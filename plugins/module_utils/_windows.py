@@ -333,7 +333,9 @@ def _order(bound: Bound, target: Target) -> float:
     return bound.lsn if isinstance(target, int) else _backups.moment(bound.time or "").timestamp()
 
 
-def trunk(archive: Inventory, backups: Iterable[Backup], owner_timeline: int | None = None) -> Trunk:
+def trunk(
+    archive: Inventory, backups: Iterable[Backup], owner_timeline: int | None = None, owner_highest: int = 0
+) -> Trunk:
     """Return the timeline that "latest" should follow; ``backups`` of one cluster.
 
     PostgreSQL's own "latest" is the highest number, which may be an old drill that archived by accident. Here the way
@@ -341,11 +343,13 @@ def trunk(archive: Inventory, backups: Iterable[Backup], owner_timeline: int | N
     climbs to a child that left at the parent's end (a promotion), or whose branch has a base backup that ended later than
     every one on the parent (a restore to an earlier point). Other children are orphans.
     Where several remain, base backups decide; where they can't, ``timeline`` is None.
+    ``owner_highest``: the highest timeline that the owner knows of; one up to it that left the owner's was rolled back.
     """
     every = [one for one in backups if one.finish_time]
     counting = _counting(every, archive)
     known = set(archive.timelines) | {one.timeline for one in every}
     start = owner_timeline if owner_timeline in known else None  # nothing of a brand-new timeline may have arrived yet
+    left = owner_highest if start is not None else 0
     if start is None:
         newest = _backups.newest_first(counting or every)
         if not newest:
@@ -355,7 +359,7 @@ def trunk(archive: Inventory, backups: Iterable[Backup], owner_timeline: int | N
     tree = _Tree(archive, counting)
     now, reason = start, "no timeline that goes on left it"
     while True:
-        rivals = tree.successors(now)
+        rivals = [one for one in tree.successors(now) if one > left]
         if not rivals:
             break
         chosen = tree.decide(rivals)

@@ -147,7 +147,9 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
     progress = _progress.Progress(os.path.join(instance.state_dir, "progress.json"), "backup")
     runner.tick = progress.touch
     progress.phase("backup-push")
-    pushed = walg.backup_push(instance.cluster.data_dir, _user_data(instance, server, made.facts), full, timeout)
+    # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is refused.
+    whole = full or made.existing is None
+    pushed = walg.backup_push(instance.cluster.data_dir, _user_data(instance, server, made.facts), whole, timeout)
     if pushed.timed_out:
         raise WalgError(
             f"The base backup of {instance.cluster.data_dir} to {instance.storage} did not end within {timeout:.0f} s and was "

@@ -282,7 +282,8 @@ class Living:
         if way == 1 and leading:
             options["backup"] = leading[-1].name
         elif not leading or leading[-1] != line.backups[-1]:
-            return Point("xid", options, chosen, ("failed", "refused"))  # looked for from the newest backup on
+            # Looked for from the newest backup on, unless that is passed over since its WAL was lost.
+            return Point("xid", options, chosen + (way != 2), OUTCOMES if self.lost else ("failed", "refused"))
         sure = self._sure(leading[-1], one.lsn) if chosen < len(commits) else OUTCOMES
         return Point("xid", options, chosen + (way != 2), sure)
 
@@ -294,7 +295,9 @@ class Living:
             if found == name and lsn >= newest.lsns[1]:
                 sure = self._sure(newest, lsn) if count < len(commits) else OUTCOMES
                 return Point("name", {"target_name": name}, count, sure)
-        return Point("name", {"target_name": name}, 0, ("failed", "refused"))
+        before = [count for found, count, _lsn in line.names if found == name]
+        # Without its WAL the newest is passed over, and an older one finds the first of that name.
+        return Point("name", {"target_name": name}, before[0], OUTCOMES if self.lost else ("failed", "refused"))
 
     def _sure(self, backup: Backup, lsn: int) -> tuple[str, ...]:
         """It has to be reached, unless WAL between the backup and it was lost."""

@@ -297,8 +297,8 @@ def test_the_marker_follows_a_failover_before_the_first_backup(world: World) -> 
 
 
 def test_a_backup_marks_no_archive_that_has_no_marker(world: World) -> None:
-    """Only the role does, after its checks."""
+    """Only the role does, after its checks. The first of a timeline is a full one: a delta would build on another's."""
     world.backups = []
     before = [world.facts(), world.version(), *world.no_owner(), *world.lists()]
     with pytest.raises(WalgError, match="ended with 1"):
-        take(world, [*before, *before, *push(world, rc=1)])
+        take(world, [*before, *before, *push(world, "--full", rc=1)])

@@ -45,6 +45,12 @@ def shells() -> dict[str, list[str]]:
 SHELLS = shells()
 
 
+def _answer_signals() -> None:
+    """In the child: a test run in a shell's background ignores these, and a shell can't trap what it was born to ignore."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass
 class Bench:
     """A place with an instance's files, a stand-in for WAL-G, and one of the wrappers under one shell."""
@@ -158,6 +164,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_answer_signals,
         )
 
     def finish(self, process: subprocess.Popen[str]) -> tuple[int, str]:

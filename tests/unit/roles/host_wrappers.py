@@ -195,7 +195,7 @@ class Bench:
         process.send_signal(number)
         code, err = self.finish(process)
         spent = time.monotonic() - began
-        assert not alive(int(pids[0]))
+        wait_for(lambda: not alive(int(pids[0])))
         return code, err, spent
 
 

@@ -119,8 +119,12 @@ def test_clear(tmp_path: Path, is_mount: bool) -> None:
     (path / "PG_VERSION").write_text("14\n")
     (path / "link").symlink_to(kept)
     (kept / "file").write_text("")
-    _layout.clear(str(path), is_mount)
+    doomed = tmp_path / "doomed"
+    if not is_mount:
+        fetched(Place("", "", False, str(doomed), ""), "left by a killed run")
+    _layout.clear(str(path), is_mount, str(doomed))
+    assert not doomed.exists()
     left = sorted(one.name for one in path.iterdir()) if path.exists() else None
     assert left == ([".mapswipe-walg", "lost+found"] if is_mount else None)
     assert (kept / "file").exists()
-    _layout.clear(str(tmp_path / "absent"), is_mount)
+    _layout.clear(str(tmp_path / "absent"), is_mount, str(doomed))

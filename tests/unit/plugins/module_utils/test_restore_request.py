@@ -96,7 +96,8 @@ TABLE = [
     ("fetching", Wish("r1"), ["plan 1", "plan 1", "run"]),
     ("recovering", Wish("r2"), ["plan 1", "plan 1", "run"]),
     ("recovered", Wish("r1"), ["plan 1", "plan 1", "run"]),
-    ("paused", Wish("r1", LSN, "pause"), []),
+    ("paused", Wish("r1", LSN, "pause"), ["forward"]),  # its server is gone
+    ("paused, its server runs", Wish("r1", LSN, "pause"), []),
     ("paused", Wish("r1", LATER, "pause"), ["forward"]),
     ("paused", Wish("r1", LSN, "promote"), ["forward"]),
     ("shut down", Wish("r1", LSN, "shutdown"), []),
@@ -115,12 +116,27 @@ TABLE = [
 ]
 
 
+def given(world: World, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """The marker, with the server beside where one runs."""
+    if not state:
+        return
+    made = marker(world, state.partition(",")[0], target=LSN)
+    made.result = {"kept": "answer"}
+    _marker.save(world.instance, made)
+    if "runs" in state:
+        monkeypatch.setattr(_data_dir, "servers_on", lambda path: [4711] if path in made.work_dirs() else [])
+
+
 @pytest.mark.parametrize(("state", "wish", "does"), TABLE)
-def test_what_is_done(world: World, log: list[str], state: str, wish: Wish, does: list[str] | None) -> None:
-    if state:
-        made = marker(world, state, target=LSN)
-        made.result = {"kept": "answer"}
-        _marker.save(world.instance, made)
+def test_what_is_done(
+    world: World,
+    log: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    wish: Wish,
+    does: list[str] | None,
+) -> None:
+    given(world, monkeypatch, state)
     if does is None:
         with pytest.raises(WalgError):
             run(world, wish).act("restore", check=False)
@@ -135,10 +151,9 @@ def test_what_is_done(world: World, log: list[str], state: str, wish: Wish, does
 
 @pytest.mark.parametrize(("state", "wish", "does"), [row for row in TABLE if row[2] is not None])
 def test_check_mode_says_it_and_writes_nothing(
-    world: World, log: list[str], state: str, wish: Wish, does: list[str]
+    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch, state: str, wish: Wish, does: list[str]
 ) -> None:
-    if state:
-        _marker.save(world.instance, marker(world, state, target=LSN))
+    given(world, monkeypatch, state)
     before = files(world)
     answer = run(world, wish).act("restore", check=True)
     assert answer["changed"] is bool(does)

@@ -69,7 +69,10 @@ def queue(wal_dir: str, names: list[str], target: str, system_identifier: str, s
 
 
 def copy(wal_dir: str, names: list[str], target: str) -> None:
-    """Copy segments into the restored cluster's pg_wal. Called as the owner."""
+    """Copy segments durably, into the restored cluster's pg_wal or to where they are saved. Called as the owner."""
     for name in names:
-        shutil.copyfile(os.path.join(wal_dir, name), os.path.join(target, name))
-        os.chmod(os.path.join(target, name), 0o600)
+        with open(os.path.join(wal_dir, name), "rb") as origin, open(os.path.join(target, name), "wb") as stream:
+            os.fchmod(stream.fileno(), 0o600)
+            shutil.copyfileobj(origin, stream, 1024 * 1024)
+            stream.flush()
+            os.fsync(stream.fileno())

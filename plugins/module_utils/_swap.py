@@ -24,6 +24,7 @@ from . import (
     _salvage,
 )
 from ._errors import WalgError
+from ._files import rename_directory
 from ._flow_archive import client
 from ._postgres import Server, wait_until
 from ._process import User, call_as
@@ -76,8 +77,13 @@ class Swap:
         """Put the old cluster back in place; the restored one is kept where it was recovered."""
         self.enter("roll back")
         refuse_no_way_back(marker)
-        self._make_way(marker.data_dir, stop_running)
-        self._set(marker, "rolling back")
+        stopped, before = self._make_way(marker.data_dir, stop_running), marker.state
+        try:
+            self._set(marker, "rolling back")
+        except WalgError:
+            if before == "done":
+                self._give_way(stopped)
+            raise
         owner = self.instance.cluster.owner()
         for one in _layout.decode(marker.places):
             if one.mount:  # its directory was empty after the swap, and removed
@@ -141,8 +147,11 @@ class Swap:
         """Remove the old cluster, whose identifier was named, before the restore: there is no room for two. Its last WAL is kept."""
         owner = self.instance.cluster.owner()
         if plan.salvage and not os.path.isdir(saved(plan.data)):
-            call_as(self.actor(plan.data.parent), _layout.make_work, saved(plan.data), owner.uid, owner.gid)
-            call_as(owner, _salvage.copy, plan.salvage_from, list(plan.salvage), saved(plan.data))
+            actor, part = self.actor(plan.data.parent), f"{saved(plan.data)}.part"  # a killed run's copy is not whole
+            call_as(actor, _beside.remove_tree, part)
+            call_as(actor, _layout.make_work, part, owner.uid, owner.gid)
+            call_as(owner, _salvage.copy, plan.salvage_from, list(plan.salvage), part)
+            call_as(actor, rename_directory, part, saved(plan.data))
         for one in plan.places:
             if not one.link or plan.found.links.get(one.link) == one.path:
                 call_as(self.actor(one.parent), _layout.clear, one.path, one.mount, f"{one.work}-old")
@@ -154,9 +163,15 @@ class Swap:
             marker.journal = call_as(owner, _steps, marker.places, owner.uid, owner.gid)
             self._set(marker, "swapping")
         except WalgError:
-            if stopped:
-                self.service().start()
+            self._give_way(stopped)
             raise
+
+    def _give_way(self, stopped: bool) -> None:
+        """Nothing was moved: what was stopped runs again, and what was held is free."""
+        if stopped:
+            self.service().start()
+        else:
+            self.service().release()
 
     def _make_way(self, data_dir: str, stop_running: bool) -> bool:
         """No server may run on the directory, and none may start by itself. Returns whether one was stopped."""

@@ -173,7 +173,14 @@ def not_reached(target: Target, lsn: Any, last_commit: Any, **fields: Any) -> Wa
 
 
 def forward(before: Target, after: Target) -> bool:
-    """Say whether a paused recovery can go on to ``after`` without fetching again: a later point of the same kind, or any other kind."""
+    """Say whether a paused recovery can go on to ``after`` without fetching again: a later point of the same kind, or any other kind.
+
+    Not back to the base backup's end, nor to right before the point that it stands after.
+    """
+    if after.kind == "immediate":
+        return before == after
+    if (before.kind, before.value) == (after.kind, after.value) and before.inclusive and not after.inclusive:
+        return False
     if before.kind == after.kind == "time":
         return moment(after.value) >= moment(before.value)
     if before.kind == after.kind == "lsn":

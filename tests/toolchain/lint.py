@@ -95,7 +95,8 @@ def antsibull_docs_argv(context: Context) -> list[str]:
 
 
 def shellcheck_argv(context: Context) -> list[str]:
-    return ["shellcheck", "--norc", "--severity=style", *WRAPPERS, ".ci/run"]
+    scenario = ["molecule/container/files/entry", "molecule/container/files/pg-service"]
+    return ["shellcheck", "--norc", "--severity=style", *WRAPPERS, *scenario, ".ci/run"]
 
 
 def tests_argv(context: Context) -> list[str]:

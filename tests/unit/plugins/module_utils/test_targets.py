@@ -94,3 +94,26 @@ def test_actions() -> None:
     ]:
         with pytest.raises(WalgError, match="action"):
             _targets.check_action(action, target, standby)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "goes"),
+    [
+        (Target("lsn", "0/5000000"), Target("lsn", "0/5000000"), True),
+        (Target("lsn", "0/A000000"), Target("lsn", "0/9000000"), False),
+        (Target("lsn", "0/9000000"), Target("lsn", "0/A000000"), True),
+        (Target("lsn", "0/5000000", inclusive=False), Target("lsn", "0/5000000"), True),
+        (Target("lsn", "0/5000000"), Target("lsn", "0/5000000", inclusive=False), False),
+        (Target("time", "2026-01-31T10:00:00Z"), Target("time", "2026-01-31T11:00:00+02:00"), False),
+        (Target("time", "2026-01-31T10:00:00Z"), Target("time", "2026-01-31T10:00:01Z"), True),
+        (Target("xid", "740"), Target("xid", "740", inclusive=False), False),
+        (Target("xid", "740"), Target("xid", "739"), True),  # numbers are no order of commits
+        (Target("immediate"), Target("immediate"), True),
+        (Target("immediate"), Target("lsn", "0/5000000"), True),
+        (Target("lsn", "0/5000000"), Target("immediate"), False),
+        (Target("lsn", "0/5000000"), Target("name", "x"), True),
+        (Target("name", "x"), Target(), True),
+    ],
+)
+def test_recovery_goes_on_and_not_back(before: Target, after: Target, goes: bool) -> None:
+    assert _targets.forward(before, after) is goes

@@ -1,0 +1,312 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a request still needs, by marker and wish; and that a server which was stopped for nothing runs again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _data_dir,
+    _flow_restore,
+    _marker,
+    _restore_plan,
+    _restore_request,
+    _swap,
+)
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._marker import BESIDE, STATES
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
+from support.restores import data_place, marker, tell, told
+from support.scripted import Call, Scripted
+from support.walg_world import World, write_cluster
+
+LSN = Target("lsn", "0/5000000")
+LATER = Target("lsn", "0/6000000")
+
+
+class Plan:
+    """As much of a plan as a run that is only written down looks at."""
+
+    def __init__(self, world: World) -> None:
+        self.data = data_place(world)
+
+    def summary(self) -> dict[str, Any]:
+        return {"planned": True}
+
+    def diff(self) -> dict[str, str]:
+        return {"before": "", "after": ""}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
+    write_cluster(made.data_dir)
+    return made
+
+
+@pytest.fixture
+def log(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a run does, in its order; every part of it is only written down."""
+    done: list[str] = []
+
+    def part(name: str) -> Any:
+        def call(*_arguments: Any, **_more: Any) -> dict[str, Any]:
+            done.append(name)
+            return {"did": name}
+
+        return call
+
+    for name in ("run", "forward", "swap", "stop_old", "start_old", "roll_back", "discard"):
+        monkeypatch.setattr(_flow_restore.Restore, name, part(name))
+
+    def make(_runner: Any, _instance: Any, wish: Wish, ours: list[str]) -> Plan:
+        done.append(f"plan {len(ours)}{' may stop' if wish.stop_running else ''}")
+        return Plan(world)
+
+    monkeypatch.setattr(_restore_plan, "make", make)
+    monkeypatch.setattr(
+        _restore_request, "replace", lambda one, **new: one if isinstance(one, Plan) else replace(one, **new)
+    )
+    return done
+
+
+def serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [4711])
+
+
+def run(world: World, wish: Wish, runner: Scripted | None = None) -> _restore_request.Run:
+    return _restore_request.Run(runner or Scripted(), world.instance, wish, 9, 9)
+
+
+def files(world: World) -> list[tuple[str, int]]:
+    return sorted((str(path), path.lstat().st_mtime_ns) for path in world.root.rglob("*"))
+
+
+# --- the decision -----------------------------------------------------------------------------------------------------
+
+TABLE = [
+    # state, the wish, what is done (None: refused)
+    ("", Wish("r1"), ["plan 0", "plan 0", "run"]),
+    ("fetching", Wish("r1"), ["plan 1", "plan 1", "run"]),
+    ("recovering", Wish("r2"), ["plan 1", "plan 1", "run"]),
+    ("recovered", Wish("r1"), ["plan 1", "plan 1", "run"]),
+    ("paused", Wish("r1", LSN, "pause"), ["forward"]),  # its server is gone
+    ("paused, its server runs", Wish("r1", LSN, "pause"), []),
+    ("paused", Wish("r1", LATER, "pause"), ["forward"]),
+    ("paused", Wish("r1", LSN, "promote"), ["forward"]),
+    ("shut down", Wish("r1", LSN, "shutdown"), []),
+    ("shut down", Wish("r1", LSN, "promote"), ["forward"]),
+    ("paused", Wish("r2", LSN, "pause"), None),
+    ("shut down", Wish("r2"), None),
+    ("swapping", Wish("r1", LSN), ["swap"]),
+    ("starting", Wish("r1", LSN), ["swap"]),
+    ("swapping", Wish("r2", LSN), None),
+    ("rolling back", Wish("r1", LSN), None),
+    ("rolled back", Wish("r1", LSN), None),
+    ("rolled back", Wish("r2", LSN), ["plan 0", "plan 0", "run"]),
+    ("done", Wish("r1", LSN), []),
+    ("done", Wish("r1", LATER), None),
+    ("done", Wish("r2", LATER), ["plan 0", "plan 0", "run"]),
+]
+
+
+def given(world: World, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """The marker, with the server beside where one runs."""
+    if not state:
+        return
+    made = marker(world, state.partition(",")[0], target=LSN)
+    made.result = {"kept": "answer"}
+    _marker.save(world.instance, made)
+    if "runs" in state:
+        monkeypatch.setattr(_data_dir, "servers_on", lambda path: [4711] if path in made.work_dirs() else [])
+
+
+@pytest.mark.parametrize(("state", "wish", "does"), TABLE)
+def test_what_is_done(
+    world: World,
+    log: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    wish: Wish,
+    does: list[str] | None,
+) -> None:
+    given(world, monkeypatch, state)
+    if does is None:
+        with pytest.raises(WalgError):
+            run(world, wish).act("restore", check=False)
+        assert log == []
+        return
+    answer = run(world, wish).act("restore", check=False)
+    assert log == does
+    assert answer["changed"] is bool(does)
+    assert answer["restore"] == ({"did": does[-1]} if does else {"kept": "answer"})
+    assert run(world, wish).settled("restore") is not bool(does)
+
+
+@pytest.mark.parametrize(("state", "wish", "does"), [row for row in TABLE if row[2] is not None])
+def test_check_mode_says_it_and_writes_nothing(
+    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch, state: str, wish: Wish, does: list[str]
+) -> None:
+    given(world, monkeypatch, state)
+    before = files(world)
+    answer = run(world, wish).act("restore", check=True)
+    assert answer["changed"] is bool(does)
+    assert log == [one for one in does if one.startswith("plan")][:1]
+    assert files(world) == before
+    if does == ["forward"]:
+        assert (answer["restore"]["target"], answer["restore"]["action"]) == (wish.target.as_dict(), wish.action)
+
+
+# --- a server that runs -----------------------------------------------------------------------------------------------
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, world: World, state: str) -> None:
+    """The run comes as far as that state and fails."""
+
+    def failing(*_arguments: Any) -> None:
+        _marker.save(world.instance, marker(world, state))
+        raise WalgError("The storage died.")
+
+    monkeypatch.setattr(_flow_restore.Restore, "run", failing)
+
+
+@pytest.mark.parametrize(
+    ("state", "wish", "again"),
+    [
+        ("fetching", Wish("r1", stop_running=True), True),
+        ("recovered", Wish("r1", stop_running=True), True),
+        ("swapping", Wish("r1", stop_running=True), False),
+        ("starting", Wish("r1", stop_running=True), False),
+        ("fetching", Wish("r1", stop_running=True, overwrite="1"), False),
+    ],
+)
+def test_what_was_stopped_for_the_latest_state_runs_again_when_it_fails(
+    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch, state: str, wish: Wish, again: bool
+) -> None:
+    serve(monkeypatch)
+    fails(monkeypatch, world, state)
+    with pytest.raises(WalgError, match=r"The storage died\.") as caught:
+        run(world, wish).act("restore", check=False)
+    assert log == ["plan 0 may stop", "stop_old", "plan 0", *(["start_old"] if again else [])]
+    assert ("was started again" in caught.value.msg) is again
+
+
+def test_a_plan_that_is_refused_after_the_stop(world: World, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped, the cluster shows more than it did; the second plan may refuse what the first did not."""
+    serve(monkeypatch)
+    made = _restore_plan.make
+
+    def make(runner: Any, instance: Any, wish: Wish, ours: Any) -> Any:
+        if not wish.stop_running:
+            raise WalgError("No room.")
+        return made(runner, instance, wish, ours)
+
+    monkeypatch.setattr(_restore_plan, "make", make)
+    with pytest.raises(WalgError, match=r"No room\.") as caught:
+        run(world, Wish("r1", stop_running=True)).act("restore", check=False)
+    assert "was started again" in caught.value.msg
+    assert log == ["plan 0 may stop", "stop_old", "start_old"]
+
+
+def test_a_point_in_the_past_stops_nothing_and_ships_what_is_written(
+    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(monkeypatch)
+    calls: list[Call] = [
+        world.psql("000000010000000000000007\n", stdin="pg_switch_wal"),
+        world.psql("000000010000000000000006\n", stdin="last_archived_wal"),
+        world.psql("000000010000000000000007\n", stdin="last_archived_wal"),
+    ]
+    runner = Scripted(calls=calls)
+    run(world, Wish("r1", LSN, stop_running=True), runner).act("restore", check=False)
+    runner.finish()
+    assert log == ["plan 0 may stop", "plan 0 may stop", "run"]
+
+
+# --- back, and away ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("state", STATES)
+def test_roll_back(world: World, log: list[str], state: str, check: bool) -> None:
+    made = marker(world, state)
+    made.result = {"kept": "answer"}
+    _marker.save(world.instance, made)
+    tell(Path(data_place(world).aside), "old")
+    before, asked = files(world), run(world, Wish("r1"))
+    assert asked.settled("roll back") is (state == "rolled back")
+    if state not in ("done", "rolling back", "rolled back"):
+        with pytest.raises(WalgError, match=f"is {state}, not done"):
+            asked.act("roll back", check)
+    else:
+        answer = asked.act("roll back", check)
+        assert answer["changed"] is (state != "rolled back")
+        assert log == ([] if check or state == "rolled back" else ["roll_back"])
+    assert not check or files(world) == before
+
+
+@pytest.mark.parametrize("request_name", ["r1", "r2"])
+def test_nothing_to_roll_back(world: World, log: list[str], request_name: str) -> None:
+    if request_name == "r2":
+        _marker.save(world.instance, marker(world, "done"))
+    with pytest.raises(WalgError, match="There is no restore"):
+        run(world, Wish(request_name)).act("roll back", check=False)
+    assert log == []
+
+
+@pytest.mark.parametrize("told_to_stop", [True, False])
+def test_a_server_is_stopped_for_the_way_back_only_when_told(
+    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch, told_to_stop: bool
+) -> None:
+    _marker.save(world.instance, marker(world, "done"))
+    tell(Path(data_place(world).aside), "old")
+    serve(monkeypatch)
+    asked = run(world, Wish("r1", stop_running=told_to_stop))
+    if told_to_stop:
+        asked.act("roll back", check=False)
+    else:
+        with pytest.raises(WalgError, match=r"pid 4711.*walg_restore_stop_running: true"):
+            asked.act("roll back", check=False)
+    assert log == (["roll_back"] if told_to_stop else [])
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("state", STATES)
+def test_discard(world: World, state: str, check: bool) -> None:
+    made = marker(world, state)
+    _marker.save(world.instance, made)
+    work = Path(made.work_dirs()[-1])
+    tell(work, "new")
+    before, asked = files(world), run(world, Wish("r1"))
+    assert not asked.settled("discard")
+    if state in BESIDE:
+        assert asked.act("discard", check)["changed"]
+        assert (told(work) is None) is not check
+        assert (_marker.load(world.instance) is None) is not check
+    else:
+        with pytest.raises(WalgError, match="nothing beside to discard"):
+            asked.act("discard", check)
+        assert told(work) == "new"
+    if check or state not in BESIDE:
+        assert [one for one in files(world) if "progress" not in one[0]] == before
+    assert world.data_dir.is_dir()
+
+
+def test_discard_again_and_of_another_request(world: World) -> None:
+    assert run(world, Wish("r1")).settled("discard")
+    _marker.save(world.instance, marker(world, "paused"))
+    tell(Path(data_place(world).work), "new")
+    answer = run(world, Wish("r2")).act("discard", check=False)
+    assert (answer["changed"], answer["restore"]["state"]) == (False, "unknown")
+    assert told(Path(data_place(world).work)) == "new"
+
+
+def test_the_swap_says_itself_that_there_is_no_way_back(world: World) -> None:
+    with pytest.raises(WalgError, match="found no old cluster"):
+        _swap.refuse_no_way_back(marker(world, "done", keeps_old=False))

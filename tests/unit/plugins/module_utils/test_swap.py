@@ -1,0 +1,250 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The swap around its journal: what is refused, kept and removed, and that nothing stays stopped or held for nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _backups,
+    _data_dir,
+    _layout,
+    _marker,
+    _progress,
+    _salvage,
+    _swap,
+)
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
+from support.restores import data_place, marker, tell, told
+from support.scripted import Scripted
+from support.walg_world import IDENTIFIER, SIZE, World, listed, segment, write_cluster
+
+SAVED = [segment(1, 6), segment(1, 7)]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the service manager is told."""
+    told_to: list[str] = []
+    for name in ("hold", "release", "start", "stop"):
+        monkeypatch.setattr(Service, name, lambda _self, name=name: told_to.append(name))
+    return told_to
+
+
+def swapper(world: World, runner: Scripted | None = None) -> _swap.Swap:
+    progress = _progress.Progress(str(world.root / "state" / "progress.json"), "restore", owner=None)
+    return _swap.Swap(runner or Scripted(), world.instance, progress, lambda _phase, **_more: None)
+
+
+def serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that runs until it is told to stop."""
+    running = [4711]
+    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: list(running))
+    monkeypatch.setattr(_swap.Swap, "stop_running", lambda _self, _path: running.clear())
+
+
+# --- back -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", _marker.STATES)
+def test_there_is_a_way_back_from_done_only(world: World, calls: list[str], state: str) -> None:
+    tell(Path(data_place(world).aside), "old")
+    if state in ("done", "rolling back"):
+        _swap.refuse_no_way_back(marker(world, state))
+        return
+    with pytest.raises(WalgError, match=f"is {state}, not done"):
+        swapper(world).back(marker(world, state), False, {})
+    assert calls == []
+
+
+def test_what_was_not_kept_does_not_come_back(world: World, calls: list[str]) -> None:
+    with pytest.raises(WalgError, match=r"found no old cluster .* or was told to overwrite it"):
+        swapper(world).back(marker(world, "done", keeps_old=False), False, {})
+    with pytest.raises(WalgError, match=r"before-r1, where the old directory was kept, is gone"):
+        swapper(world).back(marker(world, "done"), False, {})
+    _swap.refuse_no_way_back(marker(world, "rolling back"))  # it has moved back already
+    assert calls == []
+
+
+# --- no server in the way ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_the_manager_is_held_before_the_server_is_stopped(
+    world: World, calls: list[str], monkeypatch: pytest.MonkeyPatch, running: bool
+) -> None:
+    if running:
+        serve(monkeypatch)
+    assert swapper(world)._make_way(str(world.data_dir), True) is running
+    assert calls == ["hold"]
+
+
+def test_a_server_that_may_not_be_stopped_or_does_not_stop(
+    world: World, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [4711])
+    with pytest.raises(WalgError, match="walg_restore_stop_running: true; nothing was changed there"):
+        swapper(world)._make_way(str(world.data_dir), False)
+    assert calls == []
+
+    def stubborn(*_arguments: Any) -> None:
+        raise WalgError("does not stop")
+
+    monkeypatch.setattr(_swap.Swap, "stop_running", stubborn)
+    with pytest.raises(WalgError, match="does not stop"):
+        swapper(world)._make_way(str(world.data_dir), True)
+    assert calls == ["hold", "release"]
+
+
+@pytest.mark.parametrize("way", ["forth", "back"])
+@pytest.mark.parametrize("running", [True, False])
+def test_a_marker_that_can_not_be_written(
+    world: World, calls: list[str], monkeypatch: pytest.MonkeyPatch, running: bool, way: str
+) -> None:
+    """Nothing was moved: the server that was stopped runs again, and a unit that was held is free."""
+    place = data_place(world)
+    tell(world.data_dir, "there")
+    tell(Path(place.work if way == "forth" else place.aside), "other")
+    if running:
+        serve(monkeypatch)
+
+    def full(*_arguments: Any) -> None:
+        raise WalgError("No space left on device")
+
+    monkeypatch.setattr(_marker, "save", full)
+    with pytest.raises(WalgError, match="No space left"):
+        getattr(swapper(world), way)(marker(world, "recovered" if way == "forth" else "done"), True, {})
+    assert calls == ["hold", "start" if running else "release"]
+    assert told(world.data_dir) == "there"
+
+
+# --- the old cluster is removed ---------------------------------------------------------------------------------------
+
+
+def overwriting(world: World, places: list[_layout.Place]) -> RestorePlan:
+    (backup,) = _backups.parse_list(json.dumps([listed(1, 2, "2026-01-02T00:00:00Z")]))
+    return RestorePlan(
+        Wish("r1", overwrite=IDENTIFIER),
+        backup,
+        chain=[backup],
+        skipped=[],
+        timeline=1,
+        orphans=[],
+        last_segments=[segment(1, 5)],
+        segments=4,
+        segment_size=SIZE,
+        salvage=SAVED,
+        salvage_from=str(world.data_dir / "pg_wal"),
+        places=places,
+        found=_data_dir.look(str(world.data_dir), None),
+        free=10**12,
+        needed=1000,
+    )
+
+
+@pytest.fixture
+def old(world: World) -> RestorePlan:
+    """A cluster with a tablespace, whose restore has another one too."""
+    write_cluster(world.data_dir)
+    for name in ("pg_wal", "pg_tblspc"):
+        (world.data_dir / name).mkdir()
+    for name in SAVED:
+        (world.data_dir / "pg_wal" / name).write_text(name)
+    used, others = world.root / "space", world.root / "others"
+    tell(used, "space")
+    tell(others, "somebody else's")
+    (world.data_dir / "pg_tblspc" / "17").symlink_to(used)
+    places = [_layout.place(str(used), "pg_tblspc/17", "r1"), _layout.place(str(others), "pg_tblspc/18", "r1")]
+    return overwriting(world, [*places, data_place(world)])
+
+
+def saved_files(plan: RestorePlan) -> list[tuple[str, str]]:
+    return sorted((path.name, path.read_text()) for path in Path(_swap.saved(plan.data)).iterdir())
+
+
+def test_only_what_the_old_cluster_used_is_removed_and_its_last_wal_is_kept(world: World, old: RestorePlan) -> None:
+    swapper(world).remove_old(old)
+    assert not world.data_dir.exists()
+    assert not (world.root / "space").exists()
+    assert told(world.root / "others") == "somebody else's"
+    assert saved_files(old) == [(name, name) for name in SAVED]
+
+
+def test_a_copy_that_was_killed_is_not_taken_for_the_whole(
+    world: World, old: RestorePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next plan reads what was saved, where there is such a directory, and not the old cluster."""
+    copy = _salvage.copy
+
+    def killed(wal_dir: str, names: list[str], target: str) -> None:
+        copy(wal_dir, names[:1], target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_salvage, "copy", killed)
+    with pytest.raises(KeyboardInterrupt):
+        swapper(world).remove_old(old)
+    assert not os.path.exists(_swap.saved(old.data))
+    assert world.data_dir.exists()
+    monkeypatch.setattr(_salvage, "copy", copy)
+    swapper(world).remove_old(old)
+    assert saved_files(old) == [(name, name) for name in SAVED]
+    assert sorted(os.listdir(old.data.parent)) == ["data.restore-r1-wal"]
+
+
+def test_what_was_saved_is_not_saved_again(world: World, old: RestorePlan) -> None:
+    swapper(world).remove_old(old)
+    swapper(world).remove_old(replace(old, salvage_from="/gone"))
+    assert saved_files(old) == [(name, name) for name in SAVED]
+
+
+# --- in place ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mode", "stops"), [("on", True), ("always", True), ("off", False)])
+def test_a_copy_that_archives_is_stopped(world: World, calls: list[str], mode: str, stops: bool) -> None:
+    made = marker(world, "starting")
+    made.plan["archive"] = "none"
+    runner = Scripted(calls=[world.psql("f\n"), world.facts(timeline=2), world.psql(f"{mode}\n", stdin="archive_mode")])
+    if stops:
+        with pytest.raises(WalgError, match="must not write into the archive"):
+            swapper(world, runner)._look(made)
+    else:
+        assert swapper(world, runner)._look(made) == 2
+    runner.finish()
+    assert calls == (["stop"] if stops else [])
+
+
+def test_a_server_that_resumes_its_archive_is_not_asked(world: World, calls: list[str]) -> None:
+    runner = Scripted(calls=[world.psql("f\n"), world.facts(timeline=2)])
+    assert swapper(world, runner)._look(marker(world, "starting")) == 2
+    assert calls == []
+
+
+@pytest.mark.parametrize("keeps_old", [True, False])
+def test_an_empty_directory_that_was_in_the_way_leaves_nothing_behind(
+    world: World, calls: list[str], monkeypatch: pytest.MonkeyPatch, keeps_old: bool
+) -> None:
+    world.data_dir.mkdir()
+    place = data_place(world)
+    tell(Path(place.work), "new")
+    tell(Path(_swap.saved(place)), "WAL")
+    monkeypatch.setattr(_swap.Swap, "_look", lambda _self, _marker: 2)
+    done = swapper(world).forth(marker(world, "recovered", keeps_old=keeps_old), False, {})
+    assert done["state"] == "done"
+    assert sorted(os.listdir(place.parent)) == ["data", *(["data.before-r1"] if keeps_old else [])]
+    assert told(world.data_dir) == "new"
+    assert calls == ["hold", "hold", "release", "start"]

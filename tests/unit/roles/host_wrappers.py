@@ -13,7 +13,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +199,7 @@ class Bench:
         return code, err, spent
 
 
-def wait_for(question: Callable[[], list[str]], seconds: float = 10.0) -> list[str]:
+def wait_for(question: Callable[[], Any], seconds: float = 10.0) -> Any:
     """Return the first true answer."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -125,10 +125,27 @@ def _exchange(one: Place, uid: int, gid: int) -> list[Step]:
         out = [Step("out", one.path, one.aside)] if there else []
         return [*out, Step("in", one.work, one.path)]
     old = sorted((name for name in os.listdir(one.path) if name not in NO_CONTENT), key=lambda name: name != _GATE)
-    new = sorted((name for name in os.listdir(one.work) if name not in NO_CONTENT), key=lambda name: name == _GATE)
     steps = [Step("make", f"{uid}:{gid}", one.aside)] if old else []
     steps += [Step("out", os.path.join(one.path, name), os.path.join(one.aside, name)) for name in old]
-    return steps + [Step("in", os.path.join(one.work, name), os.path.join(one.path, name)) for name in new]
+    return steps + _moved_in(one, one.work)
+
+
+def way_back(places: Sequence[Place], steps: Sequence[Step]) -> list[Step]:
+    """Return the steps of a swap as they have to be undone now: a mount point's entries came and went since.
+
+    Called as the directories' owner, before the first is undone, when no server runs.
+    """
+    found = list(steps)
+    for one in places:
+        if one.mount:
+            found = [step for step in found if step.action != "in" or os.path.dirname(step.target) != one.path]
+            found += _moved_in(one, one.path)
+    return found
+
+
+def _moved_in(one: Place, listed: str) -> list[Step]:
+    names = sorted((name for name in os.listdir(listed) if name not in NO_CONTENT), key=lambda name: name == _GATE)
+    return [Step("in", os.path.join(one.work, name), os.path.join(one.path, name)) for name in names]
 
 
 def make_work(path: str, uid: int, gid: int) -> None:

@@ -78,13 +78,15 @@ class Swap:
         self.enter("roll back")
         refuse_no_way_back(marker)
         stopped, before = self._make_way(marker.data_dir, stop_running), marker.state
+        owner = self.instance.cluster.owner()
         try:
+            if before == "done":
+                marker.journal = call_as(owner, _steps_back, marker.places, marker.journal)
             self._set(marker, "rolling back")
         except WalgError:
             if before == "done":
                 self._give_way(stopped)
             raise
-        owner = self.instance.cluster.owner()
         for one in _layout.decode(marker.places):
             if one.mount:  # its directory was empty after the swap, and removed
                 self._call(one.parent, _journal.make_directory, one.work, owner.uid, owner.gid)
@@ -266,6 +268,10 @@ def refuse_no_way_back(marker: _marker.Marker) -> None:
     for one in _layout.decode(marker.places):
         if not one.link and marker.state == "done" and not os.path.lexists(one.aside):
             raise WalgError(f"{one.aside}, where the old directory was kept, is gone: there is nothing to go back to.")
+
+
+def _steps_back(places: list[dict[str, Any]], journal: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return _journal.encode(_layout.way_back(_layout.decode(places), _journal.decode(journal)))
 
 
 def _steps(places: list[dict[str, Any]], uid: int, gid: int) -> list[dict[str, Any]]:

@@ -179,6 +179,13 @@ def after_fetch(entries: Sequence[Mapping[str, Any]]) -> None:
     room = os.path.join(data.work, INSIDE.split("/", maxsplit=1)[0])
     if os.path.isdir(room):
         shutil.rmtree(room)
+    wal_dir = os.path.join(data.work, "pg_wal")
+    apart = any(one.link == "pg_wal" for one in places)
+    if not apart and (os.path.islink(wal_dir) or not os.path.isdir(wal_dir)):
+        # Of a link to a separate WAL directory a base backup has nothing, or the link: a live cluster's WAL may be there.
+        if os.path.lexists(wal_dir):
+            os.unlink(wal_dir)
+        os.mkdir(wal_dir, 0o700)
     stale = os.path.join(data.work, "tablespace_map")
     if os.path.lexists(stale):
         os.unlink(stale)

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from support.observe import files
-from support.restoring import History, apart, archived, backup, done, refused, unharmed
+from support.restoring import History, apart, archived, backup, beside, done, refused, restore, unharmed
 from support.sandbox import Cluster, Sandbox
 
 
@@ -114,3 +116,46 @@ def test_a_base_backup_from_before_a_tablespace(sandbox: Sandbox, history: Histo
     assert str(apart_dir / "space0") in text
     assert "walg_restore_backup" in text
     assert sorted(files(apart_dir / "space0")) == was
+
+
+def test_a_clone_does_not_touch_its_source(sandbox: Sandbox, history: History, apart_dir: Path) -> None:
+    """On the same host, while the source runs: its tablespaces are in use, so the clone needs other places, and is told so."""
+    source = history.cluster
+    clone = sandbox.idle_cluster("clone")
+    sandbox.configure(clone, f"file://{sandbox.storage_dir}/main", service="none")
+    options = {"instance": "clone", "config_dir": str(sandbox.host / "config"), "request": "clone", "archive": "none"}
+    was = sorted(os.listdir(apart_dir))
+    with unharmed(source):
+        answer = sandbox.module("walg_restore", options)
+        assert answer.get("failed"), answer
+        assert str(apart_dir / "space0") in answer["msg"]
+        assert "walg_restore_tablespaces" in answer["msg"]
+        assert not clone.data_dir.exists()
+        copies = sandbox.pg_dir / "copies"
+        sandbox.run(["mkdir", str(copies)], user=sandbox.user)
+        places = {str(apart_dir / name): str(copies / name) for name in ("space0", "space1")}
+        answer = sandbox.module("walg_restore", {**options, "tablespaces": places})
+        assert answer.get("changed"), chr(10).join([str(answer["msg"]), *map(str, answer.get("log", [])[-14:])])
+        assert not answer.get("failed"), answer
+        clone.start("-p", str(clone.port), "-k", str(clone.socket_dir))
+        assert everything(clone) == everything(source)
+        clone.sql("INSERT INTO s0 VALUES (200)")
+        clone.stop()
+    assert sorted(os.listdir(apart_dir)) == was
+    assert beside(clone.data_dir) == []
+
+
+def test_a_lost_cluster_with_tablespaces_comes_back(sandbox: Sandbox, history: History, apart_dir: Path) -> None:
+    """All directories are gone, their parents are there: everything is made again, WAL in its directory where that is asked for."""
+    cluster = history.cluster
+    cluster.sql("INSERT INTO s0 VALUES (106)")
+    cluster.ship()
+    rows = everything(cluster)
+    cluster.lose()
+    shutil.rmtree(apart_dir / "space0")
+    shutil.rmtree(apart_dir / "space1")
+    shutil.rmtree(apart_dir / "wal")
+    done(sandbox, "lost", wal_dir=str(apart_dir / "wal"))
+    assert everything(cluster) == rows
+    assert (cluster.data_dir / "pg_wal").resolve() == apart_dir / "wal"
+    assert restore(sandbox, "lost")["changed"] is False

@@ -128,3 +128,18 @@ def test_clear(tmp_path: Path, is_mount: bool) -> None:
     assert left == ([".mapswipe-walg", "lost+found"] if is_mount else None)
     assert (kept / "file").exists()
     _layout.clear(str(tmp_path / "absent"), is_mount, str(doomed))
+
+
+@pytest.mark.parametrize("left", ["nothing", "link"])
+def test_a_separate_wal_directory_that_nobody_asked_for(tmp_path: Path, left: str) -> None:
+    """The restored cluster has a pg_wal of its own, and nothing of the directory that the old one used."""
+    live = tmp_path / "live"
+    live.mkdir()
+    place = _layout.Place(str(tmp_path / "data"), "", False, str(tmp_path / "work"), str(tmp_path / "aside"))
+    (tmp_path / "work").mkdir()
+    if left == "link":
+        (tmp_path / "work" / "pg_wal").symlink_to(live)
+    _layout.after_fetch(_layout.encode([place]))
+    assert (tmp_path / "work" / "pg_wal").is_dir()
+    assert not (tmp_path / "work" / "pg_wal").is_symlink()
+    assert live.is_dir()

@@ -43,7 +43,8 @@ def test_a_mount_point_is_restored_twice_from_base_backups_that_hold_the_first_o
     fetched(second, "PG_VERSION", "base/2", ".mapswipe-walg/pgsql_tmp/", "lost+found/")
     _layout.after_fetch(_layout.encode([second]))
     swap(second)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".mapswipe-walg", "PG_VERSION", "base", "lost+found"]
+    names = [".mapswipe-walg", "PG_VERSION", "base", "lost+found", "pg_wal"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert [path.name for path in (tmp_path / "base").iterdir()] == ["2"]
     assert [path.name for path in Path(second.aside, "base").iterdir()] == ["1"]
 
@@ -53,7 +54,7 @@ def test_the_room_does_not_come_along_to_where_nothing_is_mounted(tmp_path: Path
     fetched(place, "PG_VERSION", ".mapswipe-walg/pgsql_tmp/")
     _layout.after_fetch(_layout.encode([place]))
     swap(place)
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["PG_VERSION"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["PG_VERSION", "pg_wal"]
 
 
 # --- after the fetch --------------------------------------------------------------------------------------------------

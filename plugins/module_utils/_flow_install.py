@@ -9,10 +9,10 @@ import contextlib
 import os
 import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import _elf, _files, _releases, _walg
+from . import _elf, _files, _installed, _releases, _walg
 from ._errors import WalgError
 
 if TYPE_CHECKING:
@@ -32,18 +32,29 @@ _CHECKSUM = re.compile(r"^sha256:([0-9a-f]{64})$")
 
 @dataclass(frozen=True)
 class InstallPlan:
-    """``installed`` is the digest of what stands at ``path`` now, None if nothing does."""
+    """``installed`` is the digest of what stands at ``path`` now, None if nothing does.
+
+    ``fetch``: URL of what has to be brought to ``src`` first; ``asset``: the published build's name.
+    """
 
     src: str
     path: str
     wanted: str
     installed: str | None
     mode: int | None
+    version: str
     reported: str
+    fetch: str = ""
+    asset: str = ""
 
     @property
     def changed(self) -> bool:
         return self.installed != self.wanted or self.mode != 0o755
+
+    @property
+    def origin(self) -> str:
+        """Return where a new binary comes from."""
+        return self.fetch or self.src
 
     def diff(self) -> dict[str, str]:
         """Digests before and after."""
@@ -52,22 +63,50 @@ class InstallPlan:
             if self.installed and self.mode is not None
             else ""
         )
-        return {"before": before, "after": f"{self.path} sha256:{self.wanted} mode 0755\n"}
+        origin = f"from {self.fetch}\n" if self.fetch else ""
+        return {"before": before, "after": f"{self.path} sha256:{self.wanted} mode 0755\n{origin}"}
 
 
-def plan(runner: Runner, src: str, checksum: str, path: str, version: str) -> InstallPlan:
-    """Check the digest and start the binary where it lies, before anything is replaced."""
+def parse_checksum(checksum: str) -> str:
+    """Return the digest of C(sha256:HEX). Raises WalgError for anything else."""
     match = _CHECKSUM.match(checksum.strip().lower())
     if not match:
         raise WalgError(f"The checksum {checksum!r} is not sha256:HEX with 64 hexadecimal digits.")
-    wanted = match.group(1)
+    return match.group(1)
+
+
+def standing(src: str, wanted: str, path: str, version: str) -> InstallPlan:
+    """Look at what stands at ``path``; nothing is started."""
     if os.path.isdir(path):
         raise WalgError(f"{path} is a directory; WAL-G is one file. Correct walg_binary_path.")
     installed = _files.sha256(path) if os.path.isfile(path) else None
     mode = os.stat(path).st_mode & 0o7777 if installed else None
-    if installed == wanted:
-        return InstallPlan(src, path, wanted, installed, mode, _reported(runner, path, version))
+    return InstallPlan(src, path, wanted, installed, mode, version, "")
+
+
+def unmanaged(runner: Runner, path: str, version: str) -> InstallPlan:
+    """A binary that somebody else keeps at ``path``, such as a package: it has to be there and of the wanted version."""
+    if not os.path.isfile(path):
+        raise WalgError(
+            f"There is no file {path} on this host. Install the package that brings it, or leave walg_binary_path out: then "
+            "WAL-G's release is installed."
+        )
+    digest = _files.sha256(path)
+    return InstallPlan("", path, digest, digest, 0o755, version, _reported(runner, path, version))
+
+
+def plan(runner: Runner, src: str, checksum: str, path: str, version: str, dry: bool = False) -> InstallPlan:
+    """Check the digest and start the binary where it lies, before anything is replaced.
+
+    ``dry``: in check mode, a file that an earlier task brings beside ``path`` (staged) may be missing.
+    """
+    wanted = parse_checksum(checksum)
+    made = standing(src, wanted, path, version)
+    if made.installed == wanted:
+        return replace(made, reported=_reported(runner, path, version))
     if not os.path.isfile(src):
+        if dry and src == _installed.staged_path(path):
+            return made
         raise WalgError(f"There is no file {src} on this host to install WAL-G from.")
     found = _files.sha256(src)
     if found != wanted:
@@ -77,7 +116,7 @@ def plan(runner: Runner, src: str, checksum: str, path: str, version: str) -> In
             wanted=wanted,
         )
     refuse_unfit(src, version, os.uname().machine, host_glibc())
-    return InstallPlan(src, path, wanted, installed, mode, _started(runner, src, version))
+    return replace(made, reported=_started(runner, src, version))
 
 
 def refuse_unfit(src: str, version: str, machine: str, glibc: Sequence[int]) -> None:
@@ -185,16 +224,31 @@ def _reported(runner: Runner, path: str, version: str) -> str:
 
 def apply(made: InstallPlan) -> None:
     """Copy beside, make durable, rename: a reader sees the old binary or the new one, never a part."""
-    directory = os.path.dirname(made.path)
-    _files.make_directories(directory)
     if made.installed == made.wanted:
         os.chmod(made.path, 0o755)
         return
     try:
-        temporary = _files.copy_beside(made.src, made.path, 0o755)
+        _files.make_directories(os.path.dirname(made.path))
+        if made.src == _installed.staged_path(made.path):
+            temporary = made.src
+            os.chmod(temporary, 0o755)
+        else:
+            temporary = _files.copy_beside(made.src, made.path, 0o755)
     except OSError as exc:
         raise WalgError(f"Cannot write {made.path}: {exc.strerror}") from exc
     if _files.sha256(temporary) != made.wanted:
         os.unlink(temporary)
         raise WalgError(f"{made.src} changed while it was copied; nothing was installed.")
     _files.replace(temporary, made.path)
+
+
+def enrol(made: InstallPlan, record: _installed.Record, config_dir: str) -> bool:
+    """Note in the record what is (or will be) installed, and who may use it; say whether that is news."""
+    entry = {"sha256": made.wanted, "version": made.version, "asset": made.asset}
+    news = made.installed != made.wanted
+    if news:
+        record.add(made.path, entry)
+    if record.of(made.path) and config_dir and config_dir not in record.config_dirs:
+        record.config_dirs.append(config_dir)
+        news = True
+    return news

@@ -39,6 +39,19 @@ _BUILDS = (
     ((3, 0, 8), None, "aarch64", "wal-g-pg-24.04-aarch64", (2, 39)),
 )
 
+#: Where WAL-G publishes: this, then /TAG/ASSET.
+PUBLISHED = "https://github.com/wal-g/wal-g/releases/download"
+# Tags that are not "v" and three numbers. v1.1.3-rc has no builds, the later tag of the same code has.
+_TAGS = {
+    (1, 0, 0): "v1.0",
+    (1, 1, 0): "v1.1",
+    (1, 1, 1): "v1.1.1-rc",
+    (1, 1, 2): "v1.1.2-rc",
+    (1, 1, 3): "v1.1.3-rc-with-build",
+}
+_WITHOUT_DIGESTS = ("v1.0", "v1.1")
+_DIGEST = re.compile(r"([0-9a-fA-F]{64})(?:[ \t]+\*?(\S+))?", re.ASCII)
+
 
 @dataclass(frozen=True)
 class BinaryVersion:
@@ -110,6 +123,32 @@ def fitting_build(version: tuple[int, int, int], machine: str, glibc: Sequence[i
         if since <= version and (until is None or version < until) and built_for == machine and needed <= tuple(glibc)
     ]
     return max(fitting)[1] if fitting else None
+
+
+def tag(version: str) -> str:
+    """Return the tag of a version's release. Raises WalgError for what is no version."""
+    numbers = parse_version(version)
+    candidate = _candidate(version)
+    if numbers in _TAGS and not candidate:
+        return _TAGS[numbers]
+    return "v" + ".".join(map(str, numbers)) + (f"-rc{candidate}" if candidate else "")
+
+
+def has_digests(version: str) -> bool:
+    """Say whether a release holds files with the digests of its builds."""
+    return tag(version) not in _WITHOUT_DIGESTS
+
+
+def parse_digest(text: str, asset: str, origin: str) -> str:
+    """Read a line of sha256sum on an asset; raises WalgError if it is none, or of another file."""
+    lines = text.strip().splitlines()
+    match = _DIGEST.fullmatch(lines[0].strip()) if len(lines) == 1 else None
+    if match is None:
+        raise WalgError(f"{origin}.sha256 is no digest of one file. Give it in walg_binary_checksum.", found=text[:200])
+    name = (match.group(2) or asset).rpartition("/")[2]
+    if name != asset:
+        raise WalgError(f"{origin}.sha256 is the digest of {name}, wanted that of {asset}.", found=name, wanted=asset)
+    return match.group(1).lower()
 
 
 def _numbers(match: re.Match[str]) -> tuple[int, int, int]:

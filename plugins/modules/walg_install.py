@@ -2,7 +2,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Install a WAL-G binary from a local file."""
+"""Install a WAL-G binary: by release, from a mirror or from a file; remove old ones."""
 
 from __future__ import annotations
 
@@ -13,40 +13,115 @@ version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Makes sure that a given WAL-G build stands at a path. The digest is always checked, and the new binary is started once
-    before it takes the place of another, atomically.
+  - Makes sure that a given WAL-G version stands at a path. Of WAL-G's releases it takes the build for the host's architecture
+    and C library. The digest is always checked, and the new binary is started once before it takes the place of another,
+    atomically; whatever goes wrong before leaves the old one untouched.
   - A build for another architecture or a newer glibc is refused by what the file itself says, with the published build that
     would do. A shared library that the host lacks is named with its package.
+  - What was installed is noted in C(.mapswipe-walg.json) beside O(path). Where nothing changes, the network is not used.
+  - A proxy is taken from the environment (C(HTTPS_PROXY), C(NO_PROXY)).
 extends_documentation_fragment:
   - mapswipe.walg.attributes
 options:
-  src:
-    description: File on the managed host to install from.
-    type: path
-    required: true
-  checksum:
-    description: "Digest of the binary as C(sha256:HEX). There is no way to skip it."
-    type: str
-    required: true
   path:
     description: Where it is to stand. Let the name carry the version, so that two instances can differ.
     type: path
     required: true
   version:
     description:
-      - The version that the binary must report, such as V(1.1.3) or V(3.0.8).
+      - The version that is wanted, such as V(3.0.8), and that the binary must report.
       - A binary built without a version stamp reports C(devel) and is refused unless this is V(devel).
     type: str
     required: true
+  state:
+    description:
+      - V(present), it stands at O(path).
+      - V(staged), it is on the host, checked, in a hidden file beside O(path) or in O(src), so that it can be tried first. What stands at
+        O(path) is not touched. V(present) takes it from there.
+      - V(pruned), other versions that were installed beside O(path) are removed, but for the O(keep) newest and those in use.
+        Files of others are never removed.
+    type: str
+    choices: [present, staged, pruned]
+    default: present
+  managed:
+    description:
+      - V(false) is for a binary that somebody else keeps at O(path), such as a package. It has to be there, its version is checked, and
+        it is never replaced or removed.
+    type: bool
+    default: true
+  src:
+    description: File on the managed host to install from. Without it, the release is downloaded.
+    type: path
+  checksum:
+    description:
+      - Digest of the binary as C(sha256:HEX). Required with O(src).
+      - Without it, a download is checked against the digest that is published beside it (C(ASSET.sha256)), over HTTPS. There is no way to
+        skip the check. The releases 1.0 and 1.1 have no published digests.
+    type: str
+  mirror:
+    description: Where releases are downloaded from. Below it lies C(TAG/ASSET) as on WAL-G's own page.
+    type: str
+    default: https://github.com/wal-g/wal-g/releases/download
+  url_username:
+    description: User name for O(mirror).
+    type: str
+  url_password:
+    description: Password for O(mirror). It is sent to that host only, also where that redirects to another.
+    type: str
+  ca_path:
+    description: File on the managed host with the certificates to trust for O(mirror), in place of the host's own.
+    type: path
+  timeout:
+    description: Seconds that a whole download may take.
+    type: int
+    default: 600
+  config_dir:
+    description: Directory of the instances' records, which tell what is in use. Required with O(state=pruned).
+    type: path
+  instance:
+    description: With O(state=pruned), the instance that uses O(path).
+    type: str
+    default: main
+  keep:
+    description: With O(state=pruned), how many versions stay that no instance uses, the last installed first.
+    type: int
+    default: 1
 """
 
 EXAMPLES = r"""
+- name: WAL-G 3.0.8 as it is published
+  mapswipe.walg.walg_install:
+    path: /usr/local/bin/wal-g-3.0.8
+    version: 3.0.8
+
+- name: The same from a server of one's own
+  mapswipe.walg.walg_install:
+    path: /usr/local/bin/wal-g-3.0.8
+    version: 3.0.8
+    mirror: https://mirror.example.com/wal-g
+    url_username: backup
+    url_password: "{{ vault_mirror_password }}"
+    ca_path: /etc/ssl/certs/example-ca.pem
+
 - name: WAL-G 3.0.8 from a file that was copied to the host
   mapswipe.walg.walg_install:
     src: /opt/downloads/wal-g-pg-22.04-amd64
     checksum: sha256:f30544c5ce93cf83b87578e3c4a2e9c0e0ffc3d160ef89ecddaf75f397d98deb
     path: /usr/local/bin/wal-g-3.0.8
     version: 3.0.8
+
+- name: The one that a package brought
+  mapswipe.walg.walg_install:
+    path: /usr/bin/wal-g
+    version: 3.0.8
+    managed: false
+
+- name: Older versions go, but for one
+  mapswipe.walg.walg_install:
+    path: /usr/local/bin/wal-g-3.0.8
+    version: 3.0.8
+    state: pruned
+    config_dir: /etc/mapswipe-walg
 """
 
 RETURN = r"""
@@ -56,18 +131,56 @@ path:
   type: str
   sample: /usr/local/bin/wal-g-3.0.8
 version:
-  description: What the binary says of itself.
-  returned: success
+  description: What the binary says of itself; the wanted version, where it is still to be fetched.
+  returned: when O(state) is not V(pruned)
   type: str
   sample: v3.0.8
 sha256:
-  description: Digest of the installed file.
-  returned: success
+  description: Digest of the wanted file.
+  returned: when O(state) is not V(pruned)
   type: str
+src:
+  description: Where the binary lies that is not at O(path) yet; empty if nothing has to be installed.
+  returned: when O(state) is not V(pruned)
+  type: str
+asset:
+  description: Name of the published build.
+  returned: when it comes from a release
+  type: str
+  sample: wal-g-pg-22.04-amd64
+url:
+  description: What was downloaded, or in check mode would be.
+  returned: when something had to be downloaded
+  type: str
+others:
+  description: Paths of the other binaries that were installed beside it.
+  returned: when O(state) is not V(pruned)
+  type: list
+  elements: str
+removed:
+  description: Paths that were removed.
+  returned: O(state=pruned)
+  type: list
+  elements: str
 """
 
+import contextlib
+import os
+import urllib.error
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils import urls
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_install
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _flow_install,
+    _flow_prune,
+    _flow_release,
+    _installed,
+    _releases,
+)
+from ansible_collections.mapswipe.walg.plugins.module_utils._download import Web
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 
@@ -75,22 +188,98 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runn
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "src": {"type": "path", "required": True},
-            "checksum": {"type": "str", "required": True},
             "path": {"type": "path", "required": True},
             "version": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "staged", "pruned"], "default": "present"},
+            "managed": {"type": "bool", "default": True},
+            "src": {"type": "path"},
+            "checksum": {"type": "str"},
+            "mirror": {"type": "str", "default": _releases.PUBLISHED},
+            "url_username": {"type": "str"},
+            "url_password": {"type": "str", "no_log": True},
+            "ca_path": {"type": "path"},
+            "timeout": {"type": "int", "default": 600},
+            "config_dir": {"type": "path"},
+            "instance": {"type": "str", "default": "main"},
+            "keep": {"type": "int", "default": 1},
         },
+        required_if=[("state", "pruned", ("config_dir",))],
+        required_by={"src": "checksum"},
         supports_check_mode=True,
     )
-    params = module.params
+    with contextlib.suppress(ValueError):  # refused below, and not shown by that
+        module.no_log_values.update(filter(None, [urlsplit(module.params["mirror"]).password]))
     try:
-        runner = Runner()
-        plan = _flow_install.plan(runner, params["src"], params["checksum"], params["path"], params["version"])
-        if plan.changed and not module.check_mode:
-            _flow_install.apply(plan)
+        answer = _pruned(module) if module.params["state"] == "pruned" else _installed_as_wanted(module)
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
-    module.exit_json(changed=plan.changed, diff=plan.diff(), path=plan.path, version=plan.reported, sha256=plan.wanted)
+    module.exit_json(path=module.params["path"], **answer)
+
+
+def _pruned(module: AnsibleModule) -> dict[str, object]:
+    params = module.params
+    plan = _flow_prune.plan(params["path"], params["keep"], params["config_dir"], params["instance"])
+    if plan.unreadable:
+        names = ", ".join(plan.unreadable)
+        module.warn(f"No version of WAL-G is removed: what these instances use can't be read: {names}.")
+    if plan.changed and not module.check_mode:
+        _flow_prune.apply(plan)
+    return {"changed": plan.changed, "diff": plan.diff(), "removed": plan.removed}
+
+
+def _installed_as_wanted(module: AnsibleModule) -> dict[str, object]:
+    params, runner = module.params, Runner()
+    path, version, checksum = params["path"], params["version"], params["checksum"] or ""
+    web = Web(_opener(params), params["timeout"])
+    if not params["managed"]:
+        plan = _flow_install.unmanaged(runner, path, version)
+    elif params["src"]:
+        plan = _flow_install.plan(runner, params["src"], checksum, path, version, module.check_mode)
+    else:
+        machine, glibc = os.uname().machine, _flow_install.host_glibc()
+        release = _flow_release.choose(version, params["mirror"], checksum, machine, glibc)
+        if params["url_password"]:
+            _flow_release.refuse_open(release.url)
+        plan = _flow_release.plan(runner, web, release, path)
+    record = _installed.load(os.path.dirname(path))
+    others = record.others(path)
+    news = params["managed"] and _flow_install.enrol(plan, record, params["config_dir"] or "")
+    url, diff = plan.fetch, plan.diff()
+    changed = bool(url) if params["state"] == "staged" else plan.changed or news
+    if changed and not module.check_mode:
+        if url:
+            plan = _flow_release.fetch(runner, web, plan)
+        if params["state"] == "present":
+            _flow_install.apply(plan)
+            record.save()
+    answer: dict[str, object] = {"changed": changed, "diff": diff, "others": others, "sha256": plan.wanted}
+    answer.update({key: value for key, value in (("asset", plan.asset), ("url", url)) if value})
+    return {**answer, "version": plan.reported or version, "src": plan.src if plan.installed != plan.wanted else ""}
+
+
+def _opener(params: dict[str, Any]) -> Callable[[str, float], Any]:
+    """Return what opens a URL: Ansible's own client, with its proxies and certificates. Credentials don't follow a redirect."""
+
+    def open_url(url: str, timeout: float) -> Any:
+        if params["ca_path"] and not os.path.isfile(params["ca_path"]):
+            raise WalgError(f"There is no file {params['ca_path']} on this host (walg_binary_mirror_ca).")
+        try:
+            return urls.open_url(
+                url,
+                timeout=timeout,
+                url_username=params["url_username"] or None,
+                url_password=params["url_password"] or "",
+                force_basic_auth=True,
+                unredirected_headers=["Authorization"],
+                ca_path=params["ca_path"] or None,
+                http_agent="mapswipe.walg",
+                use_netrc=False,
+                decompress=False,
+            )
+        except urls.ConnectionError as exc:
+            raise urllib.error.URLError(str(exc)) from exc
+
+    return open_url
 
 
 if __name__ == "__main__":

@@ -56,7 +56,9 @@ options:
     description: Path of the WAL-G binary. Required with O(storage).
     type: path
   binary_src:
-    description: File on the managed host that is, or will be, installed at O(binary). If it is not yet, a copy of it is asked with.
+    description:
+      - File on the managed host that is, or will be, installed at O(binary). If it is not yet, a copy of it is asked with.
+      - In check mode it may be missing where M(mapswipe.walg.walg_install) would bring it; then nothing is asked.
     type: str
   binary_checksum:
     description: Digest of O(binary_src) as C(sha256:HEX).
@@ -98,7 +100,7 @@ write_answer:
   type: str
 unknown:
   description: What could not be found out in check mode.
-  returned: when the storage was asked
+  returned: when the storage was asked, or would have been
   type: list
   elements: str
 reason:
@@ -166,7 +168,10 @@ def _asked(runner: Runner, module: AnsibleModule) -> dict[str, object]:
         binary = params["binary"]
         if params["binary_src"]:
             options = (params["binary_src"], params["binary_checksum"], binary, params["version"])
-            binary = stack.enter_context(_flow_install.runnable(_flow_install.plan(runner, *options)))
+            made = _flow_install.plan(runner, *options, dry=module.check_mode)
+            if not made.reported:
+                return {"reason": "WAL-G is not on this host yet", "unknown": ["storage"]}
+            binary = stack.enter_context(_flow_install.runnable(made))
         return _flow_storage_check.check(runner, candidate, binary, question)
 
 

@@ -379,6 +379,7 @@ class Sandbox:
             "checksum": wanted["walg_binary_checksum"],
             "path": binary,
             "version": wanted["walg_version"],
+            "config_dir": found["directories"]["config_dir"],
         }
         wrappers = {name: (files / name).read_text() for name in ("wal-push", "wal-fetch")}
         programs = {"path": found["directories"]["program_dir"], "user": self.user, "wrappers": wrappers}

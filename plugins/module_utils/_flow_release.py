@@ -1,0 +1,116 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Flow: a published WAL-G build comes to this host, and is proved before it replaces another. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from . import _files, _flow_install, _installed, _releases
+from ._errors import WalgError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._download import Web
+    from ._flow_install import InstallPlan
+    from ._process import Runner
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published build for this host. ``checksum``: the digest that was given, "" if the published one counts."""
+
+    version: str
+    asset: str
+    url: str
+    checksum: str
+
+
+def choose(version: str, mirror: str, checksum: str, machine: str, glibc: Sequence[int]) -> Release:
+    """Return the build of a version that such a host can run. Raises WalgError where there is none, or its digest can't be had."""
+    numbers, tag = _releases.parse_version(version), _releases.tag(version)
+    asset = _releases.fitting_build(numbers, machine, glibc)
+    if asset is None:
+        library = f"glibc {'.'.join(map(str, glibc))}" if glibc else "a C library that is not glibc (musl)"
+        raise WalgError(
+            f"WAL-G's releases hold no build of {version} for {machine} with {library}. Take another version (walg_version), or "
+            "build it yourself and name the file in walg_binary_src."
+        )
+    base = urlsplit(mirror)
+    if base.scheme not in ("https", "http") or not base.hostname:
+        raise WalgError("walg_binary_mirror is no URL that begins with https:// and names a host.")
+    if base.username is not None or base.password is not None:
+        raise WalgError(
+            "walg_binary_mirror holds credentials, and it is shown in results: put them into walg_binary_mirror_username and "
+            "walg_binary_mirror_password."
+        )
+    if not checksum and base.scheme == "http":
+        raise WalgError(f"{mirror} is not encrypted, so its digest proves nothing: give it in walg_binary_checksum.")
+    if not checksum and not _releases.has_digests(version):
+        raise WalgError(f"The release {tag} has no file with its digest: give it in walg_binary_checksum.")
+    return Release(version, asset, f"{mirror.rstrip('/')}/{tag}/{asset}", checksum)
+
+
+def refuse_open(url: str) -> None:
+    """Raise WalgError if credentials would be sent without encryption."""
+    if urlsplit(url).scheme != "https":
+        raise WalgError("walg_binary_mirror is not encrypted: no password is sent there. Take https://.")
+
+
+def plan(runner: Runner, web: Web, release: Release, path: str) -> InstallPlan:
+    """Find out what has to be done; at most the digest's small file is fetched."""
+    record = _installed.load(os.path.dirname(path))
+    known = record.of(path)
+    if release.checksum:
+        wanted = _flow_install.parse_checksum(release.checksum)
+    elif (known.get("version"), known.get("asset")) == (release.version, release.asset) and _installed.ours(
+        record, path
+    ):
+        wanted = known["sha256"]  # no network is needed to see that all is well
+    else:
+        wanted = _releases.parse_digest(web.text(release.url + ".sha256"), release.asset, release.url)
+    checksum, staged = f"sha256:{wanted}", _installed.staged_path(path)
+    if os.path.isfile(staged) and _files.sha256(staged) == wanted:
+        return replace(_flow_install.plan(runner, staged, checksum, path, release.version), asset=release.asset)
+    made = _flow_install.standing(staged, wanted, path, release.version)
+    if made.installed != wanted:
+        return replace(made, fetch=release.url, asset=release.asset)
+    return replace(_flow_install.plan(runner, "", checksum, path, release.version), asset=release.asset)
+
+
+def fetch(runner: Runner, web: Web, made: InstallPlan) -> InstallPlan:
+    """Bring the build beside its place, check its digest, start it once. What stands there now is not touched."""
+    directory = os.path.dirname(made.path)
+    try:
+        _files.make_directories(directory)
+        handle, temporary = tempfile.mkstemp(prefix=_installed.UNFINISHED, dir=directory)
+    except OSError as exc:
+        raise WalgError(f"Cannot write into {directory}: {exc.strerror}") from exc
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            found = web.save(made.fetch, stream)
+            os.fchmod(stream.fileno(), 0o755)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if found != made.wanted:
+            raise WalgError(
+                f"The digest of {made.fetch} is {found}, wanted {made.wanted}: it is another file, or damaged. Nothing was installed.",
+                found=found,
+                wanted=made.wanted,
+            )
+        ready = _flow_install.plan(runner, temporary, f"sha256:{made.wanted}", made.path, made.version)
+        _files.replace(temporary, made.src)
+    except WalgError as exc:
+        raise WalgError(exc.msg.replace(temporary, made.fetch), **exc.fields) from exc
+    except OSError as exc:
+        raise WalgError(f"Cannot write {made.src}: {exc.strerror}") from exc
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+    return replace(ready, src=made.src, asset=made.asset)

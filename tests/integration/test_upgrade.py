@@ -117,6 +117,25 @@ def writing(cluster: Cluster) -> Iterator[list[int]]:
     assert wrong == []
 
 
+def test_a_version_that_cannot_back_up_this_postgresql_is_not_even_fetched(
+    sandbox: Sandbox, cluster: Cluster, server: Releases
+) -> None:
+    """PostgreSQL 15 with WAL-G before 2.0.1. A stand-in says that the server's programs are of 15."""
+    programs = sandbox.root / "fifteen"
+    programs.mkdir()
+    (programs / "postgres").write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 15.18'\n")
+    (programs / "postgres").chmod(0o755)
+    before = files(sandbox.host)
+    variables = {**told(sandbox, cluster, server, "2.0.0"), "walg_pg_bin_dir": str(programs)}
+    play = sandbox.play(PLAYBOOK, variables)
+    assert "Found WAL-G 2.0.0 with PostgreSQL 15" in play.failure()
+    assert "Use WAL-G 2.0.1 or newer (walg_version)" in play.failure()
+    assert (server.requests, files(sandbox.host)) == ([], before)
+    play = sandbox.play(PLAYBOOK, {**variables, "walg_version": "2.0.1"})
+    assert "2.0.1/" in play.failure(), "this one is only not on the server"
+    assert "answered 404" in play.failure()
+
+
 def test_a_virgin_host_by_version_and_mirror(sandbox: Sandbox, cluster: Cluster, server: Releases) -> None:
     """Check mode fetches no binary, changes nothing and says what it would fetch."""
     version = sandbox.walg_version()

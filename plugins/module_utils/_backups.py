@@ -180,10 +180,15 @@ def refuse_foreign(backups: Iterable[Backup], system_identifier: str, storage: s
         )
 
 
+def recorded(backup: Backup) -> Mapping[str, Any]:
+    """Return what our own job wrote into a base backup's user data; empty for one that another tool took."""
+    told = backup.user_data.get("mapswipe_walg") if isinstance(backup.user_data, dict) else None
+    return told if isinstance(told, dict) else {}
+
+
 def host_of(backup: Backup) -> dict[str, Any]:
     """Return what a backup of this collection tells of the server it was taken of, for a restore on another host."""
-    told = backup.user_data.get("mapswipe_walg") if isinstance(backup.user_data, dict) else None
-    told = told if isinstance(told, dict) else {}
+    told = recorded(backup)
     return {"hostname": backup.hostname, "limits": told.get("limits") or {}, "libc": str(told.get("libc") or "")}
 
 

@@ -14,8 +14,6 @@ import struct
 from dataclasses import dataclass, field
 from typing import Mapping
 
-from ._errors import WalgError
-
 #: DBState: clean shutdowns, of a primary and in recovery.
 _SHUT_DOWN = (1, 2)
 #: The struct up to the limits, by pg_control_version: CheckPoint differs (PostgreSQL 12 joined epoch and xid; 17 and 18 added members).
@@ -91,10 +89,3 @@ _LAYOUTS = {
     1700: _layout(prior=False, epoch=False, wal_level=True, senders=True),
     1800: _layout(prior=False, epoch=False, wal_level=True, senders=True),
 }
-
-
-def required(control: Control) -> dict[str, int]:
-    """Return the limits of a cluster. Raises WalgError for a pg_control of a version that is not known."""
-    if not control.limits:
-        raise WalgError(f"pg_control has the unknown version {control.version}: PostgreSQL 10 to 18 are known.")
-    return dict(control.limits)

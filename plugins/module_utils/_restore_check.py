@@ -9,9 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _targets, _timelines
+from . import _backups, _targets, _timelines
 from ._errors import WalgError
-from ._restore_host import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +69,7 @@ def must_reach(plan: Mapping[str, Any]) -> tuple[int, str] | None:
 
 def recorded_icu(backup: Backup) -> str:
     """Return the version of ICU's collations that the cluster sorted by, as our own base backup recorded it."""
-    return str(recorded(backup).get("icu") or "")
+    return str(_backups.recorded(backup).get("icu") or "")
 
 
 def refuse_other_icu(plan: Mapping[str, Any], proof: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from . import _compatibility, _data_dir, _host_facts, _layout, _registration, _storage, _walg
+from . import _backups, _compatibility, _data_dir, _host_facts, _layout, _registration, _storage, _walg
 from ._errors import WalgError
 from ._files import first_existing_parent, free_bytes
 from ._postgres import installed_major
@@ -200,14 +200,8 @@ def refuse_unfit(runner: Runner, instance: Instance, backup: Backup, has_tablesp
     return _compare_libc(backup, wish)
 
 
-def recorded(backup: Backup) -> Mapping[str, Any]:
-    """Return what our own job wrote into a base backup's user data; empty for one that another tool took."""
-    data = backup.user_data.get("mapswipe_walg") if isinstance(backup.user_data, dict) else None
-    return data if isinstance(data, dict) else {}
-
-
 def _compare_libc(backup: Backup, wish: Wish) -> list[str]:
-    there, here = str(recorded(backup).get("libc") or ""), _host_facts.libc()
+    there, here = _backups.host_of(backup)["libc"], _host_facts.libc()
     if not there or not here:
         unknown = "Which C library the cluster sorted text by is not recorded in the base backup; if it was another, indexes on text "
         return [unknown + "may be wrong."]

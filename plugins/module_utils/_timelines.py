@@ -207,15 +207,6 @@ def path_to(timeline: int, start: int, consistent: int, start_timeline: int, arc
     return legs
 
 
-def newest_reachable(start: int, consistent: int, start_timeline: int, archive: Inventory) -> list[Leg]:
-    """Return the path to the highest timeline that a cluster at ``start`` can follow (its own, at the least)."""
-    for timeline in sorted((one for one in archive.timelines if archive.last(one)), reverse=True):
-        path = path_to(timeline, start, consistent, start_timeline, archive)
-        if path is not None:
-            return path
-    return [Leg(start_timeline, start, None)]
-
-
 def needed_segments(legs: Sequence[Leg], archive: Inventory) -> Iterator[tuple[int, int, int]]:
     """Yield (timeline, first number, number after the last) of the segments that a recovery along ``legs`` reads.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.gcs import BUCKET, Gcs
 from support.sandbox import Sandbox, load_tools
 
 LEFT_OUT = {} if os.geteuid() == 0 else {"test_mount_point.py": "only root can mount"}
@@ -45,3 +46,12 @@ def make_sandbox(tools: dict[str, Any]) -> Iterator[Callable[..., Sandbox]]:
 def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
     """The file's own sandbox; plays run as whoever runs the tests."""
     return make_sandbox()
+
+
+@pytest.fixture(scope="module")
+def gcs(sandbox: Sandbox, tools: dict[str, Any]) -> Iterator[Gcs]:
+    """Google Cloud Storage on loopback, with an empty bucket."""
+    directory = sandbox.root / "gcs"
+    directory.mkdir()
+    with Gcs(tools["gcs_server"], directory, BUCKET) as storage:
+        yield storage

@@ -5,25 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fault_proxy import Rule
-from support.gcs import Gcs
+from support.gcs import BUCKET, Gcs
 from support.sandbox import Cluster, Sandbox
 
 MARKER = "mapswipe_walg_owner.json"
-STORAGE = "gs://x4m-test-bucket/walg-folder"
-
-
-@pytest.fixture(scope="module")
-def gcs(sandbox: Sandbox, tools: dict[str, Any]) -> Iterator[Gcs]:
-    directory = Path(sandbox.root / "gcs")
-    directory.mkdir()
-    with Gcs(tools["gcs_server"], directory, "x4m-test-bucket") as storage:
-        yield storage
+STORAGE = f"gs://{BUCKET}/walg-folder"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.restoring import History, apart, archived, backup, beside, done, killed_in_swap, restore
+from support.restoring import History, archived_apart, beside, done, killed_in_swap, restore
 from support.sandbox import Sandbox
 
 STEPS = 10  # links of the restored and the old tablespace and WAL directory turned; three directories out, three in
@@ -20,14 +20,7 @@ STEPS = 10  # links of the restored and the old tablespace and WAL directory tur
 
 @pytest.fixture(scope="module")
 def history(sandbox: Sandbox) -> History:
-    made = archived(sandbox)
-    apart(made.cluster, sandbox.pg_dir / "apart")
-    made.step()
-    backup(sandbox)
-    made.step()
-    made.cluster.sql("INSERT INTO s0 VALUES (101)")
-    made.cluster.ship()
-    return made
+    return archived_apart(sandbox)
 
 
 def everything(history: History) -> tuple[list[str], list[str]]:

@@ -12,17 +12,13 @@ import time
 from typing import Any
 
 import pytest
-from support.restoring import History, archived, beside, done, refused, restore, running, segments, unharmed
+from support.restoring import History, archived_steps, beside, done, refused, restore, running, segments, unharmed
 from support.sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")
 def history(sandbox: Sandbox) -> History:
-    made = archived(sandbox)
-    for _turn in range(3):
-        made.step()
-        made.cluster.ship()
-    return made
+    return archived_steps(sandbox, 3)
 
 
 def moment(history: History) -> str:

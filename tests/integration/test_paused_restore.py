@@ -10,17 +10,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.restoring import History, archived, ask, beside, done, refused, restore, running, unharmed
+from support.restoring import History, archived_steps, ask, beside, done, refused, restore, running, unharmed
 from support.sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")
 def history(sandbox: Sandbox) -> History:
-    made = archived(sandbox)
-    for _turn in range(5):
-        made.step()
-    made.cluster.ship()
-    return made
+    return archived_steps(sandbox, 5)
 
 
 def count(sandbox: Sandbox, connect: str) -> str:

@@ -11,20 +11,13 @@ from pathlib import Path
 
 import pytest
 from support.observe import files
-from support.restoring import History, apart, archived, backup, beside, done, refused, restore, unharmed
+from support.restoring import History, archived_apart, beside, done, refused, restore, unharmed
 from support.sandbox import Cluster, Sandbox
 
 
 @pytest.fixture(scope="module")
 def history(sandbox: Sandbox) -> History:
-    made = archived(sandbox)
-    apart(made.cluster, sandbox.pg_dir / "apart", 2)
-    made.step()
-    backup(sandbox)
-    made.step()
-    made.cluster.sql("INSERT INTO s0 VALUES (101)")
-    made.cluster.ship()
-    return made
+    return archived_apart(sandbox, 2)
 
 
 @pytest.fixture(scope="module")

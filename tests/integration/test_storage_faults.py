@@ -13,20 +13,11 @@ from typing import Any
 
 import pytest
 from support.fault_proxy import HANG, RESET, Rule, read_only
-from support.gcs import Gcs, certificate
+from support.gcs import BUCKET, Gcs, certificate
 from support.observe import files
 from support.sandbox import Cluster, Sandbox
 
-BUCKET = "x4m-test-bucket"
 ACCOUNT = "walg@test.invalid"
-
-
-@pytest.fixture(scope="module")
-def gcs(sandbox: Sandbox, tools: dict[str, Any]) -> Iterator[Gcs]:
-    directory = Path(sandbox.root / "gcs")
-    directory.mkdir()
-    with Gcs(tools["gcs_server"], directory, BUCKET) as storage:
-        yield storage
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +82,8 @@ LIST, GET, CREATE, DELETE = (
         ([Rule(403, **GET)], ["may not read there", "storage.objects.get"]),
         ([Rule(HANG, **LIST)], ["did not answer", "within 2 s", "missing bucket"]),
         ([Rule(HANG, **CREATE)], ["did not answer `wal-g st put", "within 2 s"]),
-        ([Rule(503, **LIST)], ["gs://x4m-test-bucket/walg-folder"]),
-        ([Rule(RESET)], ["gs://x4m-test-bucket/walg-folder", "network"]),
+        ([Rule(503, **LIST)], [f"gs://{BUCKET}/walg-folder"]),
+        ([Rule(RESET)], [f"gs://{BUCKET}/walg-folder", "network"]),
     ],
     ids=["list 403", "create 403", "get 403", "list hangs", "create hangs", "list 503", "reset"],
 )

@@ -29,6 +29,8 @@ from cryptography.x509.oid import NameOID
 
 from .fault_proxy import FaultProxy, token_for
 
+BUCKET = "x4m-test-bucket"  # of the tests' storage
+
 HOST = "storage.googleapis.com"
 
 

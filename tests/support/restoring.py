@@ -58,6 +58,15 @@ def archived(sandbox: Sandbox, storage: str = "", walg: dict[str, str] | None = 
     return history
 
 
+def archived_steps(sandbox: Sandbox, steps: int) -> History:
+    """As archived, with more steps after the base backup, each in a segment of its own."""
+    history = archived(sandbox)
+    for _turn in range(steps):
+        history.step()
+        history.cluster.ship()
+    return history
+
+
 def backup(sandbox: Sandbox) -> dict[str, Any]:
     """Take a base backup."""
     answer = sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})
@@ -142,6 +151,18 @@ def apart(cluster: Cluster, place: Path, tablespaces: int = 1) -> dict[str, Path
     for number in range(tablespaces):
         cluster.sql(f"CREATE TABLESPACE space{number} LOCATION '{made[f'space{number}']}'")
         cluster.sql(f"CREATE TABLE s{number} TABLESPACE space{number} AS SELECT g AS id FROM generate_series(1, 100) g")
+    return made
+
+
+def archived_apart(sandbox: Sandbox, tablespaces: int = 1) -> History:
+    """As archived, with the parts of apart below pg_dir/apart in its newest base backup, and rows after that in t and s0."""
+    made = archived(sandbox)
+    apart(made.cluster, sandbox.pg_dir / "apart", tablespaces)
+    made.step()
+    backup(sandbox)
+    made.step()
+    made.cluster.sql("INSERT INTO s0 VALUES (101)")
+    made.cluster.ship()
     return made
 
 

@@ -23,6 +23,12 @@ SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 #: Host tools that the wrappers call; with busybox's shell its own are used, since its timeout works differently.
 TOOLS = ("cksum", "env", "mv", "od", "rm", "sleep", "timeout")
 
+#: Starts of stand-ins that do not heed TERM, under a GNU timeout that can't end them: it hangs, as under load, or was killed.
+STUBBORN = {
+    fate: f"mkfifo \"$seen/never\"; trap '' TERM; echo $$ >$seen/ready; kill -{fate} $PPID; read -r never <$seen/never"
+    for fate in ("STOP", "KILL")
+}
+
 
 def shells() -> dict[str, list[str]]:
     """Return the shells of this machine that /bin/sh may be: name -> argv before the script. No shell comes twice."""

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from host_wrappers import SHELLS, Bench, wait_for
+from host_wrappers import SHELLS, STUBBORN, Bench, wait_for
 
 LAST = "000000010000000A000000FE"  # the last listed segment of timeline 1
 ABOVE = "000000010000000A000000FF"
@@ -251,6 +251,18 @@ def test_a_signal_reaches_wal_g(bench: Bench, number: signal.Signals, mode: str)
     assert spent < 2
     assert err.startswith(f"{PREFIX}stopped by signal {number.name[3:]}")
     assert list((bench.data / "pg_wal").iterdir()) == []
+
+
+@pytest.mark.parametrize("fate", STUBBORN)
+def test_a_stubborn_wal_g_is_ended_without_the_help_of_timeout(bench: Bench, fate: str) -> None:
+    """The pauses take no time here: what ends WAL-G does not come with them."""
+    if bench.shell == "busybox":
+        pytest.skip("busybox's timeout replaces itself by the program")
+    bench.fast_pauses()
+    wal_g(bench, STUBBORN[fate])
+    code, _err, spent = bench.signalled(signal.SIGTERM, *arguments(bench, ABOVE))
+    assert code == 255
+    assert spent < 2
 
 
 def test_a_signal_in_a_pause(bench: Bench) -> None:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from host_wrappers import SHELLS, Bench
+from host_wrappers import SHELLS, STUBBORN, Bench
 
 SEGMENT = "00000001000000A0000000FF"
 SYSTEM = 18446744073709551557  # above 2**63: read unsigned
@@ -123,6 +123,18 @@ def test_a_signal_with_a_stubborn_wal_g(bench: Bench) -> None:
     code, _err, spent = bench.signalled(signal.SIGTERM, str(bench.record), f"pg_wal/{SEGMENT}")
     assert code == 1
     assert spent < 7
+
+
+@pytest.mark.parametrize("fate", STUBBORN)
+def test_a_stubborn_wal_g_is_ended_without_the_help_of_timeout(bench: Bench, fate: str) -> None:
+    """The pauses take no time here: what ends WAL-G does not come with them."""
+    if bench.shell == "busybox":
+        pytest.skip("busybox's timeout replaces itself by the program")
+    bench.fast_pauses()
+    bench.stand_in(STUBBORN[fate])
+    code, _err, spent = bench.signalled(signal.SIGTERM, str(bench.record), f"pg_wal/{SEGMENT}")
+    assert code == 1
+    assert spent < 2
 
 
 def test_the_server_s_environment_does_not_reach_wal_g(bench: Bench) -> None:

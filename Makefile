@@ -8,6 +8,8 @@
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
 #   make test-soak SEEDS=200      random lives of a cluster with restores in them; seconds for each
+#   make test-core                 the main job with newer ansible-cores and older Pythons on the host, where the machine has them
+#   make docs                      reference pages of modules and roles, as HTML
 #   make bench                     figures of what has to be fast, measured and not judged; some minutes
 #   make integration PG_MAJOR=13   another PostgreSQL; WALG_BINARY=/path/to/wal-g uses another WAL-G
 
@@ -16,7 +18,7 @@ CHECK = $(PYTHON) tests/toolchain/check.py
 SEEDS ?= 200
 export ARGS ONLY SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS MIB FETCHES
 
-.PHONY: help tools paths lint unit integration test test-molecule test-soak bench demo demo-clean build clean
+.PHONY: help tools paths lint unit integration test test-molecule test-soak test-core docs bench demo demo-clean build clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,6 +40,12 @@ test-molecule: tools
 
 test-soak: tools
 	@$(CHECK) soak
+
+test-core: tools
+	@$(CHECK) cores
+
+docs: tools
+	@$(CHECK) docs
 
 bench: tools
 	@for script in tests/bench/*.py; do echo "--- $$script"; $(PYTHON) "$$script" || exit 1; done

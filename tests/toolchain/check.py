@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run steps of the test suite: tools, lint, unit, integration, hosts, build.
+"""Run steps of the test suite: tools, lint, unit, integration, hosts, soak, cores, docs, build.
 
 Environment: ONLY names one linter (or `list`), ARGS holds arguments for pytest. With more than one step the last line
 sums up the tests; a failed step does not keep the later ones from running, except that nothing runs without tools.
@@ -28,8 +28,10 @@ from lint import lint
 from locations import COLLECTION, HERE, ROOT, ToolError, test_environment, tools_dir
 from stage import copy_root
 
+from docs import make_pages
+
 HOSTS = (sys.executable, str(HERE / "hosts.py"))
-STEPS = ("tools", "lint", "unit", "integration", "hosts", "soak", "build")
+STEPS = ("tools", "lint", "unit", "integration", "hosts", "soak", "cores", "docs", "build")
 
 
 def run_lint(reports: Path) -> bool:
@@ -81,6 +83,8 @@ def run_step(step: str, reports: Path) -> int:
         passed = run_build()
     elif step == "soak":
         passed = run_soak()
+    elif step == "docs":
+        passed = make_pages()
     else:
         passed = run_pytest(step, reports)
     return 0 if passed else 1

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import parts
 import stage
 from locations import COLLECTION, ToolError, test_environment, tools_dir
 
@@ -99,6 +100,10 @@ def shellcheck_argv(context: Context) -> list[str]:
     return ["shellcheck", "--norc", "--severity=style", *WRAPPERS, *scenario, ".ci/run"]
 
 
+def importer_argv(context: Context) -> list[str]:
+    return ["python", "tests/toolchain/importer.py", str(tools_dir() / "importer-venv" / "bin")]
+
+
 def tests_argv(context: Context) -> list[str]:
     report = context.reports / "lint.xml"
     return ["python", "-m", "pytest", "-q", "tests/lint", f"--junitxml={report}"]
@@ -117,6 +122,7 @@ LINTERS = [
     Linter("shellcheck", 1, shellcheck_argv),
     Linter("yamllint", 1, lambda context: ["yamllint", "--strict", "."]),
     Linter("house", 1, tests_argv),
+    Linter("importer", 1, importer_argv),
 ]
 
 
@@ -148,6 +154,10 @@ def lint(only: str, reports: Path) -> bool:
     chosen = [linter for linter in LINTERS if only in ("", linter.name)]
     home = stage.lint_home(tools_dir() / "venv/bin/python")
     pythons = stage.target_pythons()
+
+    importer = parts.importer_part()
+    if any(linter.name == "importer" for linter in chosen) and not importer.current():
+        importer.make()
 
     def run_lane(lane: int) -> list[Outcome]:
         root = stage.copy_root(f"lint{lane}")

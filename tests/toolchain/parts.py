@@ -83,12 +83,13 @@ def run(
         raise ToolError(f"{part}: {argv[0]} ended with {rc}; its last lines ({log}):\n  " + "\n  ".join(tail))
 
 
-def make_venv(part: str, folder: Path, requirements: Sequence[str | Path]) -> None:
-    """Make a virtual environment and install into it. Built in place: its scripts carry the folder's name."""
+def make_venv(part: str, folder: Path, requirements: Sequence[str | Path], base: str = "") -> None:
+    """Make a virtual environment, of our own Python or of `base`, and install into it. Built in place: its scripts carry
+    the folder's name."""
     if folder.exists():
         shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    base = getattr(sys, "_base_executable", None) or sys.executable
+    base = base or getattr(sys, "_base_executable", None) or sys.executable
     python = folder / "bin" / "python"
     has_ensurepip = subprocess.run([base, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0
     if has_ensurepip:
@@ -130,6 +131,29 @@ def molecule_part() -> Part:
         [folder / "bin" / "molecule"],
         install,
     )
+
+
+def importer_part() -> Part:
+    """What Galaxy runs on an uploaded collection, in a venv of its own: it pins what the linters want newer."""
+    folder = tools_dir() / "importer-venv"
+    wanted = HERE / "requirements-importer.txt"
+
+    def install() -> None:
+        make_venv("importer", folder, ["-r", wanted])
+
+    inputs = [wanted.read_text(encoding="utf-8"), sys.version, str(folder)]
+    return Part("importer", inputs, [folder / "bin" / "python"], install)
+
+
+def core_part(version: str, base: Path) -> Part:
+    """An ansible-core of another Python, for the tests with other cores."""
+    core = VERSIONS["cores"][version]
+    folder = tools_dir() / f"core-venv-{version}"
+
+    def install() -> None:
+        make_venv(f"core-{version}", folder, [f"ansible-core=={core}"], str(base))
+
+    return Part(f"core-{version}", [core, str(base), str(folder)], [folder / "bin" / "ansible-playbook"], install)
 
 
 def pip_wheel_part() -> Part:

@@ -1,0 +1,79 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The reference pages of modules and roles: antsibull-docs writes them from the documentation in the code, Sphinx makes HTML."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from locations import test_environment, tools_dir
+
+CONF = """\
+project = "mapswipe.walg"
+copyright = "the mapswipe.walg contributors"
+extensions = ["sphinx_antsibull_ext"]
+html_theme = "alabaster"
+html_theme_options = {"page_width": "auto", "sidebar_width": "24em", "font_size": "15px"}
+html_show_sphinx = False
+html_copy_source = False
+html_use_index = False
+pygments_style = "ansible"
+default_role = "any"
+"""
+# Each page says how to install the collection.
+CONFIG = """\
+collection_install = {
+  * = "ansible-galaxy collection install mapswipe-walg-VERSION.tar.gz"
+}
+"""
+# What the pages refer to in Ansible's own documentation.
+ANSIBLE = """\
+:orphan:
+
+Ansible's own pages
+===================
+
+.. _common_return_values:
+
+Common return values
+--------------------
+
+`What every module returns <https://docs.ansible.com/ansible/latest/reference_appendices/common_return_values.html>`_
+
+.. _ansible_configuration_settings:
+
+Configuration settings
+----------------------
+
+`Settings of Ansible, environment variables too <https://docs.ansible.com/ansible/latest/reference_appendices/config.html>`_
+"""
+
+
+def run(argv: Sequence[str]) -> bool:
+    return subprocess.run(argv, env=test_environment(), stdin=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def make_pages() -> bool:
+    """Write them anew into the folder docs of the tools; a warning of either tool fails."""
+    folder = tools_dir() / "docs"
+    shutil.rmtree(folder, ignore_errors=True)
+    source, html = folder / "rst", folder / "html"
+    source.mkdir(parents=True, mode=0o755)
+    (folder / "conf.py").write_text(CONF, encoding="utf-8")
+    (folder / "antsibull-docs.cfg").write_text(CONFIG, encoding="utf-8")
+    (source / "ansible.rst").write_text(ANSIBLE, encoding="utf-8")
+    config = ["--config-file", str(folder / "antsibull-docs.cfg")]
+    options = ["--use-current", "--squash-hierarchy", "--fail-on-error", "--dest-dir", str(source)]
+    written = run(["antsibull-docs", *config, "collection", *options, "mapswipe.walg"])
+    sphinx = ["sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "-d", str(folder / "doctrees")]
+    made = written and run([*sphinx, "-c", str(folder), str(source), str(html)])
+    if made:
+        print(
+            f"made {len(list(html.glob('*_module.html')))} pages of modules, {len(list(html.glob('*_role.html')))} of roles:"
+        )
+        print(html / "index.html")
+    return made

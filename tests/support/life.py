@@ -16,6 +16,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .history import AHEAD, Backup, Commit, History, between, look, pause, show_lsn, show_time, tick
@@ -23,7 +24,7 @@ from .sandbox import Cluster, Sandbox
 
 KINDS = ("latest", "immediate", "time", "lsn", "xid", "name", "older timeline")
 OUTCOMES = ("reached", "refused", "failed")
-_SEGMENT = re.compile(r"^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})\.")
+_SEGMENT = re.compile(r"^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})\.(?!partial)")  # a partial one ends where its timeline was left
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,14 @@ class Living:
                 assert self.cluster.pid() == source
             elif end != "lose":
                 self.cluster.start()
-            if end != "lose":
-                self.archived_only = False
-                assert self.history.rows() == self.rows_now()
-            return end != "lose"
+            if end == "lose":
+                return False
+            self.archived_only = False
+            if outcome == "failed":
+                discarded = self.run(point, new=False, discard=True)
+                assert discarded.get("changed"), discarded
+            assert self.history.rows() == self.rows_now()
+            return True
         self._compare(look(self.cluster), point)
         self.archived_only = False
         timeline = int(point.options.get("timeline") or self.history.timeline)
@@ -154,6 +159,8 @@ class Living:
         point = self.point(wish)
         before = tree(self.cluster.data_dir)
         promote = wish.kind == "latest" or wish.action == "promote"
+        if promote and not before:
+            self._keep_archive()
         answer = self.run(point, action="promote" if promote else "pause")
         outcome = self._outcome(answer, point)
         if outcome == "reached" and promote:
@@ -173,12 +180,32 @@ class Living:
     def _go_back(self, before: str) -> None:
         if not before:
             self.cluster.lose()
+            self._put_archive_back()
             return
         answer = self.run(Point("", {}, 0, ()), new=False, rollback=True, stop_running=True)
         assert answer.get("changed"), answer
         assert self.history.rows() == self.rows_now()
         self.cluster.stop()
         shutil.rmtree(answer["restore"]["restored_kept_as"])
+
+    def _keep_archive(self) -> None:
+        """Copy the archive and what the host knows of it: the restored cluster's timeline would be the newest there."""
+        for path, copy in self._archive_copies().items():
+            copy.parent.mkdir(exist_ok=True)
+            self._replace(copy, path)
+
+    def _put_archive_back(self) -> None:
+        for path, copy in self._archive_copies().items():
+            self._replace(path, copy)
+
+    def _archive_copies(self) -> dict[Path, Path]:
+        paths = (self.sandbox.storage_dir / self.cluster.name, self.sandbox.host / "state")
+        return {path: self.sandbox.root / "before" / path.name for path in paths}
+
+    def _replace(self, target: Path, source: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        done = self.sandbox.run(["cp", "-a", str(source), str(target)])
+        assert done.returncode == 0, done.stdout
 
     def run(self, point: Point, new: bool = True, **options: Any) -> dict[str, Any]:
         self.requests += new

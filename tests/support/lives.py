@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from hypothesis import Phase, assume, given, seed, settings
@@ -103,7 +105,7 @@ class Earth:
         for copy, path in self.kept.items():
             for left in path.parent.glob(f"{path.name}*"):
                 if left.is_dir():
-                    shutil.rmtree(left)
+                    _remove(left)
             self._copy(copy, path)
         self.cluster.start()
         history = History(self.sandbox, self.cluster)
@@ -116,6 +118,16 @@ class Earth:
         target.parent.mkdir(exist_ok=True)
         done = self.sandbox.run(["cp", "-a", str(source), str(target)])
         assert done.returncode == 0, done.stdout
+
+
+def _remove(path: Path) -> None:
+    """Remove a tree into which a prefetching WAL-G of the former life may still write for a moment."""
+    for _turn in range(100):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} does not go away")
 
 
 def table(counts: Counter[tuple[str, str]]) -> str:

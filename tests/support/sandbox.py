@@ -145,6 +145,8 @@ class Cluster:
                     break
                 time.sleep(0.05)
             time.sleep(0.3)  # its children leave as well
+            # Where nobody collects the dead at once, the next server would take this one for alive.
+            (self.socket_dir / f".s.PGSQL.{self.port}.lock").unlink(missing_ok=True)
 
     def lose(self) -> None:
         """The machine dies and its disk is gone."""

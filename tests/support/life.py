@@ -15,7 +15,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from .sandbox import Cluster, Sandbox
 
 KINDS = ("latest", "immediate", "time", "lsn", "xid", "name", "older timeline")
 OUTCOMES = ("reached", "refused", "failed")
-_SEGMENT = re.compile(r"^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})\.(?!partial)")  # a partial one ends where its timeline was left
+#: Not a partial one: it ends where its timeline was left.
+_SEGMENT = re.compile(r"^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})\.(?!partial)")
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Living:
                 assert discarded.get("changed"), discarded
             assert self.history.rows() == self.rows_now()
             return True
-        self._compare(look(self.cluster), point)
+        self._compare(look(self.cluster), self._taken(point, answer))
         self.archived_only = False
         timeline = int(point.options.get("timeline") or self.history.timeline)
         new = int(answer["restore"]["timeline"])
@@ -163,6 +164,7 @@ class Living:
             self._keep_archive()
         answer = self.run(point, action="promote" if promote else "pause")
         outcome = self._outcome(answer, point)
+        point = self._taken(point, answer)
         if outcome == "reached" and promote:
             self._compare(look(self.cluster), point)
             self._go_back(before)
@@ -221,6 +223,14 @@ class Living:
         assert outcome in point.outcomes, f"{point} was {outcome}: {answer.get('msg') or answer}"
         self.counts[point.kind, outcome] += 1
         return outcome
+
+    def _taken(self, point: Point, answer: Mapping[str, Any]) -> Point:
+        """Return the point for what was restored: the newest base backup whose WAL is there may be an older one than all know."""
+        if point.kind != "immediate" or not self.lost or answer.get("failed"):
+            return point
+        name = answer["restore"]["backup"]["name"]
+        counts = {one.name: one.count for line in self.history.lines.values() for one in line.backups}
+        return replace(point, count=counts[name])
 
     def _compare(self, seen: Any, point: Point) -> None:
         commits = self.history.lines[int(point.options.get("timeline") or self.history.timeline)].commits

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._restore_plan import RestorePlan, Wish
 
 REQUEST = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_SWITCH = "SELECT pg_walfile_name(pg_logical_emit_message(false, 'mapswipe.walg', 'restore')); SELECT pg_switch_wal()"
 _SHIP_TIMEOUT = 120.0  # seconds for a running server to archive its current segment
 
 
@@ -110,7 +111,8 @@ class Run:
         Where archiving does not work the plan goes on without: what is missing in the archive is salvaged from pg_wal.
         """
         server = Server(self.runner, self.instance.cluster)
-        segment = server.ask("SELECT pg_walfile_name(pg_switch_wal())")
+        # (Something is written first: where nothing was since the last switch, PostgreSQL 17 names a segment that is yet to come.)
+        segment = server.ask(_SWITCH).splitlines()[0]
         wait_until(
             lambda: server.ask("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver") >= segment,
             _SHIP_TIMEOUT,

@@ -33,7 +33,7 @@ def configure(sandbox: Sandbox, cluster: Cluster, storage: str) -> dict[str, Any
             "directories": {key[len("walg_") :]: value for key, value in sandbox.directories().items()},
         },
     )
-    binary = next((sandbox.host / "bin").iterdir())
+    binary = next((sandbox.host / "bin").glob("wal-g-*"))
     options = {
         "storage": storage,
         "binary": str(binary),

@@ -1,17 +1,20 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Markers of restores for tests: as the library writes them, for a world's data directory."""
+"""Plans and markers of restores for tests: as the library makes them, for a world's data directory."""
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _layout
+from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _data_dir, _layout
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import Marker
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
-from support.walg_world import IDENTIFIER, SIZE, World, segment
+from support.walg_world import IDENTIFIER, SIZE, World, listed, segment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +26,29 @@ LATEST = Target()
 def data_place(world: World, request: str = "r1") -> _layout.Place:
     """The data directory's place."""
     return _layout.place(str(world.data_dir), "", request)
+
+
+def restore_plan(world: World, **changes: Any) -> RestorePlan:
+    """The plan of a restore to the latest state from one base backup, with changes."""
+    (backup,) = _backups.parse_list(json.dumps([listed(1, 2, "2026-01-02T00:00:00Z")]))
+    made = RestorePlan(
+        Wish("r1"),
+        backup,
+        chain=[backup],
+        skipped=[],
+        timeline=1,
+        orphans=[],
+        last_segments=[segment(1, 5)],
+        segments=4,
+        segment_size=SIZE,
+        salvage=[],
+        salvage_from="",
+        places=[data_place(world)],
+        found=_data_dir.look(str(world.data_dir), None),
+        free=10**12,
+        needed=1000,
+    )
+    return replace(made, **changes)
 
 
 def run_plan(**changes: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _backups,
     _data_dir,
     _journal,
     _layout,
@@ -24,37 +22,16 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import Dat
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_restore import Restore, standing
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import BESIDE, STATES
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
-from support.restores import NAME, data_place, marker, tell, told
+from support.restores import NAME, data_place, marker, restore_plan, tell, told
 from support.scripted import Call, Scripted
-from support.walg_world import SIZE, World, listed, segment, write_cluster
+from support.walg_world import World, write_cluster
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-def plan(world: World) -> RestorePlan:
-    (backup,) = _backups.parse_list(json.dumps([listed(1, 2, "2026-01-02T00:00:00Z")]))
-    return RestorePlan(
-        Wish("r1"),
-        backup,
-        chain=[backup],
-        skipped=[],
-        timeline=1,
-        orphans=[],
-        last_segments=[segment(1, 5)],
-        segments=4,
-        segment_size=SIZE,
-        salvage=[],
-        salvage_from="",
-        places=[data_place(world)],
-        found=_data_dir.look(str(world.data_dir), None),
-        free=10**12,
-        needed=1000,
-    )
 
 
 # --- where a request stands -------------------------------------------------------------------------------------------
@@ -269,7 +246,7 @@ def fetch(world: World, **answer: Any) -> Call:
 )
 def test_a_failed_fetch_is_undone_and_touches_nothing(world: World, answer: dict[str, Any], text: str) -> None:
     tell(world.data_dir, "old")
-    made = plan(world)
+    made = restore_plan(world)
     with pytest.raises(WalgError, match=text) as caught:
         Restore(Scripted(calls=[fetch(world, **answer)]), world.instance, 9, 9).run(made, None)
     assert "was not touched" in caught.value.msg
@@ -289,7 +266,7 @@ def test_leftovers_are_removed_by_the_marker_and_only_before_the_swap(world: Wor
         tell(path, path.name)
     runner = Scripted(calls=[fetch(world, rc=1)])
     with pytest.raises(WalgError, match="Fetching the base backup"):
-        Restore(runner, world.instance, 9, 9).run(plan(world), before)
+        Restore(runner, world.instance, 9, 9).run(restore_plan(world), before)
     left = ["data.before-r0", "data.restore-other"]
     if state not in BESIDE:
         left.append("data.restore-r0")
@@ -308,7 +285,7 @@ def test_the_marker_stands_before_the_directory_does(world: World, monkeypatch: 
 
     monkeypatch.setattr(_layout, "make_work", mkdir)
     with pytest.raises(WalgError, match="killed here"):
-        Restore(Scripted(), world.instance, 9, 9).run(plan(world), None)
+        Restore(Scripted(), world.instance, 9, 9).run(restore_plan(world), None)
     assert seen == [("fetching", False)]
 
 
@@ -321,11 +298,11 @@ def test_the_directory_is_private_while_it_is_filled(world: World) -> None:
             return super().run(argv, **options)
 
     with pytest.raises(WalgError, match="Fetching"):
-        Restore(Looking(calls=[fetch(world, rc=1)]), world.instance, 9, 9).run(plan(world), None)
+        Restore(Looking(calls=[fetch(world, rc=1)]), world.instance, 9, 9).run(restore_plan(world), None)
     assert modes == [0o700]
 
 
 @pytest.mark.parametrize(("kind", "keeps"), [("absent", False), ("empty", False), ("damaged", True), ("cluster", True)])
 def test_what_is_kept(world: World, kind: str, keeps: bool) -> None:
-    made = replace(plan(world), found=DataDir(str(world.data_dir), kind))
+    made = replace(restore_plan(world), found=DataDir(str(world.data_dir), kind))
     assert Restore(Scripted(), world.instance, 9, 9)._new_marker(made).keeps_old is keeps

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _backups,
     _data_dir,
     _layout,
     _marker,
@@ -24,9 +22,9 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
-from support.restores import data_place, marker, tell, told
+from support.restores import data_place, marker, restore_plan, tell, told
 from support.scripted import Scripted
-from support.walg_world import IDENTIFIER, SIZE, World, listed, segment, write_cluster
+from support.walg_world import IDENTIFIER, World, segment, write_cluster
 
 SAVED = [segment(1, 6), segment(1, 7)]
 
@@ -136,24 +134,8 @@ def test_a_marker_that_can_not_be_written(
 
 
 def overwriting(world: World, places: list[_layout.Place]) -> RestorePlan:
-    (backup,) = _backups.parse_list(json.dumps([listed(1, 2, "2026-01-02T00:00:00Z")]))
-    return RestorePlan(
-        Wish("r1", overwrite=IDENTIFIER),
-        backup,
-        chain=[backup],
-        skipped=[],
-        timeline=1,
-        orphans=[],
-        last_segments=[segment(1, 5)],
-        segments=4,
-        segment_size=SIZE,
-        salvage=SAVED,
-        salvage_from=str(world.data_dir / "pg_wal"),
-        places=places,
-        found=_data_dir.look(str(world.data_dir), None),
-        free=10**12,
-        needed=1000,
-    )
+    wal = str(world.data_dir / "pg_wal")
+    return restore_plan(world, wish=Wish("r1", overwrite=IDENTIFIER), salvage=SAVED, salvage_from=wal, places=places)
 
 
 @pytest.fixture

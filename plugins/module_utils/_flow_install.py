@@ -84,6 +84,11 @@ def standing(src: str, wanted: str, path: str, version: str) -> InstallPlan:
     return InstallPlan(src, path, wanted, installed, mode, version, "")
 
 
+def in_place(runner: Runner, made: InstallPlan) -> InstallPlan:
+    """Ask the wanted binary, which stands in its place, for its version."""
+    return replace(made, reported=_reported(runner, made.path, made.version))
+
+
 def unmanaged(runner: Runner, path: str, version: str) -> InstallPlan:
     """A binary that somebody else keeps at ``path``, such as a package: it has to be there and of the wanted version."""
     if not os.path.isfile(path):
@@ -103,7 +108,7 @@ def plan(runner: Runner, src: str, checksum: str, path: str, version: str, dry: 
     wanted = parse_checksum(checksum)
     made = standing(src, wanted, path, version)
     if made.installed == wanted:
-        return replace(made, reported=_reported(runner, path, version))
+        return in_place(runner, made)
     if not os.path.isfile(src):
         if dry and src == _installed.staged_path(path):
             return made

@@ -65,23 +65,22 @@ def refuse_open(url: str) -> None:
 
 def plan(runner: Runner, web: Web, release: Release, path: str) -> InstallPlan:
     """Find out what has to be done; at most the digest's small file is fetched."""
-    record = _installed.load(os.path.dirname(path))
-    known = record.of(path)
+    known, staged = _installed.load(os.path.dirname(path)).of(path), _installed.staged_path(path)
+    made = _flow_install.standing(staged, known.get("sha256", ""), path, release.version)
+    ours = not os.path.islink(path) and made.installed == made.wanted
     if release.checksum:
         wanted = _flow_install.parse_checksum(release.checksum)
-    elif (known.get("version"), known.get("asset")) == (release.version, release.asset) and _installed.ours(
-        record, path
-    ):
-        wanted = known["sha256"]  # no network is needed to see that all is well
+    elif (known.get("version"), known.get("asset")) == (release.version, release.asset) and ours:
+        wanted = made.wanted  # no network is needed to see that all is well
     else:
         wanted = _releases.parse_digest(web.text(release.url + ".sha256"), release.asset, release.url)
-    checksum, staged = f"sha256:{wanted}", _installed.staged_path(path)
     if os.path.isfile(staged) and _files.sha256(staged) == wanted:
-        return replace(_flow_install.plan(runner, staged, checksum, path, release.version), asset=release.asset)
-    made = _flow_install.standing(staged, wanted, path, release.version)
+        made = _flow_install.plan(runner, staged, f"sha256:{wanted}", path, release.version)
+        return replace(made, asset=release.asset)
+    made = replace(made, wanted=wanted, asset=release.asset)
     if made.installed != wanted:
-        return replace(made, fetch=release.url, asset=release.asset)
-    return replace(_flow_install.plan(runner, "", checksum, path, release.version), asset=release.asset)
+        return replace(made, fetch=release.url)
+    return _flow_install.in_place(runner, replace(made, src=""))
 
 
 def fetch(runner: Runner, web: Web, made: InstallPlan) -> InstallPlan:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -72,8 +73,9 @@ def make_directories(path: str) -> None:
     """Make a directory and its missing parents, 0755 whatever the umask says."""
     if not os.path.isdir(path):
         make_directories(os.path.dirname(path))
-        os.mkdir(path)
-        os.chmod(path, 0o755)
+        with contextlib.suppress(FileExistsError):  # another run on this host may be as far
+            os.mkdir(path)
+            os.chmod(path, 0o755)
 
 
 def parent(path: str, user: User) -> FilePlan:

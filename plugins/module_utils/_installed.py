@@ -9,8 +9,11 @@ directories whose instances may use them. A file that it does not name, or that 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,7 @@ from ._errors import WalgError
 from ._files import read_text, sha256, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 NAME = ".mapswipe-walg.json"
 #: Files of ours that are not finished: a download that runs, and one that is checked but not installed yet.
@@ -52,6 +55,36 @@ class Record:
         content = {"binaries": [{"name": name, **entry} for name, entry in self.binaries.items()]}
         text = json.dumps({**content, "config_dirs": self.config_dirs}, indent=2) + "\n"
         write_atomic(os.path.join(self.directory, NAME), text, 0o644)
+
+
+@contextlib.contextmanager
+def alone(directory: str, patience: float) -> Iterator[None]:
+    """Keep other runs from installing into a directory meanwhile: several instances of a host may be several hosts of a play.
+
+    The lock is on the directory itself (the nearest that exists), so nothing is left behind. Raises WalgError after ``patience``.
+    """
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        last = time.monotonic() + patience
+        while not _locked(handle):
+            if time.monotonic() > last:
+                raise WalgError(
+                    f"Another run installs into {directory}, and did not end within {patience:g} s. Try again."
+                )
+            time.sleep(0.1)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def staged_path(path: str) -> str:

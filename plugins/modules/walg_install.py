@@ -209,8 +209,11 @@ def main() -> None:
     )
     with contextlib.suppress(ValueError):  # refused below, and not shown by that
         module.no_log_values.update(filter(None, [urlsplit(module.params["mirror"]).password]))
+    writes = module.params["managed"] and not module.check_mode
+    directory, patience = os.path.dirname(module.params["path"]), module.params["timeout"] + 60
     try:
-        answer = _pruned(module) if module.params["state"] == "pruned" else _installed_as_wanted(module)
+        with _installed.alone(directory, patience) if writes else contextlib.nullcontext():
+            answer = _pruned(module) if module.params["state"] == "pruned" else _installed_as_wanted(module)
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
     module.exit_json(path=module.params["path"], **answer)

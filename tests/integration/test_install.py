@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import json
 import os
@@ -64,6 +65,24 @@ def install(sandbox: Sandbox, server: Releases, path: Path, check: bool = False,
         **options,
     }
     return sandbox.module("walg_install", given, check)
+
+
+def test_two_runs_on_one_host_take_turns(sandbox: Sandbox, server: Releases, place: Path) -> None:
+    """Two instances of a host may be two hosts of a play: what one run has staged is not taken from under another."""
+    options = {"path": str(place), "version": sandbox.walg_version(), "mirror": server.url, "ca_path": server.ca}
+    handle = os.open(place.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with subprocess.Popen(
+            sandbox.module_argv("walg_install", options), env=sandbox.environment(sandbox.control / "none")
+        ) as run:
+            time.sleep(2.5)
+            assert (run.poll(), place.read_bytes(), server.requests) == (None, OLD, [])
+            fcntl.flock(handle, fcntl.LOCK_UN)
+            assert run.wait(timeout=60) == 0
+    finally:
+        os.close(handle)
+    assert digest(place) == digest(sandbox.walg)
 
 
 def digest(path: Path) -> str:

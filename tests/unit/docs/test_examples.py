@@ -1,0 +1,156 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Examples, and what pages show of them: Ansible reads the inventories, and its own validator takes every variable of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import options_table
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from written import EXAMPLES, PAGES, PLAY_VARIABLES, ROLES, ROOT, blocks, text_of
+
+INVENTORIES = [name for name in EXAMPLES if name.startswith("examples/inventory/")]
+INCLUDE = "ansible.builtin.include_role"
+
+
+def complaints(values: dict[str, Any], complete: bool) -> list[str]:
+    """What Ansible says of variables of ours, as the roles' argument_specs describe them. ``complete``: a role needs no more."""
+    spec = {name: option for role in ROLES for name, option in options_table.specs(role).items()}
+    needed = {"walg_storage"} if complete else set()
+    spec = {name: {**option, "required": name in needed} for name, option in spec.items()}
+    ours = {name: value for name, value in values.items() if name.startswith("walg_") and name not in PLAY_VARIABLES}
+    # A template is decided when the play runs: as a text it may only stand where one is wanted.
+    given = {
+        name: value
+        for name, value in ours.items()
+        if not (isinstance(value, str) and "{{" in value and spec.get(name, {}).get("type") not in (None, "str"))
+    }
+    found = ArgumentSpecValidator(spec).validate(given)
+    taken = found.validated_parameters
+    # Ansible would take "15" for a number; an example says it right.
+    turned = [
+        f"{name}: {value!r} is no {spec[name]['type']}"
+        for name, value in given.items()
+        if name in spec and spec[name]["type"] != "raw" and (type(taken[name]), taken[name]) != (type(value), value)
+    ]
+    return [*found.error_messages, *turned]
+
+
+def mappings(node: Any) -> Iterator[dict[str, Any]]:
+    """Walk YAML data and return every mapping in it."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
+        yield from mappings(child)
+
+
+def wrong_variables(data: Any) -> list[str]:
+    """Complaints about the variables of ours anywhere in YAML data; one that is given to a role has to be complete."""
+    found = []
+    for mapping in mappings(data):
+        found += complaints(mapping, complete=False)
+        if INCLUDE in mapping:
+            found += complaints(mapping.get("vars", {}), complete=True)
+    return found
+
+
+def bare(text: str) -> list[str]:
+    """Return the lines of YAML without comments."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    return [line for line in lines if line and line != "---" and not line.lstrip().startswith("#")]
+
+
+def inventory(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the hosts of an inventory with their variables, as Ansible reads them."""
+    argv = [sys.executable, "-m", "ansible", "inventory", "-i", str(path), "--list"]
+    shown = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    listed = json.loads(shown.stdout)
+    assert set(listed["walg"]["hosts"]) == set(listed["_meta"]["hostvars"])
+    hosts: dict[str, dict[str, Any]] = listed["_meta"]["hostvars"]
+    return hosts
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(INVENTORIES) >= 5
+    assert set(INVENTORIES) < set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", INVENTORIES)
+def test_ansible_reads_the_inventories(name: str) -> None:
+    hosts = inventory(ROOT / name)
+    assert hosts
+    assert [(host, complaints(values, complete=True)) for host, values in hosts.items()] == [
+        (host, []) for host in hosts
+    ]
+    # Two instances of one machine, or two machines of one cluster: never the same writer twice.
+    writers = {(values.get("ansible_host", host), values.get("walg_instance")) for host, values in hosts.items()}
+    assert len(writers) == len(hosts)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_right(name: str) -> None:
+    assert wrong_variables(yaml.safe_load(text_of(name))) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_yaml_in_pages_is_right(name: str) -> None:
+    for block in blocks(text_of(name), "yaml"):
+        assert wrong_variables(yaml.safe_load(block)) == []
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if not page.startswith("roles/")])
+def test_what_a_page_shows_of_an_example_stands_in_it(name: str) -> None:
+    """Inventories and plays are shown whole, comments aside; a page links the file."""
+    beginnings = {bare(text_of(example))[0] for example in EXAMPLES}
+    linked = [example for example in EXAMPLES if f"{example})" in text_of(name)]
+    for block in blocks(text_of(name), "yaml"):
+        if bare(block)[0] in beginnings:
+            assert bare(block) in [bare(text_of(example)) for example in linked], block
+
+
+def test_every_example_is_linked() -> None:
+    shown = text_of("README.md") + "".join(text_of(page) for page in PAGES if page.startswith("docs/"))
+    assert [example for example in EXAMPLES if f"{example})" not in shown] == []
+    assert [example for example in INVENTORIES if f"({example})" not in text_of("README.md")] == []
+
+
+def test_what_differs_in_an_example_is_told_right() -> None:
+    """A row of the README's table names variables of the file; where it says `name: value`, that is a line of it."""
+    rows = re.findall(r"^\| \[[^]]*\]\((examples/\S+)\) \| (.*) \|$", text_of("README.md"), re.MULTILINE)
+    assert {name for name, _told in rows} == set(INVENTORIES) - {"examples/inventory/gcs-with-key.yml"}
+    for name, told in rows:
+        lines = [line.strip() for line in bare(text_of(name))]
+        without = re.findall(r"no `([a-z_]+)`", told)
+        for code in re.findall(r"`([^`]+)`", told):
+            stands = code in lines if ": " in code else any(line.startswith(f"{code}:") for line in lines)
+            assert stands == (code not in without), (name, code)
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ({"walg": {"vars": {"walg_storage": "gs://x"}}}, None),
+        ({"walg_storge": "gs://x"}, "walg_storge. Supported parameters include"),
+        ([{"vars": {"walg_push_timeout": "15"}}], "walg_push_timeout: '15' is no int"),
+        ({"walg_backup_hour": 3}, "walg_backup_hour: 3 is no str"),
+        ({"walg_push_timeout": "soon"}, "'walg_push_timeout' is of type str and we were unable to convert to int"),
+        ({"walg_backup_restart": "always"}, "must be one of: never, allowed, got: always"),
+        ({"walg_hosts": "db1"}, None),
+        ({"walg_push_timeout": "{{ seconds }}"}, None),
+        ({INCLUDE: {"name": "mapswipe.walg.walg"}, "vars": {"walg_instance": "a"}}, "walg_storage"),
+    ],
+)
+def test_the_check_of_variables_itself(data: object, complaint: str | None) -> None:
+    found = "; ".join(wrong_variables(data))
+    assert (found == "") if complaint is None else (complaint in found)

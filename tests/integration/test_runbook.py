@@ -6,75 +6,40 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from support.pages import Page
+from support.following import Follower, as_owner, pg_ctl, psql
+from support.pages import Page, sample, unlike
 from support.restoring import History, running
 from support.sandbox import CHECKOUT, Cluster, Sandbox
 
 
-class Night:
+class Night(Follower):
     """Somebody with two shells and the page."""
 
     def __init__(self, page: Page, sandbox: Sandbox, cluster: Cluster) -> None:
-        self.page, self.sandbox, self.cluster = page, sandbox, cluster
-        as_owner = f"runuser -u {sandbox.user} --" if os.geteuid() == 0 else "env"
-        psql = f"psql -h {cluster.socket_dir} -p {cluster.port} -U postgres"
-        stop = f"pg_ctl -D {cluster.data_dir} -w -m fast stop"
-        self.values = {
+        values = {
             "INVENTORY": str(sandbox.control / "night.json"),
             "HOST": "db",
             "DATA": str(cluster.data_dir),
             "CONFIG": str(sandbox.host / "config"),
             "STATE": str(sandbox.host / "state" / cluster.name),
             "WALG": str(sandbox.host / "bin" / f"wal-g-{sandbox.walg_version()}"),
-            "OWNER": as_owner,
-            "PSQL": f"{as_owner} {psql}",
-            "STOP": f"{as_owner} {stop}",
+            "OWNER": as_owner(sandbox),
+            "PSQL": psql(cluster),
+            "STOP": pg_ctl(cluster, "stop"),
         }
+        super().__init__(page, sandbox, values)
         host = {
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             **sandbox.variables(cluster),
         }
         inventory = {"walg": {"hosts": {"db": host}}}
-        Path(self.values["INVENTORY"]).write_text(json.dumps(inventory))
-
-    def environment(self) -> dict[str, str]:
-        env = self.sandbox.environment(self.sandbox.control / "none")
-        return {**env, "PATH": f"{self.sandbox.pg_bin_dir}:{env['PATH']}"}
-
-    def argv(self, words: str, **values: str) -> list[str]:
-        return ["bash", "-euo", "pipefail", "-c", self.page.script(words, {**self.values, **values})]
-
-    def follow(self, words: str, **values: str) -> str:
-        """Run the block that has these words, which has to succeed; return what it said."""
-        done = self.sandbox.run(self.argv(words, **values), env=self.environment())
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    def watched(self, watch: str, words: str, **values: str) -> tuple[str, str]:
-        """Run a block while another one that does not end shows how it goes; return what both said."""
-        seen = self.sandbox.control / "seen"
-        with (
-            seen.open("w", encoding="utf-8") as out,
-            subprocess.Popen(
-                self.argv(watch, **values), stdout=out, stderr=out, env=self.environment(), start_new_session=True
-            ) as shown,
-        ):
-            try:
-                said = self.follow(words, **values)
-                time.sleep(1.5)  # it looks once a second
-            finally:
-                os.killpg(shown.pid, signal.SIGTERM)
-        return said, seen.read_text(encoding="utf-8")
+        Path(values["INVENTORY"]).write_text(json.dumps(inventory))
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +89,8 @@ def test_a_lost_disk(night: Night, history: History) -> None:
     assert '"phase"' in seen
     assert "starting archive recovery" in seen or "redo" in seen
     assert '"last_commit"' in said
+    shown = sample("restore").replace("lost-disk-2026-01-31", "lost-disk")
+    assert unlike(shown, said, "db") == []
     assert history.numbers() == rows
     checked = night.follow("SELECT pg_is_in_recovery()")
     values = [line.strip() for line in checked.splitlines()]

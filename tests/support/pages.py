@@ -14,6 +14,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+
 
 @dataclass(frozen=True)
 class Block:
@@ -68,3 +70,42 @@ class Page:
     def left(self) -> list[str]:
         """Return the blocks that were not run."""
         return [block.text for block in self.blocks if block not in self.run]
+
+
+def sample(name: str) -> str:
+    """Return what the README says one should see of a play: the block after the mark ``seen: NAME``."""
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    (found,) = re.findall(rf"^<!-- seen: {name} -->\n\n```\n(.*?)^```$", text, re.S | re.M)
+    return str(found)
+
+
+def _tasks(text: str, host: str) -> list[tuple[str, str]]:
+    """Return a play's tasks on a host, and how they ended."""
+    task, found = "", []
+    for line in text.splitlines():
+        named = re.match(r"TASK \[(.*)\] \*+$", line)
+        ended = re.match(rf"(\w+): \[{re.escape(host)}\]", line)
+        if named:
+            task = named.group(1)
+        elif ended:
+            found.append((task, ended.group(1)))
+    return found
+
+
+def _recap(text: str, host: str) -> dict[str, int]:
+    (line,) = re.findall(rf"^{re.escape(host)} +: (ok=.*)$", text, re.M)
+    counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", line)}
+    # WAL-G from a file in place of a release: the task that downloads is skipped.
+    counts["ok"] += counts.pop("skipped")
+    return counts
+
+
+def unlike(shown: str, real: str, host: str, shown_host: str = "db1.example.com") -> list[str]:
+    """Say in what a shortened output of a play differs from a real one: tasks, their ends and order, what results tell, the sums."""
+    wanted, rest = _tasks(shown, shown_host), iter(_tasks(real, host))
+    assert wanted, "the sample shows nothing"
+    found = [f"{task}: {state}" for task, state in wanted if (task, state) not in rest]
+    found += [name for name in re.findall(r'^ *("\w+"): ', shown, re.M) if f"{name}: " not in real]
+    sums, really = _recap(shown, shown_host), _recap(real, host)
+    found += [f"{name}={sums[name]}, really {really[name]}" for name in sums if sums[name] != really[name]]
+    return found

@@ -15,6 +15,8 @@ from ._errors import WalgError
 from ._postgres import Server, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._instance import Instance
     from ._process import Runner
     from ._restore_plan import RestorePlan, Wish
@@ -41,6 +43,9 @@ class Run:
     wish: Wish
     fetch_timeout: float
     recovery_timeout: float
+    pending: Sequence[
+        str
+    ] = ()  # what earlier tasks would have made (check mode on a host that restores for the first time)
 
     def __post_init__(self) -> None:
         check_request(self.wish.request)
@@ -75,10 +80,31 @@ class Run:
                 }
             return {"changed": True, "restore": restore.forward(marker, self.wish)}
         ours = [*marker.work_dirs()] if marker and marker.state in _marker.BESIDE else []
+        if check and self.pending:
+            return self._unknown()
         plan = _restore_plan.make(self.runner, self.instance, self.wish, ours)
         if check:
             return {"changed": True, "restore": plan.summary(), "diff": plan.diff()}
         return self._begin(restore, plan, marker, ours)
+
+    def _unknown(self) -> dict[str, Any]:
+        """The answer of check mode where nothing is there yet by which the archive could be asked."""
+        found = _data_dir.look(os.path.realpath(self.instance.cluster.data_dir), self.instance.cluster.owner())
+        _restore_host.refuse_directory(self.runner, self.instance, found, self.wish)
+        note = (
+            "The archive was not asked: the play has to make this first, which check mode does not: "
+            f"{', '.join(self.pending)}. The run refuses what can't work before it changes {found.path}."
+        )
+        told = {
+            "request": self.wish.request,
+            "target": self.wish.target.as_dict(),
+            "action": self.wish.action,
+            "standby": self.wish.standby,
+            "data_dir": found.path,
+            "data_dir_found": found.kind,
+            "notes": [note],
+        }
+        return {"changed": True, "restore": told, "unknown": ["storage"]}
 
     def _begin(
         self, restore: _flow_restore.Restore, plan: RestorePlan, marker: _marker.Marker | None, ours: list[str]

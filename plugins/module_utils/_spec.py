@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import _instance
@@ -38,6 +39,15 @@ def instance_from(params: Mapping[str, Any], check_mode: bool) -> _instance.Inst
             )
         return found
     return _instance.require(config_dir, name)
+
+
+def with_binary_at_hand(instance: _instance.Instance) -> _instance.Instance:
+    """Return the instance with a WAL-G that can be asked. For check mode of a change of version, where the new one is not there yet.
+
+    The WAL-G in force answers in its place; where none is either, the instance is returned as it is.
+    """
+    known = None if os.path.exists(instance.binary) else _instance.load(instance.config_dir, instance.name)
+    return replace(instance, binary=known.binary) if known and os.path.exists(known.binary) else instance
 
 
 def settings_pending(instance: _instance.Instance) -> bool:

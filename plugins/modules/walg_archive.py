@@ -109,6 +109,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
     settings_pending,
+    with_binary_at_hand,
 )
 
 
@@ -126,6 +127,8 @@ def main() -> None:
     params, runner = module.params, Runner()
     try:
         instance = instance_from(params, module.check_mode)
+        if module.check_mode:
+            instance = with_binary_at_hand(instance)
         needed = (instance.binary, os.path.join(instance.program_dir, "wal-push"))
         pending = [path for path in needed if not os.path.exists(path)] if module.check_mode else []
         if module.check_mode and settings_pending(instance):

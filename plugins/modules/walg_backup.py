@@ -86,6 +86,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
     settings_pending,
+    with_binary_at_hand,
 )
 
 
@@ -106,6 +107,8 @@ def main() -> None:
     params = module.params
     try:
         instance = instance_from(params, module.check_mode)
+        if module.check_mode:
+            instance = with_binary_at_hand(instance)
         pending = settings_pending(instance) or not os.path.exists(instance.binary)
 
         def look() -> dict[str, Any]:

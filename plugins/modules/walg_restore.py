@@ -178,6 +178,11 @@ restore:
     seconds:
       fetch: 1.5
       recover: 0.8
+unknown:
+  description: What could not be looked at in check mode, since WAL-G or the settings of the instance are not there yet.
+  returned: in check mode, when it could not
+  type: list
+  elements: str
 """
 
 import os
@@ -186,9 +191,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _lock, _restore_request, _targets
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+    instance_from,
+    instance_options,
+    settings_pending,
+)
 
 
 def main() -> None:
@@ -226,9 +236,9 @@ def main() -> None:
         if params["rollback"] and params["discard"]:
             raise WalgError("rollback and discard are both asked for; a restore is put back or removed, not both.")
         instance = instance_from(params, module.check_mode)
-        run = _restore_request.Run(
-            Runner(), instance, _wish(params), params["fetch_timeout"], params["recovery_timeout"]
-        )
+        timeouts = (params["fetch_timeout"], params["recovery_timeout"])
+        pending = _pending(instance) if module.check_mode else ()
+        run = _restore_request.Run(Runner(), instance, _wish(params), *timeouts, pending)
         verb = "roll back" if params["rollback"] else "discard" if params["discard"] else "restore"
         if module.check_mode or run.settled(verb):  # nothing is written
             answer = run.act(verb, check=True)
@@ -239,6 +249,13 @@ def main() -> None:
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
     module.exit_json(**answer)
+
+
+def _pending(instance: Instance) -> list[str]:
+    """Return what the role makes before, and without which the archive can't be asked."""
+    needed = (instance.binary, os.path.join(instance.program_dir, "wal-fetch"))
+    settings = [instance.settings_file] if settings_pending(instance) else []
+    return [*settings, *(path for path in needed if not os.path.exists(path))]
 
 
 def _wish(params: dict[str, Any]) -> Wish:

@@ -5,16 +5,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
+import pytest
+from support import releases
 from support.observe import files
-from support.sandbox import Sandbox
+from support.sandbox import Cluster, Sandbox
+
+LOST = {"walg_restore_request": "r", "walg_restore_stop_running": True}
 
 
-def test_check_mode_on_a_virgin_host_tells_the_truth(make_sandbox: Callable[..., Sandbox]) -> None:
-    sandbox = make_sandbox()
-    cluster = sandbox.cluster("main")
+@pytest.fixture(scope="module")
+def cluster(sandbox: Sandbox) -> Cluster:
+    made = sandbox.cluster("main")
     sandbox.storage("main")
+    return made
+
+
+def test_check_mode_on_a_virgin_host_tells_the_truth(sandbox: Sandbox, cluster: Cluster) -> None:
+    assert "main.json" in foretold(sandbox, sandbox.variables(cluster, **LOST))
     before = (files(sandbox.host), files(sandbox.storage_dir), cluster.sql("SELECT * FROM pg_settings ORDER BY name"))
     data = {name: state for name, state in files(cluster.data_dir).items() if name.endswith(".conf")}
     predicted = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster), "--check", "--diff")
@@ -30,6 +40,33 @@ def test_check_mode_on_a_virgin_host_tells_the_truth(make_sandbox: Callable[...,
     assert done.rc == 0, done.stdout
     assert predicted.changed() == done.changed()
     assert len(done.changed()) == 7
+
+
+def test_check_mode_of_another_version(sandbox: Sandbox, cluster: Cluster) -> None:
+    """A version that is not there yet: the one in force answers for base backups; what a restore would find stays unknown."""
+    path, version = releases.renumbered(sandbox)
+    digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    other = {"walg_version": version, "walg_binary_src": str(path), "walg_binary_checksum": digest}
+    assert f"/wal-g-{version}" in foretold(sandbox, sandbox.variables(cluster, **LOST, **other))
+    predicted = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster, **other), "--check", "--diff")
+    done = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster, **other))
+    assert (predicted.rc, done.rc) == (0, 0), predicted.stdout + done.stdout
+    assert predicted.changed() == done.changed()
+    assert [one.rpartition(" : ")[2] for one in done.changed()] == [
+        "Install | WAL-G",
+        "Configure | Settings of the instance",
+    ]
+
+
+def foretold(sandbox: Sandbox, variables: dict[str, object]) -> str:
+    """Check a restore for which WAL-G or its settings are not there yet; return what it says of that."""
+    before = (files(sandbox.host), files(sandbox.storage_dir))
+    play = sandbox.play("mapswipe.walg.restore", variables, "-e", "walg_hosts=db", "--check", "--diff")
+    assert play.rc == 0, play.stdout
+    assert (files(sandbox.host), files(sandbox.storage_dir)) == before
+    answer = play.of("walg_restore")[0]
+    assert (answer["changed"], answer["unknown"]) == (True, ["storage"])
+    return str(answer["restore"]["notes"])
 
 
 def test_a_mistyped_variable_is_refused_first(make_sandbox: Callable[..., Sandbox]) -> None:

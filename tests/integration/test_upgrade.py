@@ -36,14 +36,7 @@ def stamped(sandbox: Sandbox) -> tuple[Path, str]:
     if NEWER:
         shown = sandbox.run([NEWER, "--version"]).stdout
         return Path(NEWER), shown.split("\t")[0].split()[-1]
-    version = sandbox.walg_version()
-    number = releases.number(version)
-    before = f"{number[:-1]}{int(number[-1]) - 1}"
-    other = version.replace(number, before)
-    path = sandbox.root / "other-wal-g"
-    path.write_bytes(sandbox.walg.read_bytes().replace(version.encode(), other.encode()))
-    path.chmod(0o755)
-    return path, other
+    return releases.renumbered(sandbox)
 
 
 @pytest.fixture(scope="module")

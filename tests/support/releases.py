@@ -17,9 +17,12 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .gcs import certificate
+
+if TYPE_CHECKING:
+    from .sandbox import Sandbox
 
 TABLE = json.loads((Path(__file__).resolve().parents[1] / "unit/data/releases.json").read_text())
 #: What a faulty server does with one request, in place of the right answer.
@@ -35,6 +38,17 @@ def assets(version: str) -> tuple[str, list[str]]:
     """Return the tag of a version, and the names of its builds for x86-64."""
     release = TABLE[number(version)]
     return release["tag"], [name for name in release["assets"] if name.endswith("-amd64")]
+
+
+def renumbered(sandbox: Sandbox) -> tuple[Path, str]:
+    """Return another WAL-G and its version: the one under test with another number stamped into it, so the same code."""
+    version = sandbox.walg_version()
+    digits = number(version)
+    other = version.replace(digits, f"{digits[:-1]}{int(digits[-1]) - 1}")
+    path = sandbox.root / "other-wal-g"
+    path.write_bytes(sandbox.walg.read_bytes().replace(version.encode(), other.encode()))
+    path.chmod(0o755)
+    return path, other
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -166,6 +166,24 @@ def test_check_mode_says_it_and_writes_nothing(
 # --- a server that runs -----------------------------------------------------------------------------------------------
 
 
+def test_check_mode_before_anything_is_installed(world: World, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be known is refused; the rest is said to be unknown. A run never takes this way."""
+    serve(monkeypatch)
+    with pytest.raises(WalgError, match="runs on"):
+        pending(world, Wish("r1", LSN)).act("restore", check=True)
+    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [])
+    answer = pending(world, Wish("r1", LSN)).act("restore", check=True)
+    assert (answer["changed"], answer["unknown"], log) == (True, ["storage"], [])
+    assert answer["restore"]["target"] == LSN.as_dict()
+    assert "/bin/wal-g" in answer["restore"]["notes"][0]
+    pending(world, Wish("r1", LSN)).act("restore", check=False)
+    assert log == ["plan 0", "plan 0", "run"]
+
+
+def pending(world: World, wish: Wish) -> _restore_request.Run:
+    return replace(run(world, wish), pending=["/bin/wal-g"])
+
+
 def fails(monkeypatch: pytest.MonkeyPatch, world: World, state: str) -> None:
     """The run comes as far as that state and fails."""
 

@@ -244,10 +244,14 @@ class Service:
                 came, seen, patience = True, now, _GONE
             if looked.status == "starting" and now < last:
                 deadline = now + self.timeout
+            if looked.pid and looked.port not in ("", cluster.port):
+                raise self._elsewhere(looked)
             if now > seen + patience:
                 fate = "ended again" if came else "did not come up"
                 raise WalgError(f"The server on {cluster.data_dir} was started and {fate}. Read its log{self._log()}.")
             if now >= deadline:
+                if looked.socket_dir not in ("", cluster.socket_dir):
+                    raise self._elsewhere(looked)
                 raise WalgError(
                     f"The server on {cluster.data_dir} is {looked.status or 'there'}, but takes no connections at "
                     f"{cluster.socket_dir}:{cluster.port} after {now - began:.0f} s. Read its log{self._log()}."
@@ -256,6 +260,15 @@ class Service:
                 self.runner.tick()
             time.sleep(pause)
             pause = min(pause * 1.5, 1.0)
+
+    def _elsewhere(self, looked: _data_dir.DataDir) -> WalgError:
+        """Its own configuration says where it listens; that of a restored cluster came with it."""
+        return WalgError(
+            f"The server on {self.cluster.data_dir} was started, and listens on port {looked.port} in "
+            f"{looked.socket_dir or 'no directory'}, while this instance was told {self.cluster.port} in {self.cluster.socket_dir}. Correct walg_pg_port and "
+            "walg_pg_socket_dir, or leave them out while it runs, and run the same command again.",
+            found={"port": looked.port, "socket_dir": looked.socket_dir},
+        )
 
     def _kind(self) -> tuple[str, str]:
         return parse(self.cluster.service or "pg_ctl")

@@ -9,9 +9,11 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.following import Follower, as_owner, pg_ctl, psql
+from support.observe import kept
 from support.pages import Page, sample, unlike
 from support.restoring import History, running
 from support.sandbox import CHECKOUT, Cluster, Sandbox
@@ -33,13 +35,13 @@ class Night(Follower):
             "STOP": pg_ctl(cluster, "stop"),
         }
         super().__init__(page, sandbox, values)
-        host = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            **sandbox.variables(cluster),
-        }
-        inventory = {"walg": {"hosts": {"db": host}}}
-        Path(values["INVENTORY"]).write_text(json.dumps(inventory))
+        self.write({"db": sandbox.variables(cluster)})
+
+    def write(self, hosts: dict[str, dict[str, Any]]) -> None:
+        """Write the inventory."""
+        local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        inventory = {"walg": {"hosts": hosts, "vars": local}}
+        Path(self.values["INVENTORY"]).write_text(json.dumps(inventory))
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +143,34 @@ def test_a_server_that_still_runs_is_stopped(night: Night, history: History) -> 
     assert history.cluster.pid()
     night.follow("$STOP")
     assert history.cluster.pid() == 0
+
+
+def may_write(sandbox: Sandbox, allowed: bool) -> None:
+    """Say whether the storage's key may write."""
+    for path in [sandbox.storage_dir, *sandbox.storage_dir.rglob("*")]:
+        if path.is_dir():
+            path.chmod(0o755 if allowed else 0o555)
+
+
+def test_on_a_new_host(night: Night, history: History) -> None:
+    """The old host is gone; another, which knows nothing of it, first only reads the archive, then takes over."""
+    sandbox, old = night.sandbox, history.cluster
+    assert old.pid() == 0
+    for gone in (old.data_dir, sandbox.host):
+        gone.rename(gone.with_name("dead"))
+    sandbox.host.mkdir()
+    may_write(sandbox, False)
+    new = {"HOST": "new", "REQUEST": "moved"}
+    night.write({"new": {**sandbox.variables(old), "walg_pg_service": "pg_ctl"}})
+    before = kept(sandbox.storage_dir)
+    assert '"state": "done"' in night.follow("walg_restore_resume_backup=false", **new)
+    assert kept(sandbox.storage_dir) == before
+    rows = old.rows("t")
+    may_write(sandbox, True)
+    night.follow("walg_restore_resume_backup=true", **new)
+    assert old.rows("t") == rows
+    history.step()
+    old.ship()
 
 
 def test_nothing_of_the_page_was_left_out(page: Page) -> None:

@@ -9,11 +9,10 @@ Two clusters of one machine, as two hosts of one inventory: one with conf.d as o
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from support.following import Follower, pg_ctl, psql
-from support.observe import files
+from support.observe import kept
 from support.pages import Page, sample, unlike
 from support.releases import Releases
 from support.sandbox import CHECKOUT, Cluster, Sandbox
@@ -89,11 +88,6 @@ def undo(page: Page, cluster: Cluster, leave: set[str]) -> str:
     blocks = [block for block in page.blocks if not any(words in block.text for words in leave)]
     assert len(blocks) == len(page.blocks) - len(leave)
     return "".join(follower.follow(block.text) for block in blocks)
-
-
-def kept(place: Path) -> dict[str, object]:
-    """Return what the files below a directory are; directories aside."""
-    return {name: state for name, state in files(place).items() if (place / name).is_file()}
 
 
 def archive(cluster: Cluster) -> dict[str, object]:

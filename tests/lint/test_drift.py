@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,45 @@ def entry_points(role: str) -> dict[str, Any]:
 def defaults_of(role: str) -> dict[str, Any]:
     place = ROOT / "roles" / role / "defaults" / "main.yml"
     return yaml.safe_load(place.read_text(encoding="utf-8")) or {} if place.exists() else {}
+
+
+def taken_as_text(tasks: str, options: dict[str, Any]) -> list[str]:
+    """Lines of tasks that use a bool or int as it comes: by ``-e name=value`` it is a text, of which "false" is true.
+
+    Handing it to a module is fine, which knows the type.
+    """
+    found = []
+    for line in tasks.splitlines():
+        for name, option in options.items():
+            if option.get("type") not in ("bool", "int") or line.endswith(f': "{{{{ {name} }}}}"'):
+                continue
+            if re.search(rf"\b{name}\b(?!\s*\|\s*{option['type']}\b|:)", line):
+                found.append(line.strip())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "good"),
+    [
+        ('  first: "{{ r_first }}"', True),
+        ("  when: r_first | bool", True),
+        ("  when: r_first", False),
+        ('  async: "{{ r_seconds + 600 }}"', False),
+        ('  async: "{{ r_seconds | int + 600 }}"', True),
+        ("  state: \"{{ r_first | ternary('present', 'absent') }}\"", False),
+        ("  fail_msg: Say r_first: false.", True),
+    ],
+)
+def test_the_search_for_texts_itself(line: str, good: bool) -> None:
+    options = {"r_first": {"type": "bool"}, "r_seconds": {"type": "int"}}
+    assert taken_as_text(line, options) == ([] if good else [line.strip()])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_options_from_the_command_line_are_not_taken_as_text(role: str) -> None:
+    options = {name: option for each in ROLES for name, option in entry_points(each)["main"].get("options", {}).items()}
+    for place in sorted((ROOT / "roles" / role).glob("[tv]a*/*.yml")):
+        assert taken_as_text(place.read_text(encoding="utf-8"), options) == [], place
 
 
 def test_there_are_roles() -> None:

@@ -29,6 +29,11 @@ def files(root: Path) -> dict[str, tuple[int, int, str]]:
     return found
 
 
+def kept(root: Path) -> dict[str, tuple[int, int, str]]:
+    """Return the same of files alone: a directory changes with each new one."""
+    return {name: state for name, state in files(root).items() if (root / name).is_file()}
+
+
 def snapshot(sandbox: Sandbox, cluster: Cluster, storage: Path) -> dict[str, Any]:
     """Return everything that a run which changes nothing leaves as it is."""
     settings = cluster.sql("SELECT name, setting, source, sourcefile FROM pg_settings ORDER BY name")

@@ -306,6 +306,21 @@ def test_what_is_not_waited_for(
         Service(runner, cluster, "/log", timeout=30.0, recovery_timeout=900.0).start()
 
 
+@pytest.mark.parametrize(
+    ("port", "socket_dir", "at_once"), [("5433", "/run/pg", True), ("5433", "", True), ("5432", "/tmp", False)]
+)
+def test_a_server_that_listens_elsewhere_is_named(
+    cluster: Cluster, clock: Clock, monkeypatch: pytest.MonkeyPatch, port: str, socket_dir: str, at_once: bool
+) -> None:
+    """The configuration of a restored cluster came with it. A server has one port; the first of its directories may be another one."""
+    found = DataDir(cluster.data_dir, "cluster", pid=PID, port=port, socket_dir=socket_dir, status="ready")
+    monkeypatch.setattr(_data_dir, "look", lambda _path, _user: found)
+    began, runner = clock.now, Answers(clock, 1e12, Result([], 0))
+    with pytest.raises(WalgError, match=rf"listens on port {port} in .* told 5432 in /run/pg\. Correct walg_pg_port"):
+        Service(runner, cluster, "/log", timeout=30.0).start()
+    assert (clock.now - began < 1) == at_once
+
+
 @pytest.mark.parametrize(("service", "waited"), [("command:/opt/pg", True), ("pg_ctl", False)])
 def test_a_program_of_somebodys_own_may_return_before_the_server_is_there(
     cluster: Cluster, clock: Clock, monkeypatch: pytest.MonkeyPatch, service: str, waited: bool

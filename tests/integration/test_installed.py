@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from support.sandbox import CHECKOUT, Sandbox
 
 # What may lie at the top of the artefact, and which folders hold everything below them.
@@ -61,6 +65,43 @@ def test_it_holds_what_is_needed_and_nothing_else(artefact: Path) -> None:
         with tarfile.open(artefact) as archive:
             found = {each.name for each in archive if each.isfile() and each.name.split("/")[0] == folder}
         assert found == wanted, folder
+
+
+def test_a_release_writes_the_changelog_from_the_fragments(sandbox: Sandbox, tools: dict[str, Any]) -> None:
+    """As CONTRIBUTING tells, in a copy: every fragment is in it and gone, and the tool's cache is not shipped."""
+    place = sandbox.control / "release"
+    place.mkdir()
+    for name in ("changelogs", "meta", "plugins", "roles"):
+        shutil.copytree(CHECKOUT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("galaxy.yml", "README.md", "CHANGELOG.md", "LICENSE"):
+        shutil.copy(CHECKOUT / name, place / name)
+    fragments = [yaml.safe_load(path.read_text()) for path in (place / "changelogs/fragments").iterdir()]
+    version = yaml.safe_load((place / "galaxy.yml").read_text())["version"]
+    (command,) = re.findall(r"antsibull-changelog (release .*)", (CHECKOUT / "CONTRIBUTING.md").read_text())
+    assert command == f"release --version {version}"
+    env = {**sandbox.environment(sandbox.control / "none"), "PWD": str(place)}
+    galaxy = f"{sandbox.python} -m ansible galaxy collection build"
+    done = subprocess.run(
+        ["sh", "-ec", f"{tools['venv_bin']}/antsibull-changelog {command} && {galaxy}"],
+        cwd=place,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = yaml.safe_load((place / "changelogs/changelog.yaml").read_text())["releases"][version]["changes"]
+    for fragment in fragments:
+        for section, told in fragment.items():
+            lines = [told] if isinstance(told, str) else told
+            assert [line for line in lines if line not in written[section]] == [], section
+    assert list((place / "changelogs/fragments").iterdir()) == []
+    text = (place / "CHANGELOG.md").read_text()
+    assert f"v{version}".replace(".", r"\.") in text
+    assert not re.search(r"\b[OVMPCE]\\\(", text), "markup that a changelog does not know"
+    with tarfile.open(next(place.glob("*.tar.gz"))) as archive:
+        held = {name for name in archive.getnames() if name.startswith("changelogs/")}
+    assert held == {"changelogs/changelog.yaml"}
 
 
 def test_the_installed_one_documents_itself(sandbox: Sandbox, installed: Path) -> None:

@@ -104,6 +104,30 @@ def test_the_version_is_the_collections() -> None:
     assert f"version {version}" in text_of("README.md")
 
 
+def test_the_needed_ansible_core_is_told_the_same_everywhere() -> None:
+    """The floor of meta/runtime.yml is what the roles, the README and the tests' own tools say; nothing else is needed."""
+    floor = yaml.safe_load(text_of("meta/runtime.yml"))["requires_ansible"]
+    (series,) = re.findall(r"^>=(2\.\d+)\.0$", floor)
+    metas = {role: yaml.safe_load(text_of(f"roles/{role}/meta/main.yml"))["galaxy_info"] for role in ROLES}
+    assert {meta["min_ansible_version"] for meta in metas.values()} == {series}
+    assert re.findall(r"ansible-core (2\.\d+)", text_of("README.md")) == [series]
+    assert f"| ansible-core | {series} |" in text_of("README.md")
+    assert re.findall(r"^ansible-core==(2\.\d+)\.", text_of("tests/toolchain/requirements.txt"), re.MULTILINE) == [
+        series
+    ]
+    assert f"ansible-core {series} or newer" in text_of("CONTRIBUTING.md")
+    assert yaml.safe_load(text_of("galaxy.yml"))["dependencies"] == {}
+    assert yaml.safe_load(text_of("meta/execution-environment.yml")) == {"version": 1, "dependencies": {}}
+
+
+def test_the_oldest_python_is_told_the_same_everywhere() -> None:
+    oldest = re.findall(r'^target-version = "py(\d)(\d+)"$', text_of("pyproject.toml"), re.MULTILINE)
+    assert [".".join(numbers) for numbers in oldest] == ["3.8"]
+    for page in ("README.md", "CONTRIBUTING.md", "docs/containers.md"):
+        assert re.search(r"Python 3\.8", text_of(page)), page
+    assert set(re.findall(r"Python (3\.\d+) or newer(?!\s+with pip)", text_of("README.md"))) == {"3.8"}
+
+
 def test_the_default_release_is_the_one_described() -> None:
     version = options_table.specs("walg")["walg_version"]["default"]
     assert f"The default of `walg_version` is {version}" in text_of("docs/install-wal-g.md")

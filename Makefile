@@ -8,6 +8,7 @@
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
 #   make test-soak SEEDS=200      random lives of a cluster with restores in them; seconds for each
+#   make test-soak WHAT=kills SEEDS=5   restores killed at random instants, each seed in each phase; minutes for each
 #   make test-core                 the main job with newer ansible-cores and older Pythons on the host, where the machine has them
 #   make docs                      reference pages of modules and roles, as HTML
 #   make bench                     figures of what has to be fast, measured and not judged; some minutes
@@ -16,7 +17,7 @@
 PYTHON ?= python3
 CHECK = $(PYTHON) tests/toolchain/check.py
 SEEDS ?= 200
-export ARGS ONLY SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS MIB FETCHES
+export ARGS ONLY WHAT SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS MIB FETCHES
 
 .PHONY: help tools paths lint unit integration test test-molecule test-soak test-core docs bench demo demo-clean build clean
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.restoring import archived, segments
 from support.sandbox import Cluster, Sandbox
 
 Configured = Callable[..., tuple[Sandbox, Cluster]]
@@ -178,3 +179,26 @@ def wait_for(cluster: Cluster, name: str, value: str) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"{name} did not become {value}")
+
+
+def test_a_cut_off_object_is_told_and_moved_away_it_is_sent_again(make_sandbox: Callable[..., Sandbox]) -> None:
+    """Before 3.0.9 WAL-G writes into a file storage under the final name: the next push is refused, with the way out."""
+    sandbox = make_sandbox()
+    cluster = archived(sandbox).cluster
+    cluster.ship()
+    object_ = segments(cluster)[-1]
+    whole = object_.read_bytes()
+    record = sandbox.host / "config" / "main.env"
+    segment = cluster.data_dir / "pg_wal" / object_.name[:24]
+    argv = [str(sandbox.host / "program" / "wal-push"), str(record), str(segment)]
+    for left in (whole[: len(whole) // 2], b""):
+        object_.write_bytes(left)
+        for note in cluster.data_dir.rglob(f"walg_data/**/{segment.name}*"):
+            note.unlink()  # WAL-G's own, that it was sent
+        said = sandbox.run(["sh", "-c", 'cd "$0" && exec "$@"', str(cluster.data_dir), *argv], user=sandbox.user)
+        assert said.returncode == 1, said.stdout
+        assert "move it away" in said.stdout
+        assert object_.read_bytes() == left, "nothing is replaced by itself"
+    object_.unlink()
+    said = sandbox.run(["sh", "-c", 'cd "$0" && exec "$@"', str(cluster.data_dir), *argv], user=sandbox.user)
+    assert (said.returncode, object_.read_bytes()) == (0, whole), said.stdout

@@ -57,8 +57,9 @@ def run_pytest(folder: str, reports: Path) -> bool:
 
 
 def run_soak() -> bool:
-    """Live random lives of a cluster: SEEDS of them, from the seed FIRST on."""
-    argv = [str(tools_dir() / "venv" / "bin" / "python"), "tests/soak/soak.py"]
+    """Live random lives of a cluster, or what WHAT names (kills): SEEDS of them, from the seed FIRST on."""
+    script = "kills.py" if os.environ.get("WHAT") == "kills" else "soak.py"
+    argv = [str(tools_dir() / "venv" / "bin" / "python"), f"tests/soak/{script}"]
     argv += [os.environ.get("SEEDS") or "200", os.environ.get("FIRST") or "1"]
     return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0
 

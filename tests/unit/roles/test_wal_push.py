@@ -77,6 +77,25 @@ def test_every_exit_code_becomes_1(bench: Bench, code: int) -> None:
     assert all(line.startswith(PREFIX) for line in err.splitlines())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"WAL file 'pg_wal/{SEGMENT}' already archived, contents differ, unable to overwrite",
+        "Couldn't check whether there is an overwrite attempt due to inner error: unexpected EOF",
+    ],
+    ids=["empty or another", "cut off"],
+)
+def test_an_object_in_the_way_names_the_way_out(bench: Bench, line: str) -> None:
+    """WAL-G's words on an object that is cut off, empty or another one; it is never replaced by us."""
+    bench.stand_in(f'echo "ERROR: {line}" >&2; exit 1')
+    code, err = push(bench)
+    assert code == 1
+    assert line in err
+    assert "move it away" in err.splitlines()[-1]
+    bench.stand_in("echo 'ERROR: 403' >&2; exit 1")
+    assert "move it away" not in push(bench)[1]
+
+
 def test_death_by_a_signal_becomes_1(bench: Bench) -> None:
     """Also when WAL-G is killed from outside, by a lack of memory for instance."""
     bench.stand_in("kill -KILL $$")

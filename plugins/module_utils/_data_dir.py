@@ -160,13 +160,20 @@ def _start_options(path: str) -> str:
 
 
 def servers_on(path: str) -> list[int]:
-    """Return the postmasters that run on a directory, even on one that was deleted under them."""
+    """Return the postmasters that run on a directory, even on one that was deleted under them, and those that are about to."""
     real = os.path.realpath(path)
     found = {}
     for pid in _processes():
-        if alive(pid) and link(pid, "cwd") in (real, f"{real} (deleted)"):
+        if alive(pid) and (link(pid, "cwd") in (real, f"{real} (deleted)") or _comes_to(pid, real)):
             found[pid] = family(pid)[0]
     return sorted(pid for pid, parent in found.items() if parent not in found)
+
+
+def _comes_to(pid: int, real: str) -> bool:
+    """Say whether a server was called for a directory and has not gone there yet: it has neither written its pid file."""
+    words, place = command_line(pid), link(pid, "cwd")
+    called = [os.path.realpath(after) for word, after in zip(words, words[1:]) if word == "-D"]
+    return real in called and os.path.isdir(place) and not os.path.exists(os.path.join(place, "PG_VERSION"))
 
 
 def workers_on(path: str, names: tuple[str, ...]) -> list[int]:

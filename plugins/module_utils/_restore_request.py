@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REQUEST = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _SWITCH = "SELECT pg_walfile_name(pg_logical_emit_message(false, 'mapswipe.walg', 'restore')); SELECT pg_switch_wal()"
 _SHIP_TIMEOUT = 120.0  # seconds for a running server to archive its current segment
+_STOP_TIMEOUT = 300.0  # seconds for a server that was told to stop
 
 
 def check_request(request: str) -> None:
@@ -61,7 +62,15 @@ class Run:
 
     def act(self, verb: str, check: bool) -> dict[str, Any]:
         """Do what is left, or in check mode say what that would be. Returns the module's answer."""
+        if not check:
+            self._let_stop()
         return {"restore": self._restore, "roll back": self._roll_back, "discard": self._discard}[verb](check)
+
+    def _let_stop(self) -> None:
+        """Wait for a server that stops already, as a run that was killed had told it: it neither answers nor is gone yet."""
+        cluster = self.instance.cluster
+        if _data_dir.look(os.path.realpath(cluster.data_dir), cluster.owner()).status == "stopping":
+            wait_until(lambda: not _data_dir.servers_on(cluster.data_dir), _STOP_TIMEOUT)
 
     def _restore(self, check: bool) -> dict[str, Any]:
         state, marker = _flow_restore.standing(self.instance, self.wish)

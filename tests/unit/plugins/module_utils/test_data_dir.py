@@ -212,6 +212,22 @@ def test_a_servers_children_are_not_servers(tmp_path: Path) -> None:
     assert found == [parent.pid]
 
 
+def test_a_server_that_has_not_gone_to_its_directory_yet(tmp_path: Path) -> None:
+    """It has just been started, by a run that was killed then: moved now, the directory would go away under it."""
+    program, data, aside = tmp_path / "postgres", make(tmp_path / "d"), make(tmp_path / "aside")
+    shutil.copy(os.path.realpath("/bin/sh"), program)
+    argv = [str(program), "-c", "read line", "postgres", "-D", str(data)]
+    found = {}
+    for place in (Path("/"), aside):
+        with subprocess.Popen(argv, cwd=place, stdin=-1) as server:
+            found[place] = (
+                _data_dir.servers_on(str(data)) == [server.pid],
+                _data_dir.servers_on(str(aside)) == [server.pid],
+            )
+            server.kill()
+    assert found == {Path("/"): (True, False), aside: (False, True)}
+
+
 def test_workers_by_directory_and_by_argument(tmp_path: Path) -> None:
     """Whoever works in it or was called with it, below it too; not in a neighbour whose name only begins alike."""
     program = tmp_path / "wal-g"

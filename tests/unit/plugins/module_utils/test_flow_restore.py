@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _beside,
     _data_dir,
     _journal,
     _layout,
@@ -306,3 +307,19 @@ def test_the_directory_is_private_while_it_is_filled(world: World) -> None:
 def test_what_is_kept(world: World, kind: str, keeps: bool) -> None:
     made = replace(restore_plan(world), found=DataDir(str(world.data_dir), kind))
     assert Restore(Scripted(), world.instance, 9, 9)._new_marker(made).keeps_old is keeps
+
+
+@pytest.mark.parametrize("state", ["paused", "shut down"])
+def test_what_is_removed_by_half_waits_no_more(world: World, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """Killed while it discards: going on with what is left would put a cluster in place that lacks files."""
+
+    def killed(_path: str) -> None:
+        raise KeyboardInterrupt
+
+    given = marker(world, state, target=LSN)
+    _marker.save(world.instance, given)
+    monkeypatch.setattr(_beside, "remove_tree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Restore(Scripted(), world.instance, 9, 9).discard(given)
+    for action in ("pause", "shutdown", "promote"):
+        assert standing(world.instance, Wish("r1", LSN, action))[0] == "new"

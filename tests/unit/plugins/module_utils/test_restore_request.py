@@ -215,6 +215,23 @@ def test_what_was_stopped_for_the_latest_state_runs_again_when_it_fails(
     assert ("was started again" in caught.value.msg) is again
 
 
+@pytest.mark.parametrize("verb", ["restore", "roll back"])
+def test_a_server_that_stops_already_is_waited_for(
+    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """A killed run had told it to stop: it can't be asked any more, and is nothing that still has to be stopped."""
+    left = [[4711], [4711], []]
+    look = _data_dir.look
+    monkeypatch.setattr(_data_dir, "look", lambda *given: replace(look(*given), status="stopping" if left else ""))
+    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: left.pop(0) if left else [])
+    if verb == "roll back":
+        write_cluster(Path(data_place(world).aside))
+        _marker.save(world.instance, marker(world, "done"))
+    assert run(world, Wish("r1", LSN)).act(verb, check=False)["changed"]
+    assert left == []
+    assert log == (["plan 0", "plan 0", "run"] if verb == "restore" else ["roll_back"])
+
+
 def test_a_plan_that_is_refused_after_the_stop(world: World, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped, the cluster shows more than it did; the second plan may refuse what the first did not."""
     serve(monkeypatch)

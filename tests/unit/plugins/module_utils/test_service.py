@@ -188,6 +188,21 @@ def test_a_failing_manager(cluster: Cluster, answer: dict[str, Any], text: str) 
     assert cluster.data_dir in caught.value.msg
 
 
+@pytest.mark.parametrize("left", [[], [PID]])
+def test_a_server_that_ends_before_pg_ctl_comes(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, left: list[int]
+) -> None:
+    """The stop of a killed run may come to its end meanwhile: pg_ctl fails, and the server is stopped."""
+    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: left)
+    stop = pg_ctl(cluster, "-m", "fast", "-w", "-t", "300", "stop", rc=1, stderr="Is server running?")
+    service = Service(Scripted(calls=[stop]), cluster, "/log")
+    if left:
+        with pytest.raises(WalgError, match=r"Cannot stop .* ended with 1: Is server running"):
+            service.stop()
+    else:
+        service.stop()
+
+
 def test_a_start_that_fails_is_not_waited_for(cluster: Cluster) -> None:
     runner = Scripted(calls=[pg_ctl(cluster, "-W", "-l", "/log", "start", rc=1, stderr="could not start")])
     with pytest.raises(WalgError, match="Cannot start the server"):

@@ -184,7 +184,7 @@ class Range:
     def options(self, verb: str) -> dict[str, Any]:
         """Return the module's options."""
         if verb in MODULES:
-            return {}
+            return {"max_age": 0} if verb == "backup" else {}
         forth = {"target_lsn": self.lsn, "stop_running": True}
         more = {
             "pause": {**forth, "action": "pause"},

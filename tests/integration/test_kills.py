@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A few of the kills that make test-soak WHAT=kills searches: WAL-G, the server beside in its recovery, the module in the swap.
+"""A few of the kills that make test-soak WHAT=kills searches: WAL-G, the server beside in its recovery, the module after the swap.
 
 And what one of them found: production's server may still be there when the next run comes. No directory moves under it.
 """
@@ -22,7 +22,7 @@ from support.restoring import refused
 from support.sandbox import Sandbox
 
 SEED = int(os.environ.get("FIRST") or 1)
-FEW = (("fetch", "wal-g"), ("recover", "server"), ("swap", "module"))
+FEW = (("fetch", "wal-g"), ("recover", "server"), ("start", "module"))
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,8 @@ _LOG_BYTES = 256 * 1024
 _UNREADABLE = re.compile(
     r"hot standby is not possible|insufficient parameter settings|could not create semaphores|could not map anonymous shared memory"
 )
+_TELLING = re.compile(r"FATAL|PANIC|mapswipe\.walg")
+_POLLED = re.compile(r"FATAL: +the database system is ")  # what our own questions are answered meanwhile
 _REPLAYING = re.compile(r"(?:recovering|waiting for) ([0-9A-F]{24})")
 _ASK = """
 SELECT json_build_object('recovery', pg_is_in_recovery(), 'lsn', pg_last_wal_replay_lsn()::text,
@@ -202,7 +204,7 @@ class Beside:
 
     def reason(self) -> str:
         """Return the log's last lines that say why."""
-        telling = [line for line in self.tail() if "FATAL" in line or "PANIC" in line or "mapswipe.walg" in line]
+        telling = [line for line in self.tail() if _TELLING.search(line) and not _POLLED.search(line)]
         return " | ".join(telling[-3:]) or f"See {self.log}."
 
 

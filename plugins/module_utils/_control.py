@@ -16,6 +16,8 @@ from typing import Mapping
 
 #: DBState: clean shutdowns, of a primary and in recovery.
 _SHUT_DOWN = (1, 2)
+#: DBState: in recovery of an archive, or stopped there.
+_IN_RECOVERY = (2, 5)
 #: The struct up to the limits, by pg_control_version: CheckPoint differs (PostgreSQL 12 joined epoch and xid; 17 and 18 added members).
 _HEAD = "QIIiq"  # system identifier, control version, catalog version, state, time
 _CHECKPOINT = "QII?"  # redo, timeline, previous timeline, full_page_writes
@@ -30,6 +32,7 @@ class Control:
     clean: bool
     timeline: int = 0
     limits: Mapping[str, int] = field(default_factory=dict)
+    in_recovery: bool = False
 
 
 def parse(data: bytes) -> Control | None:
@@ -38,13 +41,14 @@ def parse(data: bytes) -> Control | None:
     if len(data) < head.size:
         return None
     identifier, version, _catalog, state, _time = head.unpack(data[: head.size])
-    control = Control(str(identifier), version, state in _SHUT_DOWN)
+    recovering = state in _IN_RECOVERY
+    control = Control(str(identifier), version, state in _SHUT_DOWN, in_recovery=recovering)
     layout = _LAYOUTS.get(version)
     if layout is None or len(data) < struct.calcsize("@" + layout.text):
         return control
     values = struct.unpack_from("@" + layout.text, data)
     limits = dict(zip(layout.limits, values[layout.first :]))
-    return Control(control.system_identifier, version, control.clean, values[layout.timeline], limits)
+    return Control(control.system_identifier, version, control.clean, values[layout.timeline], limits, recovering)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class DataDir:
     major: int = 0
     system_identifier: str = ""
     clean: bool = False
+    in_recovery: bool = False  # of an archive, or a standby; stopped there or not
     timeline: int = 0  # of the last checkpoint
     standby: bool = False  # it follows a primary, or will
     pid: int = 0
@@ -78,6 +79,7 @@ def _look(path: str) -> dict[str, Any]:
         "major": _major(path),
         "system_identifier": control.system_identifier,
         "clean": control.clean,
+        "in_recovery": control.in_recovery,
         "timeline": control.timeline,
         "limits": dict(control.limits),
         "links": _layout.links(path),

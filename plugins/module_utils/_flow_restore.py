@@ -24,6 +24,7 @@ from . import (
     _registration,
     _restore_check,
     _salvage,
+    _stall,
     _swap,
     _targets,
     _timelines,
@@ -65,6 +66,8 @@ def standing(instance: Instance, wish: Wish) -> tuple[str, _marker.Marker | None
         )
     if marker.waits:
         return _waiting(marker, wish, same)
+    if marker.state == "moving on" and same and _can_move_on(instance, marker, wish):
+        return "forward", marker
     if not same:
         return "new", marker
     if marker.state == "rolled back":
@@ -105,6 +108,17 @@ def _waiting(marker: _marker.Marker, wish: Wish, same: bool) -> tuple[str, _mark
     return ("waits" if still else "forward"), marker
 
 
+def _can_move_on(instance: Instance, marker: _marker.Marker, wish: Wish) -> bool:
+    """Say whether a move forward that failed or was killed can be taken up where it is, instead of fetching again.
+
+    It can while PostgreSQL is still in recovery there: up to version 12 a target that is not reached ends in a promotion. And
+    what was replayed since is at most the target of that move, so none before it can be had.
+    """
+    found = _data_dir.look(marker.work_dirs()[-1], instance.cluster.owner())
+    wanted = found.kind == "cluster" and found.system_identifier == marker.system_identifier
+    return wanted and found.in_recovery and _targets.forward(Target(**marker.target), wish.target)
+
+
 @dataclass
 class Restore:
     """One run. Times in seconds by phase are part of the answer."""
@@ -113,6 +127,7 @@ class Restore:
     instance: Instance
     fetch_timeout: float
     recovery_timeout: float
+    fetch_stall_timeout: float = 0.0  # seconds without anything new; 0: not looked at
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -146,7 +161,7 @@ class Restore:
         marker.plan.update({"target": marker.target, "action": wish.action})
         _beside.remove_directory(self.instance, marker.socket_dir)
         marker.socket_dir = _beside.make_socket_dir(self.instance)
-        self._recover(marker, wish)
+        self._recover(marker, wish, "moving on")
         return self._conclude(marker, wish)
 
     def _conclude(self, marker: _marker.Marker, wish: Wish) -> dict[str, Any]:
@@ -185,6 +200,18 @@ class Restore:
             call_as(self.swapper.actor(os.path.dirname(work)), _beside.remove_tree, work)
         _beside.remove_directory(self.instance, marker.socket_dir)
 
+    def discard_saved_wal(self, marker: _marker.Marker) -> str:
+        """Remove the copy of the old cluster's last WAL, unless that cluster is gone; returns where it is kept then."""
+        data = _layout.decode(marker.places)[-1]
+        copy = _swap.saved(data)
+        if not os.path.isdir(copy):
+            return ""
+        found = _data_dir.look(data.path, self.instance.cluster.owner())
+        if found.kind != "cluster" or found.system_identifier != marker.system_identifier:
+            return copy
+        call_as(self.swapper.actor(data.parent), _beside.remove_tree, copy)
+        return ""
+
     def _new_marker(self, plan: RestorePlan) -> _marker.Marker:
         return _marker.Marker(
             request=plan.wish.request,
@@ -201,7 +228,7 @@ class Restore:
                 "segment_size": plan.segment_size,
                 "primary_conninfo": plan.wish.primary_conninfo,
                 "archive": plan.wish.archive,
-                "salvage_from": _swap.saved(plan.data) if plan.wish.overwrite else plan.salvage_from,
+                "salvage_from": _swap.salvaged_from(plan),
                 "icu": str(_restore_check.recorded_icu(plan.backup)),
                 "other_host_allowed": plan.wish.other_host_allowed,
             },
@@ -222,26 +249,38 @@ class Restore:
         if spaces:
             spec = os.path.join(self.instance.state_dir, "restore-spec.json")
             call_as(owner, write_atomic, spec, _walg.restore_spec_text(work, spaces), 0o644)
-        walg = client(self.runner, self.instance)
-        fetched = walg.backup_fetch(work, plan.backup.name, self.fetch_timeout, spec)
-        if fetched.rc != 0 or fetched.timed_out:
-            self.discard(marker)
-            trouble = (
-                f"did not end within {self.fetch_timeout:.0f} s"
-                if fetched.timed_out
-                else f"ended with {fetched.rc}: {fetched.last_line()}"
-            )
-            raise WalgError(
-                f"Fetching the base backup {plan.backup.name} from {self.instance.storage} {trouble}. {plan.data.path} was not touched.",
-                **fetched.fields(),
-            )
+        self._backup_fetch(plan, marker, spec)
         call_as(owner, _layout.after_fetch, _layout.encode(plan.places))
         if plan.salvage:
             call_as(owner, _salvage.copy, marker.plan["salvage_from"], list(plan.salvage), os.path.join(work, "pg_wal"))
 
-    def _recover(self, marker: _marker.Marker, wish: Wish) -> None:
+    def _backup_fetch(self, plan: RestorePlan, marker: _marker.Marker, spec: str) -> None:
+        owner, walg = self.instance.cluster.owner(), client(self.runner, self.instance)
+        fields: dict[str, Any] = {}
+        self.progress.watch = _stall.Stall(marker.work_dirs(), owner, self.fetch_stall_timeout).details
+        self.progress.touch()
+        try:
+            fetched = walg.backup_fetch(plan.data.work, plan.backup.name, self.fetch_timeout, spec)
+            if fetched.rc == 0 and not fetched.timed_out:
+                return
+            trouble, fields = f"ended with {fetched.rc}: {fetched.last_line()}", fetched.fields()
+            if fetched.timed_out:
+                trouble = f"did not end within {self.fetch_timeout:.0f} s (walg_restore_fetch_timeout)"
+        except _stall.StalledError as exc:
+            trouble = f"was ended: {exc.msg} (walg_restore_fetch_stall_timeout). Is the storage slow, or does it fail?"
+        finally:
+            self.progress.watch = None
+        self.discard(marker)
+        untouched = "" if plan.wish.overwrite else f" {plan.data.path} was not touched."
+        raise WalgError(
+            f"Fetching the base backup {plan.backup.name} from {self.instance.storage} {trouble.rstrip('.')}.{untouched} The same request "
+            "fetches it again.",
+            **fields,
+        )
+
+    def _recover(self, marker: _marker.Marker, wish: Wish, state: str = "recovering") -> None:
         self.enter("recover")
-        self._set(marker, "recovering")
+        self._set(marker, state)
         instance, plan, target = self.instance, marker.plan, Target(**marker.target)
         fragment = os.path.join(instance.state_dir, PLAN_FILE)
         text = _recovery.plan_fragment(list(plan["last_segments"]), _walg.sentinel_object(marker.backup))

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The marker of a restore: which request stands where. A killed run is finished or undone by what it says. Private.
 
-States, in order: fetching, recovering, (paused or shut down: beside, at the target), recovered (stopped cleanly, proved),
-swapping, starting, done. And back: rolling back, rolled back.
+States, in order: fetching, recovering, (paused or shut down: beside, at the target; moving on from there), recovered (stopped
+cleanly, proved), swapping, starting, done. And back: rolling back, rolled back.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ STATES = (
     "recovering",
     "paused",
     "shut down",
+    "moving on",
     "recovered",
     "swapping",
     "starting",
@@ -34,7 +35,7 @@ STATES = (
     "rolled back",
 )
 #: States in which what was recovered so far lies beside, and nothing was swapped.
-BESIDE = ("fetching", "recovering", "paused", "shut down", "recovered")
+BESIDE = ("fetching", "recovering", "paused", "shut down", "moving on", "recovered")
 
 
 @dataclass

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _backups, _compatibility, _data_dir, _host_facts, _layout, _registration, _storage, _walg
@@ -16,7 +17,7 @@ from ._process import call_as
 from ._service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ._backups import Backup
     from ._instance import Instance
@@ -145,26 +146,59 @@ def _refuse_occupied(
             )
 
 
+@dataclass(frozen=True)
+class Room:
+    """Bytes that the restored parts need. Of a tablespace the size is not known before: all of them together have ``files``."""
+
+    files: int
+    salvaged: int
+
+    def of(self, link: str, apart: Collection[str]) -> int:
+        """Return what one place needs at least. ``apart``: the links of the places outside of the data directory."""
+        wal = ROOM + self.salvaged
+        if link:
+            return wal if link == "pg_wal" else 0
+        spaces = any(one.startswith("pg_tblspc/") for one in apart)
+        return (0 if spaces else self.files) + (0 if "pg_wal" in apart else wal)
+
+
 def refuse_full(
-    instance: Instance, places_: Sequence[_layout.Place], needed: int, name: str, overwritten: _data_dir.DataDir | None
+    instance: Instance, places_: Sequence[_layout.Place], room: Room, name: str, overwritten: _data_dir.DataDir | None
 ) -> int:
-    """Return the free bytes on the file systems in question. Raises WalgError when they are too few."""
-    systems = {}
+    """Return the free bytes on the file systems in question. Raises WalgError when they are too few, on one or on all.
+
+    ``overwritten``: the old cluster, whose room is free before the restore.
+    """
+    free: dict[int, int] = {}
+    least: dict[int, int] = {}
+    where: dict[int, str] = {}
+    apart = {one.link for one in places_ if one.link}
     for one in places_:
         path = first_existing_parent(one.parent)
-        systems[os.stat(path).st_dev] = free_bytes(path)
-    free = sum(systems.values())
-    if overwritten is not None:
-        free += int(call_as(instance.cluster.owner(), tree_size, overwritten.path))
-    if free < needed:
-        data = places_[-1].path
+        system = file_system(path)
+        free.setdefault(system, free_bytes(path))
+        if overwritten is not None and (not one.link or overwritten.links.get(one.link) == one.path):
+            free[system] += int(call_as(instance.cluster.owner(), tree_size, one.path))
+        least[system] = least.get(system, 0) + room.of(one.link, apart)
+        where[system] = one.path  # the data directory comes last
+    total, needed = sum(free.values()), room.files + ROOM + room.salvaged
+    short = [(where[system], least[system], free[system]) for system in free if free[system] < least[system]]
+    if not short and total < needed:
+        short = [(places_[-1].path, needed, total)]
+    for place, wanted, found in short:
         raise WalgError(
-            f"Too little room beside {data}: {needed} bytes are needed (the base backup {name} and {ROOM} for WAL), {free} are free. Make "
-            "room, restore on another host, or have the old cluster removed first (walg_restore_overwrite, its system identifier).",
-            found=free,
-            wanted=needed,
+            f"Too little room beside {place}: {wanted} bytes are needed (the base backup {name} and {ROOM} for WAL, as far as they go "
+            f"there), {found} are free. Make room, restore on another host, or have the old cluster removed first "
+            "(walg_restore_overwrite, its system identifier).",
+            found=found,
+            wanted=wanted,
         )
-    return free
+    return total
+
+
+def file_system(path: str) -> int:
+    """Return the number of the file system that a directory is on."""
+    return os.stat(path).st_dev
 
 
 def tree_size(path: str) -> int:

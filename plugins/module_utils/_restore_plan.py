@@ -152,9 +152,11 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     if owner is not None:
         _owner.refuse_other_cluster(owner, identifier, instance.storage)
     timeline, orphans = _timeline(instance, wish, archive, mine, owner)
-    source = _swap.saved(_layout.place(data_dir, "", wish.request))
-    source = source if os.path.isdir(source) else os.path.join(data_dir, "pg_wal")
-    salvage = _salvaged(instance, source, wish, archive, timeline, identifier)
+    # A cluster that is there may have written more since its WAL was saved; of one that is half removed more is saved.
+    sources = [os.path.join(data_dir, "pg_wal"), *_swap.all_saved(_layout.place(data_dir, "", wish.request))]
+    found_there = {source: _salvaged(instance, source, wish, archive, timeline, identifier) for source in sources}
+    source = max(sources, key=lambda one: len(found_there[one]))
+    salvage = found_there[source]
     more = bool(salvage) or bool(_data_dir.servers_on(data_dir))
     uploaded = walg.uploaded(_choice.telling(archive)) if wish.target.kind == "time" else {}
     situation = _choice.Situation(instance.storage, mine, archive, uploaded, more)
@@ -168,8 +170,9 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     notes = _restore_host.refuse_unfit(runner, instance, choice.backup, bool(tablespaces), wish)
     places = _restore_host.places(instance, found, wish, data_dir, tablespaces, ours)
     chain = _backups.chain(choice.backup, listed)
-    needed = sum(one.uncompressed_size for one in chain) + _restore_host.ROOM + len(salvage) * size
-    free = _restore_host.refuse_full(instance, places, needed, choice.backup.name, found if wish.overwrite else None)
+    room = _restore_host.Room(sum(one.uncompressed_size for one in chain), len(salvage) * size)
+    needed = room.files + _restore_host.ROOM + room.salvaged
+    free = _restore_host.refuse_full(instance, places, room, choice.backup.name, found if wish.overwrite else None)
     return RestorePlan(
         wish,
         choice.backup,

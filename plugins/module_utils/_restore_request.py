@@ -44,9 +44,8 @@ class Run:
     wish: Wish
     fetch_timeout: float
     recovery_timeout: float
-    pending: Sequence[
-        str
-    ] = ()  # what earlier tasks would have made (check mode on a host that restores for the first time)
+    fetch_stall_timeout: float = 0.0
+    pending: Sequence[str] = ()  # what earlier tasks would have made; in check mode on a host that restores first
 
     def __post_init__(self) -> None:
         check_request(self.wish.request)
@@ -177,10 +176,13 @@ class Run:
             return {"changed": False, "restore": {"request": self.wish.request, "state": "unknown"}}
         if marker.state not in _marker.BESIDE:
             raise WalgError(f"The restore {marker.request!r} is {marker.state}: there is nothing beside to discard.")
+        answer = {"request": marker.request, "state": "discarded"}
         if not check:
             self._flow().discard(marker)
+            kept = self._flow().discard_saved_wal(marker)
             os.unlink(_marker.path(self.instance))
-        return {"changed": True, "restore": {"request": marker.request, "state": "discarded"}}
+            answer.update({"saved_wal": kept} if kept else {})
+        return {"changed": True, "restore": answer}
 
     def _own(self) -> _marker.Marker | None:
         marker = _marker.load(self.instance)
@@ -188,4 +190,5 @@ class Run:
         return marker if marker and marker.is_of(self.wish.request, data_dir) else None
 
     def _flow(self) -> _flow_restore.Restore:
-        return _flow_restore.Restore(self.runner, self.instance, self.fetch_timeout, self.recovery_timeout)
+        limits = self.fetch_timeout, self.recovery_timeout, self.fetch_stall_timeout
+        return _flow_restore.Restore(self.runner, self.instance, *limits)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import signal
 from dataclasses import dataclass
@@ -148,15 +149,18 @@ class Swap:
     def remove_old(self, plan: RestorePlan) -> None:
         """Remove the old cluster, whose identifier was named, before the restore: there is no room for two. Its last WAL is kept."""
         owner = self.instance.cluster.owner()
-        if plan.salvage and not os.path.isdir(saved(plan.data)):
+        if plan.salvage and plan.salvage_from not in all_saved(plan.data):
             actor, part = self.actor(plan.data.parent), f"{saved(plan.data)}.part"  # a killed run's copy is not whole
             call_as(actor, _beside.remove_tree, part)
             call_as(actor, _layout.make_work, part, owner.uid, owner.gid)
             call_as(owner, _salvage.copy, plan.salvage_from, list(plan.salvage), part)
+            call_as(
+                actor, _beside.remove_tree, saved(plan.data)
+            )  # of an earlier run, after which the cluster wrote more
             call_as(actor, rename_directory, part, saved(plan.data))
         for one in plan.places:
             if not one.link or plan.found.links.get(one.link) == one.path:
-                call_as(self.actor(one.parent), _layout.clear, one.path, one.mount, f"{one.work}-old")
+                call_as(self.actor(one.parent), _layout.clear, one.path, one.mount, f"{one.work}~old")
 
     def _write_journal(self, marker: _marker.Marker, stopped: bool) -> None:
         """Write down all steps before the first; where that fails, nothing was moved, and what was stopped runs again."""
@@ -236,7 +240,10 @@ class Swap:
     def _tidy(self, marker: _marker.Marker) -> None:
         """Remove what the restore alone needed: directories inside mount points, the saved WAL."""
         data = _layout.decode(marker.places)[-1]
-        call_as(self.actor(data.parent), _beside.remove_tree, saved(data))
+        source = str(marker.plan.get("salvage_from") or "")
+        for copy in all_saved(data):
+            if copy in (saved(data), source):
+                call_as(self.actor(data.parent), _beside.remove_tree, copy)
         for one in _layout.decode(marker.places):
             if one.mount:
                 call_as(self.instance.cluster.owner(), _layout.remove_empty, one.work)
@@ -252,8 +259,26 @@ class Swap:
 
 
 def saved(data: _layout.Place) -> str:
-    """Return where the old cluster's last WAL is kept while it is overwritten."""
-    return f"{data.work}-wal"
+    """Return where the old cluster's last WAL is kept while it is overwritten. No request's name can end so."""
+    return f"{data.work}~wal"
+
+
+def all_saved(data: _layout.Place) -> list[str]:
+    """Return what was saved of a cluster that is gone, this request's first: a restore that was given up may have left it."""
+    others = os.path.join(os.path.dirname(data.work), f"{glob.escape(os.path.basename(_before_request(data)))}*~wal")
+    found = sorted(path for path in glob.glob(others) if os.path.isdir(path))
+    return sorted(found, key=lambda path: path != saved(data))
+
+
+def salvaged_from(plan: RestorePlan) -> str:
+    """Return where the old cluster's last WAL lies when the base backup was fetched: its own directory may be gone then."""
+    return (
+        saved(plan.data) if plan.wish.overwrite and plan.salvage_from not in all_saved(plan.data) else plan.salvage_from
+    )
+
+
+def _before_request(data: _layout.Place) -> str:
+    return "restore-" if data.mount else f"{data.path}.restore-"
 
 
 def refuse_no_way_back(marker: _marker.Marker) -> None:

@@ -116,13 +116,23 @@ options:
     type: bool
     default: false
   discard:
-    description: Remove what this request has left beside the data directory, where it waits for a word (O(action=pause)) or was cut off.
+    description:
+      - Remove what this request has left beside the data directory, where it waits for a word (O(action=pause)) or was cut off.
+      - WAL of a cluster that O(overwrite) has removed already, and that never reached the archive, exists nowhere else; it is kept
+        (C(saved_wal) of RV(restore)), and the next restore uses it.
     type: bool
     default: false
   fetch_timeout:
     description: Seconds that fetching the base backup may take.
     type: int
     default: 86400
+  fetch_stall_timeout:
+    description:
+      - Seconds without anything new in the directories that are fetched into, after which the fetch is ended as failed. WAL-G itself
+        tries a storage that forbids or fails again for hours.
+      - Longer than the storage needs to give a file back (an archive tier may need hours). V(0) waits for O(fetch_timeout) only.
+    type: int
+    default: 1800
   recovery_timeout:
     description: Seconds that recovery may take.
     type: int
@@ -226,6 +236,7 @@ def main() -> None:
             "rollback": {"type": "bool", "default": False},
             "discard": {"type": "bool", "default": False},
             "fetch_timeout": {"type": "int", "default": 86400},
+            "fetch_stall_timeout": {"type": "int", "default": 1800},
             "recovery_timeout": {"type": "int", "default": 86400},
         },
         mutually_exclusive=[("target_time", "target_lsn", "target_xid", "target_name")],
@@ -236,9 +247,9 @@ def main() -> None:
         if params["rollback"] and params["discard"]:
             raise WalgError("rollback and discard are both asked for; a restore is put back or removed, not both.")
         instance = instance_from(params, module.check_mode)
-        timeouts = (params["fetch_timeout"], params["recovery_timeout"])
+        limits = params["fetch_timeout"], params["recovery_timeout"], params["fetch_stall_timeout"]
         pending = _pending(instance) if module.check_mode else ()
-        run = _restore_request.Run(Runner(), instance, _wish(params), *timeouts, pending)
+        run = _restore_request.Run(Runner(), instance, _wish(params), *limits, pending)
         verb = "roll back" if params["rollback"] else "discard" if params["discard"] else "restore"
         if module.check_mode or run.settled(verb):  # nothing is written
             answer = run.act(verb, check=True)

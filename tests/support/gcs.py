@@ -172,7 +172,11 @@ class Gcs:
     def objects(self, prefix: str) -> list[str]:
         """Return the names of the objects below a prefix of the bucket."""
         root = self.directory / "objects" / self.bucket
-        return sorted(str(path.relative_to(root)) for path in (root / prefix).rglob("*") if path.is_file())
+        return [str(path.relative_to(root)) for path in self.paths(prefix)]
+
+    def paths(self, prefix: str) -> list[Path]:
+        """Return the files in which the server keeps these objects."""
+        return sorted(path for path in (self.directory / "objects" / self.bucket / prefix).rglob("*") if path.is_file())
 
 
 def _wait_for(port: int) -> None:

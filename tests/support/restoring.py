@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,11 @@ def beside(directory: Path) -> list[str]:
 
 def running(sandbox: Sandbox) -> set[str]:
     """Return the directories on which servers run."""
-    return {os.readlink(f"/proc/{pid}/cwd") for pid in sandbox.servers()}
+    found = set()
+    for pid in sandbox.servers():
+        with suppress(FileNotFoundError):  # a backend that has ended meanwhile
+            found.add(os.readlink(f"/proc/{pid}/cwd"))
+    return found
 
 
 def segments(cluster: Cluster) -> list[Path]:

@@ -362,9 +362,17 @@ class Sandbox:
         return Play(done.returncode, done.stdout, [json.loads(line) for line in lines], seconds)
 
     def configure(
-        self, cluster: Cluster, storage: str = "", settings: dict[str, str] | None = None, service: str = ""
+        self,
+        cluster: Cluster,
+        storage: str = "",
+        settings: dict[str, str] | None = None,
+        service: str = "",
+        **more: Any,
     ) -> None:
-        """Do what the role mapswipe.walg.walg does, by its modules: binary, programs, settings. ``service``: who starts the server."""
+        """Do what the role mapswipe.walg.walg does, by its modules: binary, programs, settings. ``service``: who starts the server.
+
+        ``more``: other options of walg_config.
+        """
         wanted = self.variables(cluster)
         found = self.module(
             "walg_instance_info",
@@ -392,6 +400,7 @@ class Sandbox:
             "binary": binary,
             "cluster": {**found["cluster"], "service": service or found["cluster"]["service"]},
             "directories": found["directories"],
+            **more,
         }
         for name, options in (("walg_install", install), ("walg_programs", programs), ("walg_config", config)):
             answer = self.module(name, options)

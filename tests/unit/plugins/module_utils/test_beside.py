@@ -187,16 +187,19 @@ def test_following_begins_behind_the_archives_end(world: World) -> None:
 
 
 def test_a_recovery_that_stops_says_why(world: World) -> None:
-    """The wrapper's own line and PostgreSQL's FATAL, of a log that says much besides."""
+    """The wrapper's own line and PostgreSQL's FATAL, of a log that says much besides: also to whoever asks meanwhile."""
     lines = (
         "LOG:  starting",
         "mapswipe.walg wal-fetch[main]: the storage is gone",
         "LOG:  x",
+        "FATAL:  the database system is starting up",
         "FATAL:  could not restore file",
+        "FATAL:  the database system is shutting down",
+        "FATAL:  the database system is shutting down",
     )
     made = waiting(world, code=1, log=lines)
     with pytest.raises(
-        WalgError, match=r"PostgreSQL ended with 1\. mapswipe.*the storage is gone \| FATAL: "
+        WalgError, match=r"PostgreSQL ended with 1\. mapswipe.*the storage is gone \| FATAL:  could not restore file$"
     ) as caught:
         made.wait("promote", LATEST, 5)
     assert caught.value.fields == {"log": list(lines)}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _journal,
     _layout,
     _marker,
+    _stall,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
@@ -27,7 +29,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
 from support.restores import NAME, data_place, marker, restore_plan, tell, told
 from support.scripted import Call, Scripted
-from support.walg_world import World, write_cluster
+from support.walg_world import IDENTIFIER, World, write_cluster
 
 
 @pytest.fixture
@@ -133,6 +135,33 @@ def test_what_waits_goes_on_and_never_back(
 def test_a_paused_server_that_died_is_started_again(world: World) -> None:
     _marker.save(world.instance, marker(world, "paused", target=LSN))
     assert standing(world.instance, Wish("r1", LSN, "pause"))[0] == "forward"
+
+
+EARLIER, LATER = Target("lsn", "0/4000000"), Target("lsn", "0/6000000")
+
+
+@pytest.mark.parametrize(
+    ("identifier", "state", "wish", "expected"),
+    [
+        (IDENTIFIER, 5, Wish("r1", LSN, "pause"), "forward"),
+        (IDENTIFIER, 2, Wish("r1", LSN, "pause"), "forward"),
+        (IDENTIFIER, 5, Wish("r1", LATER), "forward"),
+        (IDENTIFIER, 5, Wish("r1", EARLIER, "pause"), "new"),  # may have been passed
+        (IDENTIFIER, 5, Wish("r2", LSN, "pause"), "new"),
+        (IDENTIFIER, 6, Wish("r1", LSN, "pause"), "new"),  # it was opened
+        (IDENTIFIER, 1, Wish("r1", LSN, "pause"), "new"),
+        ("7", 5, Wish("r1", LSN, "pause"), "new"),
+        ("", 5, Wish("r1", LSN, "pause"), "new"),
+    ],
+)
+def test_a_move_that_failed_goes_on_while_it_is_in_recovery(
+    world: World, identifier: str, state: int, wish: Wish, expected: str
+) -> None:
+    made = marker(world, "moving on", target=LSN)
+    _marker.save(world.instance, made)
+    if identifier:
+        write_cluster(Path(made.work_dirs()[-1]), identifier, state)
+    assert standing(world.instance, wish)[0] == expected
 
 
 @pytest.mark.parametrize("wish", [Wish("r1", LSN), Wish("r1", standby=True)])
@@ -254,6 +283,29 @@ def test_a_failed_fetch_is_undone_and_touches_nothing(world: World, answer: dict
     assert sorted(os.listdir(world.data_dir.parent)) == ["data"]
     assert told(world.data_dir) == "old"
     assert standing(world.instance, Wish("r1"))[0] == "new"
+
+
+@pytest.mark.parametrize("overwrite", ["", IDENTIFIER])
+def test_a_fetch_that_stands_still_is_undone(world: World, monkeypatch: pytest.MonkeyPatch, overwrite: str) -> None:
+    """WAL-G would try for hours. What was fetched is removed, and nothing is said of a cluster that was to be removed."""
+    tell(world.data_dir, "old")
+
+    class Standing(Scripted):
+        def run(self, argv: Any, **_options: Any) -> Any:
+            tell(Path(argv[-2]) / "base", "some files")
+            assert self.tick
+            for _turn in range(3):
+                self.tick()
+                time.sleep(0.02)
+            raise AssertionError("nobody saw it")
+
+    monkeypatch.setattr(_stall, "_SHARE", 1e9)
+    flow = Restore(Standing(), world.instance, 9, 9, 0.01)
+    with pytest.raises(WalgError, match=r"was ended: nothing new arrived for 0 s .*fetch_stall_timeout") as caught:
+        flow.run(restore_plan(world, wish=Wish("r1", overwrite=overwrite)), None)
+    assert ("was not touched" in caught.value.msg) is not bool(overwrite)
+    assert not Path(f"{world.data_dir}.restore-r1").exists()
+    assert flow.progress.watch is None
 
 
 @pytest.mark.parametrize("state", STATES)

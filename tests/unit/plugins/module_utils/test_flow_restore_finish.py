@@ -42,7 +42,8 @@ def test_forward_recovers_in_the_same_directory_and_fetches_nothing(
     monkeypatch.setattr(_beside, "stop_left_running", lambda path: done.append(("stop", path)))
     monkeypatch.setattr(Restore, "_fetch", lambda *_arguments: done.append(("fetch", "")))
 
-    def recover(_self: Restore, given: _marker.Marker, _wish: Wish) -> None:
+    def recover(_self: Restore, given: _marker.Marker, _wish: Wish, began: str) -> None:
+        assert began == "moving on"
         assert Path(given.socket_dir).is_dir()
         assert (given.target, given.plan["target"]) == (LATER.as_dict(), LATER.as_dict())
         done.append(("recover", given.plan["action"]))

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _data_dir,
+    _layout,
     _restore_host,
     _restore_plan,
     _restore_request,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
@@ -215,6 +217,75 @@ def test_room(world: World, monkeypatch: pytest.MonkeyPatch, free: int, good: bo
     else:
         found = refused(world, *looked(world), text="Too little room")
         assert found.fields == {"found": free, "wanted": free + 1}
+
+
+@pytest.mark.parametrize(
+    ("there", "saved", "taken"), [(2, 2, "there"), (1, 2, "saved"), (0, 1, "saved"), (2, 1, "there")]
+)
+def test_a_cluster_that_is_there_may_have_written_more_than_was_saved(
+    world: World, monkeypatch: pytest.MonkeyPatch, there: int, saved: int, taken: str
+) -> None:
+    copy = f"{os.path.realpath(world.data_dir)}.restore-r1~wal"
+    os.mkdir(copy)
+    names = [segment(1, 6), segment(1, 7)]
+    monkeypatch.setattr(
+        _restore_plan, "_salvaged", lambda _instance, source, *_more: names[: saved if source == copy else there]
+    )
+    made = make(world, *looked(world))
+    assert made.salvage_from == (copy if taken == "saved" else os.path.join(os.path.realpath(world.data_dir), "pg_wal"))
+    assert made.salvage == names[: max(there, saved)]
+
+
+WAL, GIB = _restore_host.ROOM, 1 << 30
+
+
+def systems(world: World, monkeypatch: pytest.MonkeyPatch, **free: int) -> list[_layout.Place]:
+    """A data directory, a WAL directory and a tablespace, each on a file system with so much room (a name: the same one)."""
+    (world.root / "data").mkdir()
+    names = {str(world.root / name): (number, room) for number, (name, room) in enumerate(free.items())}
+    for path in names:
+        Path(path).mkdir(exist_ok=True)
+    monkeypatch.setattr(_restore_host, "file_system", lambda path: names[path][0])
+    monkeypatch.setattr(_restore_host, "free_bytes", lambda path: names[path][1])
+    links = {"space": "pg_tblspc/17", "wal": "pg_wal", "data": ""}
+    return [_layout.place(str(world.root / name / "there"), link, "r1") for name, link in links.items() if name in free]
+
+
+@pytest.mark.parametrize(
+    ("free", "short"),
+    [
+        ({"data": GIB + WAL + 7}, ""),
+        ({"data": GIB + WAL + 6}, "data"),
+        ({"data": GIB, "wal": WAL + 7}, ""),
+        ({"data": GIB - 1, "wal": 100 * GIB}, "data"),  # room elsewhere is no help
+        ({"data": 100 * GIB, "wal": WAL + 6}, "wal"),
+        ({"data": WAL + 7, "space": GIB}, ""),  # which part is how large is not known
+        ({"data": WAL + 6, "space": 100 * GIB}, "data"),
+        ({"data": WAL + 7, "space": GIB - 1}, "data"),  # too little in all
+    ],
+)
+def test_room_is_judged_by_what_goes_to_each_file_system(
+    world: World, monkeypatch: pytest.MonkeyPatch, free: dict[str, int], short: str
+) -> None:
+    places, room = systems(world, monkeypatch, **free), _restore_host.Room(GIB, 7)
+    if not short:
+        assert _restore_host.refuse_full(world.instance, places, room, "base_1", None) == sum(free.values())
+        return
+    with pytest.raises(WalgError, match=f"Too little room beside {world.root}/{short}/there") as caught:
+        _restore_host.refuse_full(world.instance, places, room, "base_1", None)
+    assert caught.value.fields["found"] < caught.value.fields["wanted"]
+
+
+def test_what_is_overwritten_makes_room_where_it_lies(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    places, room = systems(world, monkeypatch, data=GIB - 4096, wal=WAL - 4096), _restore_host.Room(GIB, 0)
+    for one in places:
+        Path(one.path).mkdir()
+        (Path(one.path) / "file").write_bytes(b"x" * 4096)
+    old = DataDir(places[-1].path, "cluster", links={"pg_wal": places[0].path})
+    assert _restore_host.refuse_full(world.instance, places, room, "base_1", old) == GIB + WAL
+    for less in (None, replace(old, links={"pg_wal": "/elsewhere"})):
+        with pytest.raises(WalgError, match="Too little room"):
+            _restore_host.refuse_full(world.instance, places, room, "base_1", less)
 
 
 TABLESPACES = {"Spec": {"base_prefix": "/data", "tablespaces": ["16388"], "16388": {"loc": "/nowhere/t", "link": "x"}}}

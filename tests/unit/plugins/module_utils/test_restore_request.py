@@ -24,7 +24,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
 from support.restores import data_place, marker, tell, told
 from support.scripted import Call, Scripted
-from support.walg_world import World, write_cluster
+from support.walg_world import IDENTIFIER, World, write_cluster
 
 LSN = Target("lsn", "0/5000000")
 LATER = Target("lsn", "0/6000000")
@@ -96,6 +96,7 @@ TABLE = [
     ("fetching", Wish("r1"), ["plan 1", "plan 1", "run"]),
     ("recovering", Wish("r2"), ["plan 1", "plan 1", "run"]),
     ("recovered", Wish("r1"), ["plan 1", "plan 1", "run"]),
+    ("moving on", Wish("r1", LSN), ["plan 1", "plan 1", "run"]),  # nothing that can go on is there
     ("paused", Wish("r1", LSN, "pause"), ["forward"]),  # its server is gone
     ("paused, its server runs", Wish("r1", LSN, "pause"), []),
     ("paused", Wish("r1", LATER, "pause"), ["forward"]),
@@ -345,3 +346,22 @@ def test_discard_again_and_of_another_request(world: World) -> None:
 def test_the_swap_says_itself_that_there_is_no_way_back(world: World) -> None:
     with pytest.raises(WalgError, match="found no old cluster"):
         _swap.refuse_no_way_back(marker(world, "done", keeps_old=False))
+
+
+@pytest.mark.parametrize(("identifier", "kept"), [(IDENTIFIER, False), ("7", True), ("", True)])
+def test_saved_wal_of_a_cluster_that_is_gone_outlives_a_discard(tmp_path: Path, identifier: str, kept: bool) -> None:
+    """Where the old cluster still is, the copy holds nothing that it has not."""
+    world = World(tmp_path)
+    if identifier:
+        write_cluster(world.data_dir, identifier)
+    _marker.save(world.instance, marker(world, "fetching"))
+    for path in (data_place(world).work, _swap.saved(data_place(world))):
+        tell(Path(path), "ours")
+    wish = Wish("r1")
+    checked = run(world, wish).act("discard", check=True)
+    assert told(Path(_swap.saved(data_place(world)))) == "ours"
+    answer = run(world, wish).act("discard", check=False)
+    assert checked["changed"] is answer["changed"] is True
+    assert answer["restore"].get("saved_wal") == (_swap.saved(data_place(world)) if kept else None)
+    assert told(Path(data_place(world).work)) is None
+    assert told(Path(_swap.saved(data_place(world)))) == ("ours" if kept else None)

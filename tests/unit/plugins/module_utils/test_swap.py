@@ -184,13 +184,49 @@ def test_a_copy_that_was_killed_is_not_taken_for_the_whole(
     monkeypatch.setattr(_salvage, "copy", copy)
     swapper(world).remove_old(old)
     assert saved_files(old) == [(name, name) for name in SAVED]
-    assert sorted(os.listdir(old.data.parent)) == ["data.restore-r1-wal"]
+    assert sorted(os.listdir(old.data.parent)) == ["data.restore-r1~wal"]
 
 
 def test_what_was_saved_is_not_saved_again(world: World, old: RestorePlan) -> None:
     swapper(world).remove_old(old)
-    swapper(world).remove_old(replace(old, salvage_from="/gone"))
+    swapper(world).remove_old(replace(old, salvage_from=_swap.saved(old.data)))
     assert saved_files(old) == [(name, name) for name in SAVED]
+
+
+def test_a_cluster_that_wrote_more_since_is_saved_again(world: World, old: RestorePlan) -> None:
+    """An earlier run saved its WAL and was killed before it removed anything; then the server ran again."""
+    stale = Path(_swap.saved(old.data))
+    stale.mkdir()
+    (stale / SAVED[0]).write_text("less")
+    swapper(world).remove_old(old)
+    assert saved_files(old) == [(name, name) for name in SAVED]
+
+
+def test_wal_that_another_request_saved_is_used_where_it_lies(world: World, old: RestorePlan) -> None:
+    theirs = _swap.saved(data_place(world, "r0"))
+    tell(Path(theirs), "WAL")
+    plan = replace(old, salvage_from=theirs)
+    assert (_swap.salvaged_from(plan), _swap.salvaged_from(old)) == (theirs, _swap.saved(old.data))
+    assert _swap.salvaged_from(replace(old, wish=Wish("r1"))) == old.salvage_from
+    swapper(world).remove_old(plan)
+    assert (told(Path(theirs)), os.path.exists(_swap.saved(old.data))) == ("WAL", False)
+
+
+@pytest.mark.parametrize("mount", [False, True])
+def test_saved_wal_is_found_and_this_requests_comes_first(world: World, mount: bool) -> None:
+    places = {request: replace(data_place(world, request), mount=mount) for request in ("r0", "r1")}
+    if mount:
+        places = {name: replace(one, work=f"{one.path}/inside/restore-{name}") for name, one in places.items()}
+    assert _swap.all_saved(places["r1"]) == []
+    Path(places["r0"].work).parent.mkdir(parents=True, exist_ok=True)
+    for name in ("r0", "r1"):
+        Path(f"{places[name].work}~wal.part").mkdir()
+        Path(places[name].work).mkdir()
+    assert _swap.all_saved(places["r1"]) == []
+    for name in ("r0", "r1"):
+        Path(f"{places[name].work}~wal").mkdir()
+    assert _swap.all_saved(places["r1"]) == [f"{places[name].work}~wal" for name in ("r1", "r0")]
+    assert _swap.all_saved(places["r0"])[0] == f"{places['r0'].work}~wal"
 
 
 # --- in place ---------------------------------------------------------------------------------------------------------
@@ -223,10 +259,17 @@ def test_an_empty_directory_that_was_in_the_way_leaves_nothing_behind(
     world.data_dir.mkdir()
     place = data_place(world)
     tell(Path(place.work), "new")
-    tell(Path(_swap.saved(place)), "WAL")
+    for request in ("r1", "r8", "r9"):
+        tell(Path(_swap.saved(data_place(world, request))), "WAL")
     monkeypatch.setattr(_swap.Swap, "_look", lambda _self, _marker: 2)
-    done = swapper(world).forth(marker(world, "recovered", keeps_old=keeps_old), False, {})
+    made = marker(world, "recovered", keeps_old=keeps_old)
+    made.plan["salvage_from"] = _swap.saved(data_place(world, "r9"))
+    done = swapper(world).forth(made, False, {})
     assert done["state"] == "done"
-    assert sorted(os.listdir(place.parent)) == ["data", *(["data.before-r1"] if keeps_old else [])]
+    assert sorted(os.listdir(place.parent)) == [
+        "data",
+        *(["data.before-r1"] if keeps_old else []),
+        "data.restore-r8~wal",
+    ], "what was salvaged from is removed, what was not stays"
     assert told(world.data_dir) == "new"
     assert calls == ["hold", "hold", "release", "start"]

@@ -192,7 +192,7 @@ class Restore:
         """Remove what an unfinished run left: its server, its directories, its socket directory. Only ours, by the marker."""
         if marker.state not in _marker.BESIDE:
             return
-        if marker.waits:  # removed by half, it must not be taken for what waits: it would go on, and have lost files
+        if marker.state != "fetching":  # removed by half, it must not be taken up where it was: it has lost files
             self._set(marker, "fetching")
         for work in marker.work_dirs():
             _beside.stop_stray(work, self.instance.binary)

@@ -361,8 +361,8 @@ def test_what_is_kept(world: World, kind: str, keeps: bool) -> None:
     assert Restore(Scripted(), world.instance, 9, 9)._new_marker(made).keeps_old is keeps
 
 
-@pytest.mark.parametrize("state", ["paused", "shut down"])
-def test_what_is_removed_by_half_waits_no_more(world: World, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+@pytest.mark.parametrize("state", BESIDE)
+def test_what_is_removed_by_half_is_taken_up_no_more(world: World, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     """Killed while it discards: going on with what is left would put a cluster in place that lacks files."""
 
     def killed(_path: str) -> None:
@@ -373,5 +373,8 @@ def test_what_is_removed_by_half_waits_no_more(world: World, monkeypatch: pytest
     monkeypatch.setattr(_beside, "remove_tree", killed)
     with pytest.raises(KeyboardInterrupt):
         Restore(Scripted(), world.instance, 9, 9).discard(given)
+    left = _marker.load(world.instance)
+    assert left is not None
+    assert left.state == "fetching"
     for action in ("pause", "shutdown", "promote"):
         assert standing(world.instance, Wish("r1", LSN, action))[0] == "new"

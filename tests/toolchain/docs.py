@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 
-from locations import test_environment, tools_dir
+from locations import ROOT, test_environment, tools_dir
 
 CONF = """\
 project = "mapswipe.walg"
@@ -64,7 +65,8 @@ def make_pages() -> bool:
     source, html = folder / "rst", folder / "html"
     source.mkdir(parents=True, mode=0o755)
     (folder / "conf.py").write_text(CONF, encoding="utf-8")
-    (folder / "antsibull-docs.cfg").write_text(CONFIG, encoding="utf-8")
+    (version,) = re.findall(r"^version: (\S+)$", (ROOT / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    (folder / "antsibull-docs.cfg").write_text(CONFIG.replace("VERSION", version), encoding="utf-8")
     (source / "ansible.rst").write_text(ANSIBLE, encoding="utf-8")
     config = ["--config-file", str(folder / "antsibull-docs.cfg")]
     options = ["--use-current", "--squash-hierarchy", "--fail-on-error", "--dest-dir", str(source)]

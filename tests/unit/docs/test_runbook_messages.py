@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from written import ROOT, text_of
+from written import ROOT, blocks, text_of
 
 GAP = "…"
 
@@ -48,6 +48,12 @@ def test_a_quoted_message_is_one_of_the_code(row: str) -> None:
     for quoted in row.split(" / "):
         assert len(re.sub(rf"{GAP}|\d", "", quoted).split()) >= 2, "too little to tell it by"
         assert [message for message in MESSAGES if said(quoted, message)], quoted
+
+
+def test_the_readme_quotes_the_refused_restart_to_the_letter() -> None:
+    (block,) = [block for block in blocks(text_of("README.md"), "") if block.startswith("A restart ")]
+    quoted = " ".join(block.split()).replace("/var/lib/postgresql/14/main", GAP).replace("archive_mode", GAP)
+    assert [message for message in MESSAGES if said(quoted, message)]
 
 
 def test_there_are_rows() -> None:

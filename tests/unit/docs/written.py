@@ -34,7 +34,9 @@ def text_of(name: str) -> str:
 
 def blocks(text: str, language: str) -> list[str]:
     """Return the fenced blocks of one language in a page, those inside of lists too."""
+    fences = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
     return [
         "\n".join(line.removeprefix(indent) for line in body.split("\n"))
-        for indent, body in re.findall(rf"^( *)```{language}\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+        for indent, named, body in fences
+        if named == language
     ]

@@ -115,7 +115,8 @@ class Range:
         if one.phase not in ("plan", "run", "waits"):
             self._await_phase(one.phase, module)
             self.lengths[one.verb, "plan"] = min(time.monotonic() - began, self.lengths.get((one.verb, "plan"), 2.0))
-        time.sleep(one.fraction * self.lengths.get((one.verb, one.phase), 0.3) if one.verb != "push" else 0)
+        if one.victim != "wal-g" or one.phase == "recover":
+            time.sleep(one.fraction * self.lengths.get((one.verb, one.phase), 0.3))
         if one.victim == "module":
             alive = module.poll() is None
             module.kill()
@@ -136,8 +137,9 @@ class Range:
             while self.cluster.pid() == pid and time.monotonic() < deadline:
                 time.sleep(0.05)  # until whoever is its parent by now has seen to it
             return True
-        if one.verb == "push":
-            time.sleep(one.fraction * 0.04)  # about as long as WAL-G works on a segment
+        if one.victim == "wal-g" and one.phase != "recover":  # (there one comes after the other)
+            takes = {"push": 0.04, "backup": 0.4, "restore": self.lengths.get(("restore", "fetch"), 0.3) / 2}
+            time.sleep(one.fraction * self.lengths.get((one.verb, "wal-g"), takes[one.verb]))
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -262,6 +264,7 @@ class Range:
         if verb == "discard":
             assert not self.work.exists()
         if verb == "backup":
+            self.lengths[verb, "wal-g"] = answer["seconds"]
             timeline = self.cluster.sql("SELECT timeline_id FROM pg_control_checkpoint()")
             assert str(answer["backup"]["timeline"]) == timeline, answer
         if verb in ("restore", "roll back", "discard", "pause"):

@@ -142,6 +142,19 @@ class Bench:
         path.write_text(f'#!/bin/sh\necho "$1" >>{log}\n', encoding="utf-8")
         path.chmod(0o755)
 
+    def no_pauses(self) -> None:
+        """Replace sleep by what ends at once: no shell is started for each, which takes its time on a busy machine."""
+        path = self.root / "bin" / "sleep"
+        path.unlink(missing_ok=True)
+        path.symlink_to(str(shutil.which("true")))
+
+    def slow_removal(self) -> None:
+        """Have rm take its time: what runs meanwhile comes to its end before it is waited for."""
+        path, real = self.root / "bin" / "rm", shlex.quote(str(shutil.which("rm")))
+        path.unlink(missing_ok=True)
+        path.write_text(f'#!/bin/sh\nsleep 0.2\nexec {real} "$@"\n', encoding="utf-8")
+        path.chmod(0o755)
+
     def calls(self) -> list[list[str]]:
         """Return the arguments of each call of the stand-in."""
         return [line.split("|")[:-1] for line in self.lines("calls")]

@@ -147,9 +147,8 @@ class Service:
             self.refuse_unstoppable(_data_dir.servers_on(self.cluster.data_dir))
             raise WalgError(_nobody_stops(self.cluster.data_dir, ""))
         not_running = kind == "pg_ctlcluster" and result.rc == 2  # pg_ctlcluster(1)
-        if (
-            kind == "pg_ctl"
-        ):  # it fails where the server came to its end meanwhile, by the stop of a killed run for instance
+        if kind == "pg_ctl":
+            # It fails where the server came to its end meanwhile, by the stop of a killed run for instance.
             not_running = not _data_dir.servers_on(self.cluster.data_dir)
         if _failed(result) and not not_running:
             self._fail(result, "stop")

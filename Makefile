@@ -9,6 +9,7 @@
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
 #   make test-soak SEEDS=200      random lives of a cluster with restores in them; seconds for each
 #   make test-soak WHAT=kills SEEDS=5   restores killed at random instants, each seed in each phase; minutes for each
+#   make test-matrix WALG_BINARY=/path/to/wal-g   the main job and every kind of target on every PostgreSQL; a table at the end
 #   make test-core                 the main job with newer ansible-cores and older Pythons on the host, where the machine has them
 #   make docs                      reference pages of modules and roles, as HTML
 #   make bench                     figures of what has to be fast, measured and not judged; some minutes
@@ -19,7 +20,7 @@ CHECK = $(PYTHON) tests/toolchain/check.py
 SEEDS ?= 200
 export ARGS ONLY WHAT SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS MIB FETCHES
 
-.PHONY: help tools paths lint unit integration test test-molecule test-soak test-core docs bench demo demo-clean build clean
+.PHONY: help tools paths lint unit integration test test-molecule test-soak test-matrix test-core docs bench demo demo-clean build clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -41,6 +42,9 @@ test-molecule: tools
 
 test-soak: tools
 	@$(CHECK) soak
+
+test-matrix: tools
+	@$(CHECK) matrix
 
 test-core: tools
 	@$(CHECK) cores

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,27 +13,8 @@ import pytest
 from support.forked import ForkingSandbox
 from support.history import AHEAD, History, between, look, pause, show_lsn, show_time, tick
 from support.life import tree
-from support.sandbox import CHECKOUT, Cluster, load_tools
-
-
-def majors() -> list[int]:
-    """Return PG_MAJOR, if it is given, else every PostgreSQL that the WAL-G under test can back up."""
-    if os.environ.get("PG_MAJOR"):
-        return [int(os.environ["PG_MAJOR"])]
-    shown = subprocess.run(
-        [load_tools()["walg_binary"], "--version"], capture_output=True, text=True, check=True
-    ).stdout
-    version = tuple(int(part) for part in shown.split("\t")[0].split()[-1].lstrip("v").split("-")[0].split("."))
-    return list(range(10, 19 if version >= (2, 0, 1) else 15))
-
-
-def tools_for(major: int) -> dict[str, Any]:
-    """Return the tools with this PostgreSQL, which is installed first where it is missing."""
-    argv = [sys.executable, str(CHECKOUT / "tests" / "toolchain" / "tools.py"), "install"]
-    done = subprocess.run(argv, env={**os.environ, "PG_MAJOR": str(major)}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"PostgreSQL {major} can't be installed: {done.stderr}"
-    tools = load_tools()
-    return {**tools, "pg_bin_dir": tools["pg_bin_dirs"][str(major)]}
+from support.majors import each_major, tools_for
+from support.sandbox import Cluster
 
 
 @dataclass
@@ -62,7 +40,7 @@ class World:
         assert at.value <= seen.value <= at.value + AHEAD
 
 
-@pytest.fixture(scope="module", params=majors(), ids=lambda major: f"pg{major}")
+@pytest.fixture(scope="module", params=each_major())
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """Two commits, a base backup, eight commits, of which two overlap; then the server is stopped."""
     sandbox = ForkingSandbox(tools_for(request.param))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run steps of the test suite: tools, lint, unit, integration, hosts, soak, cores, docs, build.
+"""Run steps of the test suite: tools, lint, unit, integration, hosts, soak, matrix, cores, docs, build.
 
 Environment: ONLY names one linter (or `list`), ARGS holds arguments for pytest. With more than one step the last line
 sums up the tests; a failed step does not keep the later ones from running, except that nothing runs without tools.
@@ -21,9 +21,10 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import matrix
 from lint import lint
 from locations import COLLECTION, HERE, ROOT, ToolError, test_environment, tools_dir
 from stage import copy_root
@@ -31,7 +32,7 @@ from stage import copy_root
 from docs import make_pages
 
 HOSTS = (sys.executable, str(HERE / "hosts.py"))
-STEPS = ("tools", "lint", "unit", "integration", "hosts", "soak", "cores", "docs", "build")
+STEPS = ("tools", "lint", "unit", "integration", "hosts", "soak", "matrix", "cores", "docs", "build")
 
 
 def run_lint(reports: Path) -> bool:
@@ -45,15 +46,23 @@ def run_lint(reports: Path) -> bool:
         return lint(os.environ.get("ONLY", ""), reports)
 
 
-def run_pytest(folder: str, reports: Path) -> bool:
-    """Run one folder of tests with the venv's Python; no test at all counts as failed (pytest's exit code 5)."""
+def run_pytest(folder: str, reports: Path, files: Sequence[str] = ("",)) -> bool:
+    """Run one folder of tests, or files in it, with the venv's Python; no test at all is a failure (pytest's exit code 5)."""
     python = tools_dir() / "venv" / "bin" / "python"
     report = reports / f"{folder}.xml"
-    argv = [str(python), "-m", "pytest", f"tests/{folder}", f"--junitxml={report}"]
+    argv = [str(python), "-m", "pytest", *(f"tests/{folder}/{file}" for file in files), f"--junitxml={report}"]
     # Two at a time; the tests of one file tell a story and stay together.
     argv += ["-n", "2", "--dist", "loadfile"]
     argv += shlex.split(os.environ.get("ARGS", ""))
     return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0
+
+
+def run_matrix(reports: Path) -> bool:
+    """Run what is tested with each PostgreSQL, and end with a table of that."""
+    passed = run_pytest("integration", reports, [f"{name}.py" for name in matrix.COLUMNS])
+    lines, complete = matrix.table(reports / "integration.xml")
+    print(*lines, sep="\n", flush=True)
+    return passed and complete
 
 
 def run_soak() -> bool:
@@ -84,6 +93,8 @@ def run_step(step: str, reports: Path) -> int:
         passed = run_build()
     elif step == "soak":
         passed = run_soak()
+    elif step == "matrix":
+        passed = run_matrix(reports)
     elif step == "docs":
         passed = make_pages()
     else:

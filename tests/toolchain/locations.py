@@ -58,6 +58,11 @@ def pg_major() -> int:
     return int(text)
 
 
+def pg_majors() -> list[int]:
+    """The PostgreSQLs of tests that run with each: the one of PG_MAJOR, if that is given, else all of versions.json."""
+    return [pg_major()] if os.environ.get("PG_MAJOR") else [int(one) for one in VERSIONS["postgres"]]
+
+
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     with path.open("rb") as stream:

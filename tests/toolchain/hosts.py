@@ -8,7 +8,7 @@
     python3 tests/toolchain/hosts.py prepare                 only what they need: engine, image, molecule
 
 KEEP=1 leaves hosts, files and engine for a look; what it prints says how to remove them. HOST_IMAGE=bookworm makes the hosts
-from another recipe of versions.json.
+from another recipe of versions.json. A scenario whose hosts differ names their recipes: ${WALG_IMAGE_TRIXIE}.
 Ends with 0 when all passed, 1 when one failed, 2 when something that must be there is missing. Nothing is ever skipped.
 """
 
@@ -52,7 +52,13 @@ def walg_version(binary: str) -> str:
     return found.group(1)
 
 
-def environment(run: str, folder: Path, image: str) -> dict[str, str]:
+def recipes(scenarios: list[str]) -> list[str]:
+    """Return the recipes of hosts that these scenarios name, besides the one of the run."""
+    texts = [(ROOT / "molecule" / name / "molecule.yml").read_text(encoding="utf-8") for name in scenarios]
+    return sorted({found.lower() for text in texts for found in re.findall(r"\$\{WALG_IMAGE_([A-Z]+)\}", text)})
+
+
+def environment(run: str, folder: Path, image: str, named: dict[str, str]) -> dict[str, str]:
     """What molecule and its scenarios are told."""
     known = paths()
     env = test_environment()
@@ -73,10 +79,12 @@ def environment(run: str, folder: Path, image: str) -> dict[str, str]:
         "WALG_IMAGE": image,
         "WALG_PG_MAJOR": str(images.major(image)),
         "WALG_CHECKOUT": str(ROOT),
+        **{f"WALG_IMAGE_{name.upper()}": each for name, each in named.items()},
+        **{f"WALG_PG_MAJOR_{name.upper()}": str(images.major(each)) for name, each in named.items()},
     }
 
 
-def scenario(name: str, image: str, keep: bool) -> bool:
+def scenario(name: str, image: str, named: dict[str, str], keep: bool) -> bool:
     """Run one scenario on hosts and a network of its own; says whether it passed."""
     run = secrets.token_hex(3)
     folder = Path(tempfile.mkdtemp(prefix=f"mapswipe-walg-hosts-{run}.", dir="/var/tmp"))
@@ -90,7 +98,7 @@ def scenario(name: str, image: str, keep: bool) -> bool:
             done = subprocess.run(
                 argv,
                 cwd=ROOT,
-                env=environment(run, folder, image),
+                env=environment(run, folder, image, named),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -147,12 +155,14 @@ def main() -> int:
         if unknown:
             raise ToolError(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
         with engine.running(keep) as version, ThreadPoolExecutor(2) as pool:
-            making, tool = pool.submit(images.ensure, suite), pool.submit(molecule)
+            chosen = arguments.scenarios or SCENARIOS
+            tool = pool.submit(molecule)
+            image = images.ensure(suite)
+            named = {name: images.ensure(name) for name in recipes(chosen)}
             tool.result()
-            image = making.result()
-            print(f"Docker engine {version}, image {image}", flush=True)
+            print(f"Docker engine {version}, images {', '.join([image, *named.values()])}", flush=True)
             if arguments.command == "test":
-                outcomes = list(pool.map(lambda name: scenario(name, image, keep), arguments.scenarios or SCENARIOS))
+                outcomes = list(pool.map(lambda name: scenario(name, image, named, keep), chosen))
     except ToolError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 2

@@ -23,6 +23,7 @@ from locations import VERSIONS, ToolError, tools_dir
 from parts import pg_part, run
 
 DEFAULT = "bullseye"
+_DIGITS = 12  # of a digest, in a tag
 _HOSTS = VERSIONS["hosts"]
 _CREATE = "etc/postgresql-common/createcluster.conf"
 #: A package's scripts must not start anything while the image is made, nor make a cluster. Debian's own file comes back then.
@@ -38,7 +39,7 @@ def major(image: str) -> int:
 def tag(name: str) -> str:
     """Return the image's name with the digest of its recipe."""
     text = json.dumps([_HOSTS[name], _QUIET, Path(__file__).read_text(encoding="utf-8")], sort_keys=True)
-    return f"mapswipe-walg-host:{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"mapswipe-walg-host:{name}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
 
 def ensure(name: str) -> str:
@@ -78,7 +79,7 @@ def ensure(name: str) -> str:
 def _build(name: str, folder: Path, archive: Path) -> None:
     """Make the content of an image with debootstrap and apt."""
     recipe = _HOSTS[name]
-    for stale in folder.glob(f"{name}-*.tar"):
+    for stale in folder.glob(f"{name}-{'?' * _DIGITS}.tar"):  # not those of a recipe whose name goes on
         stale.unlink()
     with tempfile.TemporaryDirectory(dir=folder, prefix=f"build.{name}.") as scratch:
         root = Path(scratch) / "root"

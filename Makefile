@@ -12,13 +12,13 @@
 #   make test-matrix WALG_BINARY=/path/to/wal-g   the main job and every kind of target on every PostgreSQL; a table at the end
 #   make test-core                 the main job with newer ansible-cores and older Pythons on the host, where the machine has them
 #   make docs                      reference pages of modules and roles, as HTML
-#   make bench                     figures of what has to be fast, measured and not judged; some minutes
+#   make bench ONLY=site           figures of what has to be fast, side by side; all parts take ten minutes
 #   make integration PG_MAJOR=13   another PostgreSQL; WALG_BINARY=/path/to/wal-g uses another WAL-G
 
 PYTHON ?= python3
 CHECK = $(PYTHON) tests/toolchain/check.py
 SEEDS ?= 200
-export ARGS ONLY WHAT SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS MIB FETCHES
+export ARGS ONLY WHAT SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS MIB FETCHES ROUNDS JSON
 
 .PHONY: help tools paths lint unit integration test test-molecule test-soak test-matrix test-core docs bench demo demo-clean build clean
 
@@ -53,7 +53,7 @@ docs: tools
 	@$(CHECK) docs
 
 bench: tools
-	@for script in tests/bench/*.py; do echo "--- $$script"; $(PYTHON) "$$script" || exit 1; done
+	@$(PYTHON) tests/bench/bench.py
 
 demo: tools
 	@$(PYTHON) tests/demo/demo.py

@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 PORT = "5432"  # names the socket file only: the directory is private and there is no TCP
 _STRAY_TIMEOUT = 30.0
 _STOP_TIMEOUT = 600.0  # seconds for the last checkpoint
+_PART = 10  # what waiting may add to a recovery's time: one part in so many
 _LOG_BYTES = 256 * 1024
 #: What PostgreSQL says when it can't be read during recovery, or stops since its limits are below the primary's.
 _UNREADABLE = re.compile(
     r"hot standby is not possible|insufficient parameter settings|could not create semaphores|could not map anonymous shared memory"
 )
 _TELLING = re.compile(r"FATAL|PANIC|mapswipe\.walg")
-_POLLED = re.compile(r"FATAL: +the database system is ")  # what our own questions are answered meanwhile
+#: What our own questions are answered meanwhile, and that archiving is held (_recovery.HELD).
+_POLLED = re.compile(r"FATAL: +(the database system is |archive command failed)")
 _REPLAYING = re.compile(r"(?:recovering|waiting for) ([0-9A-F]{24})")
 _ASK = """
 SELECT json_build_object('recovery', pg_is_in_recovery(), 'lsn', pg_last_wal_replay_lsn()::text,
@@ -104,7 +106,7 @@ class Beside:
         Raises WalgError with the end of the log otherwise.
         """
         process = self._started()
-        deadline, pause = time.monotonic() + timeout, 0.1
+        began = time.monotonic()
         while True:
             code = process.poll()
             if code is not None:
@@ -114,12 +116,12 @@ class Beside:
             state = self._state(target, action)
             if state:
                 return state
-            if time.monotonic() > deadline:
+            spent = time.monotonic() - began
+            if spent > timeout:
                 raise WalgError(f"Recovery in {self.directory} did not end within {timeout:.0f} s.", log=self.tail())
             if self.runner.tick:
                 self.runner.tick()
-            time.sleep(pause)
-            pause = min(pause * 1.5, 1.0)
+            time.sleep(min(max(spent / _PART, 0.05), 1.0))
 
     def _state(self, target: _targets.Target, action: str) -> str:
         answer = self.server().run_sql(_ASK)

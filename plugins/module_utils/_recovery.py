@@ -97,12 +97,16 @@ def follow(major: int, restore_command: str, primary_conninfo: str = "", slot: s
     return Recovery({"standby.signal": ""}, wanted)
 
 
+#: Fails, and ends the archiver too: with a code below 126 that would try again and again, and hold up the server's stop for 3 s.
+HELD = "exit 255"
+
+
 def beside_settings(
     major: int, port: str, socket_dir: str, private_dir: str, limits: Mapping[str, int] | None
 ) -> dict[str, str]:
     """Return the settings of a server that recovers beside the real one: private socket, no TCP, archiving held.
 
-    A *failing* archive_command keeps the new timeline's WAL for the real server to push. ``limits``: the cluster's
+    A *failing* archive_command (HELD) keeps the new timeline's WAL for the real server to push. ``limits``: the cluster's
     max_connections and its sisters, which a server that can be read during recovery needs at least; None: it can't be read.
     """
     settings = {
@@ -113,7 +117,7 @@ def beside_settings(
         "port": port,
         "unix_socket_directories": socket_dir,
         "archive_mode": "on",
-        "archive_command": "false",
+        "archive_command": HELD,
         "archive_timeout": "0",
         "hot_standby": "off" if limits is None else "on",
         "lc_messages": "C",

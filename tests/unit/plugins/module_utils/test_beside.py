@@ -92,7 +92,7 @@ def test_start_gives_every_setting_as_one_argument(world: World) -> None:
     assert settings["recovery_target_timeline"] == "3"
     assert not [name for name in settings if name.startswith("recovery_target_") and name != "recovery_target_timeline"]
     assert settings["listen_addresses"] == ""
-    assert settings["archive_command"] == "false"
+    assert settings["archive_command"] == "exit 255"
     assert settings["unix_socket_directories"] == str(world.root / "private")
     assert made.runner.started["output"] == made.log
 
@@ -196,6 +196,7 @@ def test_a_recovery_that_stops_says_why(world: World) -> None:
         "FATAL:  could not restore file",
         "FATAL:  the database system is shutting down",
         "FATAL:  the database system is shutting down",
+        "FATAL:  archive command failed with exit code 255",
     )
     made = waiting(world, code=1, log=lines)
     with pytest.raises(

@@ -103,7 +103,7 @@ def test_server_beside_is_out_of_everybodys_way(major: int, limits: dict[str, in
     made = _recovery.beside_settings(major, "5432", "/tmp/sock", "/tmp/private", limits)
     assert made["listen_addresses"] == ""
     assert made["unix_socket_directories"] == "/tmp/sock"
-    assert (made["archive_mode"], made["archive_command"]) == ("on", "false")
+    assert (made["archive_mode"], made["archive_command"]) == ("on", "exit 255")
     assert (made["hot_standby"], made.get("max_connections")) == (("on", "300") if limits else ("off", None))
     assert {made[name] for name in ("config_file", "hba_file", "ident_file")} == {
         "/tmp/private/postgresql.conf",

@@ -4,11 +4,8 @@
 
 """How long walg_backup_info takes on a large archive, and how much memory, beside one listing by WAL-G alone.
 
-    make bench                       1,000 base backups, 200,000 segments
-    make bench BACKUPS=10 SEGMENTS=1000
-
 The archive is real enough for WAL-G: a file storage with a record for each base backup and an empty object for each
-segment. A table goes to the terminal and, after it, one line of JSON. WALG_BINARY names another WAL-G.
+segment. Once without a gap, once with every second segment missing.
 """
 
 from __future__ import annotations
@@ -22,16 +19,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "toolchain")]
+import figures
 
-from locations import link_root
-from support.sandbox import load_tools
-
+PART = "listing"
+_ROUNDS = 3
 SIZE = 16 * 1024 * 1024
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -121,51 +117,36 @@ def one_listing(directory: Path, binary: str) -> float:
     return time.monotonic() - before
 
 
-def run(binary: str, backups: int, segments: int, holes: int) -> dict[str, Any]:
+def _one(binary: str, backups: int, segments: int, holes: int) -> list[figures.Figure]:
     directory = Path(tempfile.mkdtemp(prefix="mapswipe-walg-bench-"))
+    looks: list[dict[str, Any]] = []
     try:
         make_archive(directory / "archive", backups, segments, holes)
         (directory / "main.json").write_text(json.dumps({"WALG_FILE_PREFIX": str(directory / "archive")}))
-        listing = min(one_listing(directory, binary) for _turn in range(3))
-        argv = [sys.executable, str(Path(__file__).resolve()), "--measure", str(directory), binary]
-        rounds = [
-            json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout) for _turn in range(3)
-        ]
-        best: dict[str, Any] = min(rounds, key=lambda one: float(one["seconds"]))
-        return {"segments": segments, "every nth missing": holes, "one listing": listing, **best}
+        argv = [sys.executable, str(Path(__file__).resolve()), str(directory), binary]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+        def look() -> float:
+            shown = subprocess.run(argv, check=True, capture_output=True, text=True, env=env).stdout
+            looks.append(json.loads(shown))
+            return float(looks[-1]["seconds"])
+
+        pairs = figures.alternate(_ROUNDS, look, lambda: one_listing(directory, binary))
     finally:
         shutil.rmtree(directory)
+    what = f"{looks[-1]['backups']:,} base backups, {segments:,} segments, {looks[-1]['gaps']:,} gaps"
+    return [
+        figures.over(PART, f"walg_backup_info over one listing, {what}", pairs, 2.0),
+        figures.measure(PART, "its own CPU time", [one["CPU seconds"]["library"] for one in looks]),
+        figures.measure(PART, "its memory", [one["MiB"]["library"] for one in looks], 300, "MiB"),
+    ]
 
 
-def main() -> int:
-    if sys.argv[1:2] == ["--measure"]:
-        sys.path.insert(0, str(link_root()))
-        print(json.dumps(measure(sys.argv[2], sys.argv[3])))
-        return 0
-    binary = str(load_tools()["walg_binary"])
-    backups, segments = int(os.environ.get("BACKUPS") or 1000), int(os.environ.get("SEGMENTS") or 200_000)
-    results = [run(binary, backups, segments, holes) for holes in (0, 2)]
-    heads = (
-        "backups",
-        "segments",
-        "gaps",
-        "windows",
-        "one listing",
-        "module",
-        "over it",
-        "CPU of ours",
-        "MiB",
-        "MiB WAL-G",
-    )
-    print("  ".join(f"{head:>11}" for head in heads))
-    for one in results:
-        times = (one["one listing"], one["seconds"], one["seconds"] - one["one listing"], one["CPU seconds"]["library"])
-        cells = [str(one[name]) for name in heads[:4]] + [f"{seconds:.2f} s" for seconds in times]
-        cells += [str(one["MiB"]["library"]), str(one["MiB"]["WAL-G"])]
-        print("  ".join(f"{cell:>11}" for cell in cells))
-    print(json.dumps({"benchmark": "walg_backup_info", "results": results}))
-    return 0
+def run(tools: dict[str, Any], sizes: Mapping[str, int]) -> list[figures.Figure]:
+    """Without gaps, and with as many as there can be."""
+    binary = str(tools["walg_binary"])
+    return [line for holes in (0, 2) for line in _one(binary, sizes["backups"], sizes["segments"], holes)]
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+if __name__ == "__main__":  # a process of its own, so that its memory can be told
+    print(json.dumps(measure(sys.argv[1], sys.argv[2])))

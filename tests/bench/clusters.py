@@ -1,0 +1,75 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the parts of the benchmark share: clusters with data, modules, and programs run as the owner of a cluster."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from support.gcs import Gcs
+from support.sandbox import Cluster, Sandbox
+
+_FOR_THE_NETWORK = ("HTTPS_PROXY", "SSL_CERT_FILE")
+#: Rows of about 150 bytes, of which a third is not to be compressed: numbers, times, words that come again, digests.
+_ROWS = """
+CREATE TABLE bench AS
+  SELECT g AS id, '2026-01-01 00:00:00+00'::timestamptz + g * interval '7 s' AS happened, (g::bigint * 7919 % 100003)::int AS number,
+         md5(g::text) AS digest, repeat('word' || (g % 97), 8) AS words
+  FROM generate_series(1, {count}) g
+"""
+_ROWS_A_MIB = 6900
+
+
+def fill(cluster: Cluster, mib: int) -> None:
+    """Give a cluster about so much data."""
+    cluster.sql(_ROWS.format(count=mib * _ROWS_A_MIB))
+    cluster.sql("CHECKPOINT")
+
+
+def module(sandbox: Sandbox, name: str, **options: Any) -> dict[str, Any]:
+    """Run a module of the collection for the instance. Ends the benchmark where it fails."""
+    answer = sandbox.module(name, {**sandbox.instance(), **options})
+    if answer.get("failed"):
+        raise SystemExit(f"{name}: {answer['msg']}")
+    return answer
+
+
+def as_owner(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], directory: Path) -> None:
+    """Run a program as PostgreSQL would: its user, few variables, its directory. Output goes to a file."""
+    who = pwd.getpwnam(sandbox.user)
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        user = {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
+    with open(sandbox.root / "program.log", "ab") as log:
+        env = {"PATH": os.environ["PATH"], "HOME": who.pw_dir, "LANG": "C", **environment}
+        code = subprocess.run(argv, check=False, env=env, cwd=directory, stdout=log, stderr=log, **user).returncode
+    if code:
+        said = (sandbox.root / "program.log").read_text(errors="replace")[-2000:]
+        raise SystemExit(f"{argv} ended with {code}: {said}")
+
+
+def seconds(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], directory: Path) -> float:
+    """Return how long such a program takes."""
+    began = time.monotonic()
+    as_owner(sandbox, argv, environment, directory)
+    return time.monotonic() - began
+
+
+def gcs_settings(sandbox: Sandbox, gcs: Gcs) -> dict[str, str]:
+    """WAL-G's settings for the server of Google's API, with the key in a file."""
+    path = sandbox._own("key") / "key.json"
+    path.write_text(gcs.key_file_content())
+    settings = {name: str(value) for name, value in gcs.variables("")["walg_settings"].items()}
+    return {**settings, "GOOGLE_APPLICATION_CREDENTIALS": str(path)}
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """The part of the settings that a bare WAL-G wants in its environment."""
+    return {name: settings[name] for name in _FOR_THE_NETWORK if name in settings}

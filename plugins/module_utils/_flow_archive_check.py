@@ -64,6 +64,11 @@ def proved(instance: Instance) -> bool:
     return isinstance(subject, dict) and _where(instance).items() <= subject.items()
 
 
+def holds(instance: Instance, facts: ServerFacts) -> bool:
+    """Say whether the archive of this very cluster and timeline is proved."""
+    return _known(instance).get("subject") == _subject(instance, facts)
+
+
 def check(runner: Runner, instance: Instance, *, timeout: float, force: bool, dry: bool) -> dict[str, Any]:
     """Prove the archive unless it is proved already; run as the cluster's owner. ``timeout`` in seconds."""
     server = Server(runner, instance.cluster)

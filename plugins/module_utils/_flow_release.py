@@ -63,16 +63,23 @@ def refuse_open(url: str) -> None:
         raise WalgError("walg_binary_mirror is not encrypted: no password is sent there. Take https://.")
 
 
-def plan(runner: Runner, web: Web, release: Release, path: str) -> InstallPlan:
-    """Find out what has to be done; at most the digest's small file is fetched."""
+def standing(release: Release, path: str) -> InstallPlan:
+    """Look at what stands at ``path``, without the network. ``wanted`` is "" where only that knows the digest."""
     known, staged = _installed.load(os.path.dirname(path)).of(path), _installed.staged_path(path)
     made = _flow_install.standing(staged, known.get("sha256", ""), path, release.version)
     ours = not os.path.islink(path) and made.installed == made.wanted
     if release.checksum:
-        wanted = _flow_install.parse_checksum(release.checksum)
-    elif (known.get("version"), known.get("asset")) == (release.version, release.asset) and ours:
-        wanted = made.wanted  # no network is needed to see that all is well
-    else:
+        return replace(made, wanted=_flow_install.parse_checksum(release.checksum))
+    if (known.get("version"), known.get("asset")) == (release.version, release.asset) and ours:
+        return made
+    return replace(made, wanted="")
+
+
+def plan(runner: Runner, web: Web, release: Release, path: str) -> InstallPlan:
+    """Find out what has to be done; at most the digest's small file is fetched."""
+    made, staged = standing(release, path), _installed.staged_path(path)
+    wanted = made.wanted
+    if not wanted:
         wanted = _releases.parse_digest(web.text(release.url + ".sha256"), release.asset, release.url)
     if os.path.isfile(staged) and _files.sha256(staged) == wanted:
         made = _flow_install.plan(runner, staged, f"sha256:{wanted}", path, release.version)

@@ -93,6 +93,10 @@ owner:
     timeline: 1
     highest_timeline: 1
     written: "2026-01-31T04:05:06Z"
+proved:
+  description: Whether nothing was, or would be, changed, and a fresh segment reached this storage already with these settings.
+  returned: success
+  type: bool
 in_recovery:
   description: Whether it is a standby.
   returned: success
@@ -102,7 +106,7 @@ in_recovery:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive, _flow_archive_check
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
@@ -146,7 +150,8 @@ def main() -> None:
             _flow_archive.apply(runner, plan)
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
-    module.exit_json(changed=plan.changed, diff=plan.diff(), **_flow_archive.result(plan))
+    proved = not plan.changed and _flow_archive_check.holds(instance, plan.facts)
+    module.exit_json(changed=plan.changed, diff=plan.diff(), proved=proved, **_flow_archive.result(plan))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,10 @@ backup:
     compressed_size: 3145728
     permanent: false
     delta: false
+needed:
+  description: Whether one was needed.
+  returned: success
+  type: bool
 reason:
   description: Why one was, or was not, taken.
   returned: success
@@ -115,12 +119,12 @@ def main() -> None:
             plan = _flow_backup.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), pending)
             backup = _backups.as_dict(plan.existing) if plan.existing else None
             unknown = {"unknown": ["storage"]} if pending and plan.needed else {}
-            return {"changed": plan.needed, "reason": plan.reason, "backup": backup, **unknown}
+            return {"changed": plan.needed, "needed": plan.needed, "reason": plan.reason, "backup": backup, **unknown}
 
         def ensure() -> dict[str, Any]:
-            return _flow_backup.ensure(
-                Runner(), instance, max_age=params["max_age"], full=params["full"], timeout=params["timeout"]
-            )
+            options = {name: params[name] for name in ("max_age", "full", "timeout")}
+            made = _flow_backup.ensure(Runner(), instance, **options)
+            return {"needed": made["changed"], **made}
 
         answer = call_as(instance.cluster.owner(), look if module.check_mode else ensure)
     except WalgError as exc:

@@ -101,6 +101,61 @@ options:
     type: list
     elements: str
     default: []
+  settings:
+    description: As in M(mapswipe.walg.walg_config), for O(wanted).
+    type: dict
+    default: {}
+  secrets:
+    description: As in M(mapswipe.walg.walg_config), for O(wanted).
+    type: raw
+  google_credentials:
+    description: As in M(mapswipe.walg.walg_config), for O(wanted).
+    type: str
+  wanted:
+    description:
+      - What later tasks of the play will ask of M(mapswipe.walg.walg_install), M(mapswipe.walg.walg_config) and
+        M(mapswipe.walg.walg_storage_check). The result says which of them would find all in place, and need not run.
+      - Goes with O(version) and O(storage).
+    type: dict
+    suboptions:
+      binary:
+        description: Where WAL-G has to stand; if empty, C(wal-g-VERSION) in the directory for programs.
+        type: path
+      managed:
+        description: As in M(mapswipe.walg.walg_install).
+        type: bool
+        default: true
+      src:
+        description: As in M(mapswipe.walg.walg_install).
+        type: path
+      checksum:
+        description: As in M(mapswipe.walg.walg_install).
+        type: str
+      mirror:
+        description: As in M(mapswipe.walg.walg_install).
+        type: str
+        default: https://github.com/wal-g/wal-g/releases/download
+      keep:
+        description: As in M(mapswipe.walg.walg_install).
+        type: int
+        default: 1
+      access:
+        description: As in M(mapswipe.walg.walg_storage_check).
+        type: str
+        choices: [write, read, read_only]
+        default: write
+      push_timeout:
+        description: As in M(mapswipe.walg.walg_config).
+        type: int
+        default: 15
+      fetch_timeout:
+        description: As in M(mapswipe.walg.walg_config).
+        type: int
+        default: 60
+      backup_timeout:
+        description: As in M(mapswipe.walg.walg_config).
+        type: int
+        default: 86400
   directories:
     description:
       - Directories that are given. An empty value becomes the default, as the filesystem hierarchy standard has it for
@@ -168,14 +223,31 @@ directories:
     state_dir: /var/lib/mapswipe-walg/main
     log_dir: /var/log/mapswipe-walg/main
     cron_dir: /etc/cron.d
+settled:
+  description:
+    - Which of O(wanted) is there already, by the plans of the modules that would bring it about; V(binary), V(settings) and
+      V(storage), which is when these settings are in force and WAL arrives there.
+  returned: when O(wanted) was given
+  type: list
+  elements: str
+record:
+  description: Text of the instance's record, where its settings are as wanted; else empty.
+  returned: when O(wanted) was given
+  type: str
 """
+
+import contextlib
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _directories,
     _discovery,
     _flow_preflight,
+    _flow_settled,
     _instance,
+    _releases,
+    _settings,
     _variables,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
@@ -190,6 +262,18 @@ def main() -> None:
         "timeout": {"type": "int", "default": 60},
         "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
         "replace": {"type": "bool", "default": False},
+    }
+    wanted = {
+        "binary": {"type": "path"},
+        "managed": {"type": "bool", "default": True},
+        "src": {"type": "path"},
+        "checksum": {"type": "str"},
+        "mirror": {"type": "str", "default": _releases.PUBLISHED},
+        "keep": {"type": "int", "default": 1},
+        "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
+        "push_timeout": {"type": "int", "default": 15},
+        "fetch_timeout": {"type": "int", "default": 60},
+        "backup_timeout": {"type": "int", "default": 86400},
     }
     module = AnsibleModule(
         argument_spec={
@@ -214,10 +298,20 @@ def main() -> None:
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},
             "directories": {"type": "dict", "default": {}, "options": paths},
+            "settings": {"type": "dict", "default": {}, "no_log": True},
+            # raw: a failed conversion would print the value
+            "secrets": {"type": "raw", "no_log": True},
+            "google_credentials": {"type": "str", "no_log": True},
+            "wanted": {"type": "dict", "options": wanted},
         },
         required_together=[("version", "storage")],
+        required_by={"wanted": "version"},
         supports_check_mode=True,
     )
+    module.no_log_values.difference_update(_settings.showable(module.params["settings"], module.params["secrets"]))
+    with contextlib.suppress(ValueError):
+        password = urlsplit((module.params["wanted"] or {}).get("mirror") or "").password
+        module.no_log_values.update(filter(None, [password]))
     try:
         name = module.params["instance"]
         _variables.refuse_unknown(module.params["variables"], module.params["known_variables"])
@@ -229,9 +323,12 @@ def main() -> None:
         _flow_preflight.check(runner, cluster, version, storage, purpose)
         if purpose == "backup" and module.params["archive"]:
             _flow_preflight.archive(runner, name, cluster, directories, module.params["archive"])
+        found: dict[str, object] = {"cluster": _instance.cluster_dict(cluster), "directories": directories}
+        if module.params["wanted"]:
+            found.update(_flow_settled.look(runner, module.params, _instance.cluster_dict(cluster), directories))
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
-    module.exit_json(changed=False, cluster=_instance.cluster_dict(cluster), directories=directories)
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

@@ -221,7 +221,9 @@ class Demo:
     def play(self, name: str, cluster: Cluster) -> Play:
         """Run a shipped playbook; its output goes to a log."""
         log = self.logs / f"{self.screen.number:02}-{name}.log"
-        variables = self.sandbox.variables(cluster, walg_version=self.walg, walg_restore_request="demo", walg_backup_archive_timeout=60)
+        variables = self.sandbox.variables(
+            cluster, walg_version=self.walg, walg_restore_request="demo", walg_backup_archive_timeout=60
+        )
         if name == "site":
             del variables["walg_restore_request"]
         play = self.sandbox.play(

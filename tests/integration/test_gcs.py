@@ -39,7 +39,7 @@ def test_site_then_loss_then_restore(sandbox: Sandbox, cluster: Cluster, gcs: Gc
     play = sandbox.play("mapswipe.walg.restore", {**variables, "walg_restore_request": "r"}, "-e", "walg_hosts=db")
     assert play.rc == 0, play.stdout
     assert cluster.rows("t") == rows
-    assert play.of("walg_backup")[0]["backup"]["timeline"] == 2
+    assert play.of("walg_backup")[-1]["backup"]["timeline"] == 2
 
 
 def test_points_to_restore_to(sandbox: Sandbox, cluster: Cluster, gcs: Gcs) -> None:

@@ -85,7 +85,7 @@ def test_what_was_sent_ahead_arrives_in_the_new_storage(sandbox: Sandbox, cluste
     assert predicted.changed() == play.changed()
     assert waiting <= stored(sandbox, "new")
     assert files(sandbox.storage_dir / "old") == old
-    backup = play.of("walg_backup")[0]["backup"]
+    backup = play.of("walg_backup")[-1]["backup"]
     assert not backup["delta"]
     assert (sandbox.storage_dir / "new/basebackups_005" / f"{backup['name']}_backup_stop_sentinel.json").exists()
     check = play.of("walg_archive_check")[0]

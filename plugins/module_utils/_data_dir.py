@@ -166,9 +166,24 @@ def servers_on(path: str) -> list[int]:
     real = os.path.realpath(path)
     found = {}
     for pid in _processes():
-        if alive(pid) and (link(pid, "cwd") in (real, f"{real} (deleted)") or _comes_to(pid, real)):
+        if alive(pid) and _works_on(pid, real):
             found[pid] = family(pid)[0]
     return sorted(pid for pid, parent in found.items() if parent not in found)
+
+
+def _works_on(pid: int, real: str) -> bool:
+    if elsewhere(pid):  # the directory may be mounted there, under another name
+        try:
+            return os.path.samefile(f"/proc/{pid}/cwd", real)
+        except OSError:
+            return False
+    return link(pid, "cwd") in (real, f"{real} (deleted)") or _comes_to(pid, real)
+
+
+def elsewhere(pid: int) -> bool:
+    """Say whether a process sees other mounts than we do, as one in a container does: a path of its is not one of ours."""
+    ours, its = link(os.getpid(), "ns/mnt"), link(pid, "ns/mnt")
+    return bool(ours and its) and ours != its
 
 
 def _comes_to(pid: int, real: str) -> bool:
@@ -189,7 +204,7 @@ def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
         place = link(pid, "cwd").replace(" (deleted)", "")
         inside = f"{place}/".startswith(f"{path}/") or path in words
         programs = [os.path.basename(word).split(":")[0] for word in words[:2]]
-        if pid != os.getpid() and inside and any(program in names for program in programs):
+        if pid != os.getpid() and inside and any(program in names for program in programs) and not elsewhere(pid):
             found.append(pid)
     return found
 

@@ -32,8 +32,8 @@ def running(runner: Runner) -> list[Cluster]:
         except OSError:
             continue
         data_dir, program = _data_dir.link(int(entry), "cwd"), _data_dir.link(int(entry), "exe")
-        if not data_dir or not program or os.geteuid() not in (0, user.uid):
-            continue  # gone, or another user's
+        if not data_dir or not program or os.geteuid() not in (0, user.uid) or _data_dir.elsewhere(int(entry)):
+            continue  # gone, another user's, or a container's
         looked = _data_dir.look(data_dir, user)
         if looked.pid == int(entry):  # a child process has the same directory, but is not the postmaster
             found[data_dir] = _cluster(runner, looked, os.path.dirname(program), user)

@@ -15,10 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _discovery
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from support.scripted import Scripted
 
 IDENTIFIER = 18446744073709551557  # above 2**63: read unsigned
 UID = os.geteuid()
@@ -227,6 +228,27 @@ def test_a_server_that_has_not_gone_to_its_directory_yet(tmp_path: Path) -> None
             )
             server.kill()
     assert found == {Path("/"): (True, False), aside: (False, True)}
+
+
+def test_a_containers_server_is_known_by_its_directory_not_by_its_path(
+    tmp_path: Path, postmaster: Callable[[Path], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path that it works in is one of its own mounts: another directory may have that name here, or another name this one."""
+    data, same_name = make(tmp_path / "d"), make(tmp_path / "same name")
+    pid, real = postmaster(data), _data_dir.link
+
+    def link(of: int, name: str) -> str:
+        if of == pid:
+            return {"ns/mnt": "mnt:[1]", "cwd": str(same_name)}.get(name) or real(of, name)
+        return real(of, name)
+
+    monkeypatch.setattr(_data_dir, "link", link)
+    assert _data_dir.elsewhere(pid)
+    assert not _data_dir.elsewhere(os.getpid())
+    assert _data_dir.servers_on(str(same_name)) == []
+    assert _data_dir.servers_on(str(data)) == [pid]
+    assert _data_dir.workers_on(str(same_name), ("postgres",)) == []
+    assert str(same_name) not in [one.data_dir for one in _discovery.running(Scripted())]
 
 
 def test_workers_by_directory_and_by_argument(tmp_path: Path) -> None:

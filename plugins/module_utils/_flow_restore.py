@@ -267,7 +267,8 @@ class Restore:
             if fetched.timed_out:
                 trouble = f"did not end within {self.fetch_timeout:.0f} s (walg_restore_fetch_timeout)"
         except _stall.StalledError as exc:
-            trouble = f"was ended: {exc.msg} (walg_restore_fetch_stall_timeout). Is the storage slow, or does it fail?"
+            fields, said = exc.fields, exc.fields.pop("said", "")
+            trouble = f"was ended: {exc.msg} (walg_restore_fetch_stall_timeout). WAL-G said: {said or 'nothing'}"
         finally:
             self.progress.watch = None
         self.discard(marker)

@@ -63,6 +63,11 @@ class Result:
         ]
         return lines[-1] if lines else "no output"
 
+    def first_error(self) -> str:
+        """Return the first line of a program's log that is an error, else the last line: what comes after may only follow from it."""
+        lines = [line.strip() for line in self.stderr.splitlines() if line.startswith("ERROR")]
+        return _LOG_PREFIX.sub("", lines[0]) if lines else self.last_line()
+
 
 @dataclass(frozen=True)
 class User:
@@ -187,6 +192,14 @@ class Runner:
             timed_out = True
             try:
                 timed_out = not self._wait(process, timeout)
+            except WalgError as exc:  # of a tick: what the program has said so far may tell the cause
+                _end_group(process)
+                result = Result(
+                    list(argv), process.returncode, _text(out), _text(err), time.monotonic() - started, timed_out=False
+                )
+                exc.fields.update(result.fields())
+                exc.fields["said"] = result.first_error()
+                raise
             finally:  # a tick that fails must not leave the program behind
                 if timed_out:
                     _end_group(process)

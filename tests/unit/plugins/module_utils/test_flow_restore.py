@@ -294,16 +294,21 @@ def test_a_fetch_that_stands_still_is_undone(world: World, monkeypatch: pytest.M
         def run(self, argv: Any, **_options: Any) -> Any:
             tell(Path(argv[-2]) / "base", "some files")
             assert self.tick
-            for _turn in range(3):
-                self.tick()
-                time.sleep(0.02)
+            try:
+                for _turn in range(3):
+                    self.tick()
+                    time.sleep(0.02)
+            except WalgError as exc:
+                exc.fields.update({"stderr": "...", "said": "disk full."})
+                raise
             raise AssertionError("nobody saw it")
 
     monkeypatch.setattr(_stall, "_SHARE", 1e9)
     flow = Restore(Standing(), world.instance, 9, 9, 0.01)
-    with pytest.raises(WalgError, match=r"was ended: nothing new arrived for 0 s .*fetch_stall_timeout") as caught:
+    with pytest.raises(WalgError, match=r"nothing new arrived for 0 s .*WAL-G said: disk full\. ") as caught:
         flow.run(restore_plan(world, wish=Wish("r1", overwrite=overwrite)), None)
     assert ("was not touched" in caught.value.msg) is not bool(overwrite)
+    assert caught.value.fields == {"stderr": "..."}
     assert not Path(f"{world.data_dir}.restore-r1").exists()
     assert flow.progress.watch is None
 

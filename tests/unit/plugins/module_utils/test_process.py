@@ -233,6 +233,21 @@ def test_tick_does_not_stretch_the_time_out() -> None:
     assert time.monotonic() - started < 5
 
 
+def test_a_tick_that_fails_ends_the_program_and_tells_what_it_said() -> None:
+    def tick() -> None:
+        raise WalgError("stands still")
+
+    started = time.monotonic()
+    with pytest.raises(WalgError, match="stands still") as caught:
+        Runner(tick=tick, tick_every=0.5).run(
+            ["/bin/sh", "-c", "printf '%s\\n' begins 'ERROR: disk full' 'ERROR: so' on >&2; exec sleep 60"], timeout=60
+        )
+    assert time.monotonic() - started < 5
+    fields = caught.value.fields
+    assert (fields["rc"], fields["stderr"]) == (-signal.SIGTERM, "begins\nERROR: disk full\nERROR: so\non\n")
+    assert fields["said"] == "ERROR: disk full"
+
+
 # --- programs that stay -----------------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ def history(sandbox: Sandbox) -> History:
     cluster, modern = made.cluster, sandbox.major() >= 12
     made.step()
     old = {
-        "recovery_target_xid": made.steps[0]["xid"],
+        "recovery_target_time": "2020-01-01 00:00:00+00",  # of another kind: PostgreSQL refuses two
         "recovery_target_action": "shutdown",
         "recovery_target_inclusive": "off",
         "recovery_target_timeline": "1",

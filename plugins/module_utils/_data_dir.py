@@ -172,7 +172,7 @@ def servers_on(path: str) -> list[int]:
 
 
 def _works_on(pid: int, real: str) -> bool:
-    if elsewhere(pid):  # the directory may be mounted there, under another name
+    if foreign(pid):  # the directory may be mounted there, under another name
         try:
             return os.path.samefile(f"/proc/{pid}/cwd", real)
         except OSError:
@@ -180,10 +180,20 @@ def _works_on(pid: int, real: str) -> bool:
     return link(pid, "cwd") in (real, f"{real} (deleted)") or _comes_to(pid, real)
 
 
-def elsewhere(pid: int) -> bool:
-    """Say whether a process sees other mounts than we do, as one in a container does: a path of its is not one of ours."""
-    ours, its = link(os.getpid(), "ns/mnt"), link(pid, "ns/mnt")
-    return bool(ours and its) and ours != its
+def foreign(pid: int) -> bool:
+    """Say whether a process sees other mounts than we do and works in a directory whose path names another one here.
+
+    One in a container does. A unit of systemd with mounts of its own (PrivateTmp) does not: most of its paths are ours.
+    """
+    ours, its, place = link(os.getpid(), "ns/mnt"), link(pid, "ns/mnt"), link(pid, "cwd")
+    if not ours or not its or ours == its:
+        return False
+    try:
+        return not os.path.samefile(f"/proc/{pid}/cwd", place)
+    except FileNotFoundError:
+        return not place.endswith(" (deleted)")
+    except OSError:
+        return False  # rather one too many than one too few
 
 
 def _comes_to(pid: int, real: str) -> bool:
@@ -204,7 +214,7 @@ def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
         place = link(pid, "cwd").replace(" (deleted)", "")
         inside = f"{place}/".startswith(f"{path}/") or path in words
         programs = [os.path.basename(word).split(":")[0] for word in words[:2]]
-        if pid != os.getpid() and inside and any(program in names for program in programs) and not elsewhere(pid):
+        if pid != os.getpid() and inside and any(program in names for program in programs) and not foreign(pid):
             found.append(pid)
     return found
 

@@ -32,7 +32,7 @@ def running(runner: Runner) -> list[Cluster]:
         except OSError:
             continue
         data_dir, program = _data_dir.link(int(entry), "cwd"), _data_dir.link(int(entry), "exe")
-        if not data_dir or not program or os.geteuid() not in (0, user.uid) or _data_dir.elsewhere(int(entry)):
+        if not data_dir or not program or os.geteuid() not in (0, user.uid) or _data_dir.foreign(int(entry)):
             continue  # gone, another user's, or a container's
         looked = _data_dir.look(data_dir, user)
         if looked.pid == int(entry):  # a child process has the same directory, but is not the postmaster

@@ -243,12 +243,34 @@ def test_a_containers_server_is_known_by_its_directory_not_by_its_path(
         return real(of, name)
 
     monkeypatch.setattr(_data_dir, "link", link)
-    assert _data_dir.elsewhere(pid)
-    assert not _data_dir.elsewhere(os.getpid())
+    assert _data_dir.foreign(pid)
+    assert not _data_dir.foreign(os.getpid())
     assert _data_dir.servers_on(str(same_name)) == []
     assert _data_dir.servers_on(str(data)) == [pid]
     assert _data_dir.workers_on(str(same_name), ("postgres",)) == []
     assert str(same_name) not in [one.data_dir for one in _discovery.running(Scripted())]
+
+
+@pytest.mark.parametrize("path", ["its own", "deleted", "closed to us"])
+def test_a_units_server_with_mounts_of_its_own_is_no_containers(
+    tmp_path: Path, postmaster: Callable[[Path], int], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """PrivateTmp and the like: the data directory is where its path says."""
+    data = make(tmp_path / "d")
+    pid, real = postmaster(data), _data_dir.link
+    monkeypatch.setattr(
+        _data_dir, "link", lambda of, name: "mnt:[1]" if (of, name) == (pid, "ns/mnt") else real(of, name)
+    )
+    if path == "deleted":
+        shutil.rmtree(data)
+    if path == "closed to us":
+
+        def closed(*_paths: str) -> bool:
+            raise PermissionError
+
+        monkeypatch.setattr(os.path, "samefile", closed)
+    assert not _data_dir.foreign(pid)
+    assert _data_dir.servers_on(str(data)) == [pid]
 
 
 def test_workers_by_directory_and_by_argument(tmp_path: Path) -> None:

@@ -171,6 +171,16 @@ def servers_on(path: str) -> list[int]:
     return sorted(pid for pid, parent in found.items() if parent not in found)
 
 
+def served() -> dict[str, User]:
+    """Return the directories of this host on which servers run that we may look at, and whose each is."""
+    found = {}
+    for pid in _processes():
+        place = link(pid, "cwd") if alive(pid) and not foreign(pid) else ""
+        if os.path.isfile(os.path.join(place, "PG_VERSION")) and place:
+            found[place] = User.by_uid(os.stat(place).st_uid)
+    return found
+
+
 def _works_on(pid: int, real: str) -> bool:
     if foreign(pid):  # the directory may be mounted there, under another name
         try:

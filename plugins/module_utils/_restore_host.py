@@ -17,7 +17,7 @@ from ._process import call_as
 from ._service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ._backups import Backup
     from ._instance import Instance
@@ -73,15 +73,33 @@ def tablespaces(sentinel: Mapping[str, Any]) -> dict[str, str]:
     return {str(oid): str(spec[str(oid)]["loc"]) for oid in spec.get("tablespaces") or []}
 
 
+def tablespaces_of_servers(identifier: str) -> set[tuple[str, str]]:
+    """Return the tablespaces, OID and location, of servers of this host that have this system identifier, wherever they run.
+
+    A copy restored beside its source replays the source's CREATE TABLESPACE, in the source's directories.
+    """
+    found: set[tuple[str, str]] = set()
+    for path, user in _data_dir.served().items():
+        looked = _data_dir.look(path, user)
+        if looked.system_identifier == identifier:
+            found.update(tablespace_links(looked).items())
+    return found
+
+
+def tablespace_links(found: _data_dir.DataDir) -> dict[str, str]:
+    """Return the tablespaces of a data directory, OID -> location."""
+    return {link.rpartition("/")[2]: path for link, path in found.links.items() if link != "pg_wal"}
+
+
 def refuse_later_tablespaces(
-    instance: Instance, name: str, spaces: Mapping[str, str], known: Mapping[str, str]
+    instance: Instance, name: str, spaces: Mapping[str, str], known: Iterable[tuple[str, str]]
 ) -> None:
     """Raise WalgError where replay would make a tablespace again in a directory that is in use.
 
-    ``spaces``: those of the base backup; ``known``: those of the old cluster and of the newest base backup. PostgreSQL replays
+    ``spaces``: those of the base backup; ``known``: those that are known to have been made later. PostgreSQL replays
     a CREATE TABLESPACE at the original place, wherever it recovers, and clears that place first.
     """
-    for oid, path in sorted(known.items()):
+    for oid, path in sorted(known):
         if oid not in spaces and os.path.isdir(path) and call_as(instance.cluster.owner(), os.listdir, path):
             raise WalgError(
                 f"The base backup {name} is from before the tablespace {oid} was made. Recovery from it could make it again at {path}, "

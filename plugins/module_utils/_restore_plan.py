@@ -163,9 +163,9 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     choice = _choice.choose(situation, wish.target, timeline, wish.backup)
     sentinel = walg.sentinel(choice.backup.name)
     tablespaces = _restore_host.tablespaces(sentinel)
-    known = {link.rpartition("/")[2]: path for link, path in found.links.items() if link != "pg_wal"}
+    known = _restore_host.tablespaces_of_servers(identifier) | set(_restore_host.tablespace_links(found).items())
     if mine[0].name != choice.backup.name:
-        known.update(_restore_host.tablespaces(walg.sentinel(mine[0].name)))
+        known.update(_restore_host.tablespaces(walg.sentinel(mine[0].name)).items())
     _restore_host.refuse_later_tablespaces(instance, choice.backup.name, tablespaces, known)
     notes = _restore_host.refuse_unfit(runner, instance, choice.backup, bool(tablespaces), wish)
     places = _restore_host.places(instance, found, wish, data_dir, tablespaces, ours)

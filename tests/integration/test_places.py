@@ -112,12 +112,26 @@ def test_a_base_backup_from_before_a_tablespace(sandbox: Sandbox, history: Histo
 
 
 def test_a_clone_does_not_touch_its_source(sandbox: Sandbox, history: History, apart_dir: Path) -> None:
-    """On the same host, while the source runs: its tablespaces are in use, so the clone needs other places, and is told so."""
-    source = history.cluster
+    """On the same host, while the source runs: its tablespaces are in use, so the clone needs other places, and is told so.
+
+    One that is newer than every base backup can't be given another place: replay makes it where it was, so it has to be empty there.
+    """
+    source, late = history.cluster, sandbox.pg_dir / "late"
+    sandbox.run(["mkdir", str(late)], user=sandbox.user)
+    for statement in (f"CREATE TABLESPACE late LOCATION '{late}'", "CREATE TABLE l TABLESPACE late AS SELECT 1 AS id"):
+        source.sql(statement)
+    source.ship()
     clone = sandbox.idle_cluster("clone")
     sandbox.configure(clone, f"file://{sandbox.storage_dir}/main", service="none")
     options = {"instance": "clone", "config_dir": str(sandbox.host / "config"), "request": "clone", "archive": "none"}
     was = sorted(os.listdir(apart_dir))
+    with unharmed(source):
+        answer = sandbox.module("walg_restore", options)
+        assert f"could make it again at {late}" in answer["msg"]
+        assert source.rows("l") == ["(1)"]
+    for statement in ("DROP TABLE l", "DROP TABLESPACE late"):
+        source.sql(statement)
+    source.ship()
     with unharmed(source):
         answer = sandbox.module("walg_restore", options)
         assert answer.get("failed"), answer

@@ -273,6 +273,16 @@ def test_a_units_server_with_mounts_of_its_own_is_no_containers(
     assert _data_dir.servers_on(str(data)) == [pid]
 
 
+def test_the_directories_on_which_servers_run(tmp_path: Path, postmaster: Callable[[Path], int]) -> None:
+    data, idle, log = make(tmp_path / "d"), make(tmp_path / "idle"), tmp_path / "log"
+    log.mkdir()
+    for place in (data, log):  # a logger of PostgreSQL's may work in another directory
+        postmaster(place)
+    found = _data_dir.served()
+    assert {str(data), str(idle), str(log)} & set(found) == {str(data)}
+    assert found[str(data)].uid == os.stat(data).st_uid
+
+
 def test_workers_by_directory_and_by_argument(tmp_path: Path) -> None:
     """Whoever works in it or was called with it, below it too; not in a neighbour whose name only begins alike."""
     program = tmp_path / "wal-g"

@@ -26,6 +26,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
 from support.scripted import Call, Scripted
 from support.walg_world import (
+    IDENTIFIER,
     SIZE,
     World,
     listed,
@@ -124,6 +125,24 @@ def test_a_tablespace_made_after_the_base_backup(world: World, tmp_path: Path, c
             make(world, *calls[:-2], newest, finish=False)
     else:
         assert make(world, *calls[:-2], newest, *calls[-2:]).backup.name == f"base_{segment(1, 2)}"
+
+
+@pytest.mark.parametrize("identifier", [IDENTIFIER, "4711"])
+def test_a_tablespace_of_a_server_elsewhere_on_this_host(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identifier: str
+) -> None:
+    """The source of a copy: newer than every base backup, its tablespace is in its own directory only."""
+    place = tmp_path / "space"
+    (place / "PG_14_202107181").mkdir(parents=True)
+    source = tmp_path / "source"
+    write_cluster(source, identifier)
+    (source / "pg_tblspc").mkdir()
+    (source / "pg_tblspc" / "16388").symlink_to(place)
+    monkeypatch.setattr(_data_dir, "served", lambda: {str(source): world.instance.cluster.owner()})
+    if identifier == IDENTIFIER:
+        refused(world, *looked(world)[:-2], text=f"could make it again at {place}")
+    else:
+        assert make(world, *looked(world)).backup.name == f"base_{segment(1, 2)}"
 
 
 def test_the_timeline_of_a_promotion_is_followed(world: World) -> None:

@@ -48,6 +48,10 @@ class DataDir:
     )  # pg_wal and pg_tblspc/OID where they lead out of the directory
     status: str = ""
 
+    def tablespaces(self) -> dict[str, str]:
+        """Return its tablespaces, OID -> location."""
+        return {link.rpartition("/")[2]: path for link, path in self.links.items() if link != "pg_wal"}
+
 
 def look(path: str, user: User | None) -> DataDir:
     """Describe the directory, read with the rights of ``user``."""

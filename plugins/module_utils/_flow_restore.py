@@ -302,7 +302,14 @@ class Restore:
             proof = beside.prove() if state == "promoted" else beside.standing() if state != "shut down" else {}
             _restore_check.refuse_less(plan, marker.system_identifier, target, state, proof, beside.lines())
             _restore_check.refuse_other_icu(plan, proof)
-            marker.result = {**plan, **proof, "stopped_at": _targets.proof(beside.lines(), target), "state": state}
+            stopped_at = _targets.proof(beside.lines(), target)
+            marker.result = {
+                **plan,
+                **proof,
+                "stopped_at": stopped_at,
+                "state": state,
+                "made_again": self._made_again(marker),
+            }
             if state in ("promoted", "following"):
                 self.enter("stop beside")
                 beside.stop()
@@ -319,6 +326,12 @@ class Restore:
         if state == "paused":
             marker.result["connect"] = f"psql -h {marker.socket_dir} -p {_beside.PORT} -U {instance.cluster.user}"
         self._set(marker, "recovered" if state in ("promoted", "following") else state)
+
+    def _made_again(self, marker: _marker.Marker) -> dict[str, str]:
+        """Return the tablespaces that replay made, OID -> location: they are in their place already, and no part of the swap."""
+        found = _data_dir.look(marker.work_dirs()[-1], self.instance.cluster.owner())
+        planned = {one.link for one in _layout.decode(marker.places)}
+        return {oid: path for oid, path in found.tablespaces().items() if f"pg_tblspc/{oid}" not in planned}
 
     def _fetch_command(self, mode: str, fragment: str) -> str:
         return _recovery.fetch_command(self.instance.program_dir, mode, self.instance.record_file, fragment)

@@ -82,13 +82,8 @@ def tablespaces_of_servers(identifier: str) -> set[tuple[str, str]]:
     for path, user in _data_dir.served().items():
         looked = _data_dir.look(path, user)
         if looked.system_identifier == identifier:
-            found.update(tablespace_links(looked).items())
+            found.update(looked.tablespaces().items())
     return found
-
-
-def tablespace_links(found: _data_dir.DataDir) -> dict[str, str]:
-    """Return the tablespaces of a data directory, OID -> location."""
-    return {link.rpartition("/")[2]: path for link, path in found.links.items() if link != "pg_wal"}
 
 
 def refuse_later_tablespaces(

@@ -162,7 +162,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 restore:
-  description: The plan in check mode; what was done, and where recovery ended, otherwise.
+  description:
+    - The plan in check mode; what was done, and where recovery ended, otherwise.
+    - C(made_again) holds the tablespaces, by OID, that are newer than the base backup. Replay made them where they were.
   returned: success
   type: dict
   sample:
@@ -172,6 +174,8 @@ restore:
     replayed_lsn: 0/5000148
     last_commit: "2026-01-31 03:04:05.678+00"
     timeline: 2
+    made_again:
+      "16403": /srv/space
     host_was:
       hostname: db1
       libc: glibc 2.36

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support.observe import files
-from support.restoring import History, archived, moved_away, unharmed
+from support.restoring import History, archived, moved_away, unharmed, until
 from support.sandbox import Cluster, Sandbox
 
 
@@ -47,13 +46,6 @@ def copied(sandbox: Sandbox, name: str, **options: Any) -> tuple[Cluster, dict[s
     assert again["changed"] is False, again
     copy.start("-p", str(copy.port), "-k", str(copy.socket_dir))
     return copy, dict(answer["restore"])
-
-
-def until(what: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def test_a_standby_follows_the_archive(sandbox: Sandbox, history: History) -> None:

@@ -155,14 +155,19 @@ def test_a_clone_does_not_touch_its_source(sandbox: Sandbox, history: History, a
 def test_a_lost_cluster_with_tablespaces_comes_back(sandbox: Sandbox, history: History, apart_dir: Path) -> None:
     """All directories are gone, their parents are there: everything is made again, WAL in its directory where that is asked for."""
     cluster = history.cluster
-    cluster.sql("INSERT INTO s0 VALUES (106)")
+    late = sandbox.pg_dir / "late"  # newer than every base backup
+    cluster.sql(f"CREATE TABLESPACE late LOCATION '{late}'")
+    for statement in ("INSERT INTO s0 VALUES (106)", "CREATE TABLE l TABLESPACE late AS SELECT 7 AS id"):
+        cluster.sql(statement)
     cluster.ship()
     rows = everything(cluster)
     cluster.lose()
+    shutil.rmtree(next(late.iterdir()))
     shutil.rmtree(apart_dir / "space0")
     shutil.rmtree(apart_dir / "space1")
     shutil.rmtree(apart_dir / "wal")
-    done(sandbox, "lost", wal_dir=str(apart_dir / "wal"))
-    assert everything(cluster) == rows
+    found = done(sandbox, "lost", wal_dir=str(apart_dir / "wal"))
+    assert list(found["made_again"].values()) == [str(late)]
+    assert (everything(cluster), cluster.rows("l")) == (rows, ["(7)"])
     assert (cluster.data_dir / "pg_wal").resolve() == apart_dir / "wal"
     assert restore(sandbox, "lost")["changed"] is False

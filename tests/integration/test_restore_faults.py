@@ -22,7 +22,7 @@ import pytest
 from support.fault_proxy import HANG, RESET, Rule
 from support.forked import ForkingSandbox
 from support.gcs import BUCKET, Gcs
-from support.restoring import History, ask, backup, beside, done, refused, running, unharmed
+from support.restoring import History, ask, backup, beside, done, refused, running, unharmed, until
 from support.sandbox import Sandbox
 
 STORAGE = f"gs://{BUCKET}/walg-folder"
@@ -196,3 +196,30 @@ def test_the_same_words_go_on_when_the_faults_are_over(sandbox: Sandbox, walk: W
     assert (walk.identify(), "fetch" in found["seconds"]) == (walk.identity, False)
     done(sandbox, "walk", discard=True)
     assert not walk.work.exists()
+
+
+def test_a_standby_serves_while_its_storage_fails(sandbox: Sandbox, gcs: Gcs, history: History) -> None:
+    """It has what it had, for as long as it takes; then it catches up, and was never promoted."""
+    primary, standby = history.cluster, sandbox.idle_cluster("standby")
+    told = gcs.variables(STORAGE)
+    settings = {name: str(value) for name, value in told["walg_settings"].items()}
+    credentials = told["walg_google_credentials"]
+    sandbox.configure(standby, STORAGE, settings, service="none", google_credentials=credentials, fetch_timeout=1)
+    options = {"instance": "standby", "config_dir": str(sandbox.host / "config"), "request": "standby", "standby": True}
+    answer = sandbox.module("walg_restore", options)
+    assert not answer.get("failed"), answer
+    quick = ("-c", "wal_retrieve_retry_interval=200ms")
+    standby.start("-p", str(standby.port), "-k", str(standby.socket_dir), *quick)
+    until(lambda: standby.rows("t") == primary.rows("t"))
+    for fault in (RECOVERY[0], RECOVERY[2], RECOVERY[5]):  # forbids, hangs, is down; for the primary too
+        behind = standby.rows("t")
+        with faulty(gcs, fault, f"^/{BUCKET}/.*wal_005/"):
+            history.step()
+            primary.sql("SELECT pg_switch_wal()")
+            for _turn in range(10):
+                assert standby.rows("t") == behind
+                time.sleep(0.25)
+        primary.ship()
+        until(lambda: standby.rows("t") == primary.rows("t"))
+    assert standby.sql("SELECT pg_is_in_recovery(), timeline_id FROM pg_control_checkpoint()") == "t|1"
+    standby.stop()

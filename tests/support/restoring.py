@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,3 +195,11 @@ def moved_away(path: Path) -> Iterator[Path]:
         if path.is_dir():
             subprocess.run(["rm", "-rf", str(path)], check=True)
         aside.rename(path)
+
+
+def until(what: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for something to be so."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

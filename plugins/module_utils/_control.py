@@ -11,7 +11,7 @@ major version and is not installed everywhere.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Mapping
 
 #: DBState: clean shutdowns, of a primary and in recovery.
@@ -41,14 +41,13 @@ def parse(data: bytes) -> Control | None:
     if len(data) < head.size:
         return None
     identifier, version, _catalog, state, _time = head.unpack(data[: head.size])
-    recovering = state in _IN_RECOVERY
-    control = Control(str(identifier), version, state in _SHUT_DOWN, in_recovery=recovering)
+    control = Control(str(identifier), version, state in _SHUT_DOWN, in_recovery=state in _IN_RECOVERY)
     layout = _LAYOUTS.get(version)
     if layout is None or len(data) < struct.calcsize("@" + layout.text):
         return control
     values = struct.unpack_from("@" + layout.text, data)
     limits = dict(zip(layout.limits, values[layout.first :]))
-    return Control(control.system_identifier, version, control.clean, values[layout.timeline], limits, recovering)
+    return replace(control, timeline=values[layout.timeline], limits=limits)
 
 
 @dataclass(frozen=True)

@@ -175,14 +175,21 @@ def servers_on(path: str) -> list[int]:
     return sorted(pid for pid, parent in found.items() if parent not in found)
 
 
-def served() -> dict[str, User]:
-    """Return the directories of this host on which servers run that we may look at, and whose each is."""
-    found = {}
+def served() -> list[DataDir]:
+    """Return the clusters of this host on which servers run whose processes we may look at, sorted by directory."""
+    owners = {}
     for pid in _processes():
-        place = link(pid, "cwd") if alive(pid) and not foreign(pid) else ""
-        if os.path.isfile(os.path.join(place, "PG_VERSION")) and place:
-            found[place] = User.by_uid(os.stat(place).st_uid)
-    return found
+        if not alive(pid):
+            continue
+        try:
+            uid = os.stat(f"/proc/{pid}").st_uid
+        except OSError:
+            continue
+        place = link(pid, "cwd")
+        if place and os.geteuid() in (0, uid) and not foreign(pid):  # else gone, another user's, or a container's
+            owners[place] = User.by_uid(uid)
+    looked = [look(place, owners[place]) for place in sorted(owners)]
+    return [one for one in looked if one.kind == "cluster"]
 
 
 def _works_on(pid: int, real: str) -> bool:

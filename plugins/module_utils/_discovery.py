@@ -23,21 +23,13 @@ if TYPE_CHECKING:
 
 def running(runner: Runner) -> list[Cluster]:
     """Return the clusters whose servers run and whose processes we may look at, sorted by data directory."""
-    found = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or not _data_dir.alive(int(entry)):
-            continue
-        try:
-            user = User.by_uid(os.stat(f"/proc/{entry}").st_uid)
-        except OSError:
-            continue
-        data_dir, program = _data_dir.link(int(entry), "cwd"), _data_dir.link(int(entry), "exe")
-        if not data_dir or not program or os.geteuid() not in (0, user.uid) or _data_dir.foreign(int(entry)):
-            continue  # gone, another user's, or a container's
-        looked = _data_dir.look(data_dir, user)
-        if looked.pid == int(entry):  # a child process has the same directory, but is not the postmaster
-            found[data_dir] = _cluster(runner, looked, os.path.dirname(program), user)
-    return [found[key] for key in sorted(found)]
+    found = []
+    for looked in _data_dir.served():
+        program = _data_dir.link(looked.pid, "exe") if looked.pid else ""
+        # A pid file that another server left, or a container's, names some other process here.
+        if program and _data_dir.link(looked.pid, "cwd") == looked.path:
+            found.append(_cluster(runner, looked, os.path.dirname(program), User.by_uid(looked.owner_uid)))
+    return found
 
 
 def _cluster(runner: Runner, looked: _data_dir.DataDir, bin_dir: str, user: User) -> Cluster:

@@ -189,21 +189,24 @@ class Runner:
             inp.write(stdin.encode())
             inp.seek(0)
             process = self._spawn(argv, user, env, cwd, inp, out, err)
+
+            def ended(timed_out: bool) -> Result:
+                seconds = time.monotonic() - started
+                return Result(list(argv), process.returncode, _text(out), _text(err), seconds, timed_out)
+
             timed_out = True
             try:
                 timed_out = not self._wait(process, timeout)
             except WalgError as exc:  # of a tick: what the program has said so far may tell the cause
                 _end_group(process)
-                result = Result(
-                    list(argv), process.returncode, _text(out), _text(err), time.monotonic() - started, timed_out=False
-                )
+                result = ended(timed_out=False)
                 exc.fields.update(result.fields())
                 exc.fields["said"] = result.first_error()
                 raise
             finally:  # a tick that fails must not leave the program behind
                 if timed_out:
                     _end_group(process)
-            return Result(list(argv), process.returncode, _text(out), _text(err), time.monotonic() - started, timed_out)
+            return ended(timed_out)
 
     def start(
         self,

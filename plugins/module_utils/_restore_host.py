@@ -79,10 +79,9 @@ def tablespaces_of_servers(identifier: str) -> set[tuple[str, str]]:
     A copy restored beside its source replays the source's CREATE TABLESPACE, in the source's directories.
     """
     found: set[tuple[str, str]] = set()
-    for path, user in _data_dir.served().items():
-        looked = _data_dir.look(path, user)
-        if looked.system_identifier == identifier:
-            found.update(looked.tablespaces().items())
+    for one in _data_dir.served():
+        if one.system_identifier == identifier:
+            found.update(one.tablespaces().items())
     return found
 
 
@@ -166,6 +165,11 @@ class Room:
     files: int
     salvaged: int
 
+    @property
+    def total(self) -> int:
+        """Return what all places need together."""
+        return self.files + ROOM + self.salvaged
+
     def of(self, link: str, apart: Collection[str]) -> int:
         """Return what one place needs at least. ``apart``: the links of the places outside of the data directory."""
         wal = ROOM + self.salvaged
@@ -194,10 +198,10 @@ def refuse_full(
             free[system] += int(call_as(instance.cluster.owner(), tree_size, one.path))
         least[system] = least.get(system, 0) + room.of(one.link, apart)
         where[system] = one.path  # the data directory comes last
-    total, needed = sum(free.values()), room.files + ROOM + room.salvaged
+    total = sum(free.values())
     short = [(where[system], least[system], free[system]) for system in free if free[system] < least[system]]
-    if not short and total < needed:
-        short = [(places_[-1].path, needed, total)]
+    if not short and total < room.total:
+        short = [(places_[-1].path, room.total, total)]
     for place, wanted, found in short:
         raise WalgError(
             f"Too little room beside {place}: {wanted} bytes are needed (the base backup {name} and {ROOM} for WAL, as far as they go "

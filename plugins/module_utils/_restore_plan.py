@@ -171,7 +171,6 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     places = _restore_host.places(instance, found, wish, data_dir, tablespaces, ours)
     chain = _backups.chain(choice.backup, listed)
     room = _restore_host.Room(sum(one.uncompressed_size for one in chain), len(salvage) * size)
-    needed = room.files + _restore_host.ROOM + room.salvaged
     free = _restore_host.refuse_full(instance, places, room, choice.backup.name, found if wish.overwrite else None)
     return RestorePlan(
         wish,
@@ -188,7 +187,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
         places,
         found,
         free,
-        needed,
+        room.total,
         [*notes, *_follows(wish, found)],
     )
 

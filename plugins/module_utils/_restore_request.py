@@ -178,8 +178,9 @@ class Run:
             raise WalgError(f"The restore {marker.request!r} is {marker.state}: there is nothing beside to discard.")
         answer = {"request": marker.request, "state": "discarded"}
         if not check:
-            self._flow().discard(marker)
-            kept = self._flow().discard_saved_wal(marker)
+            flow = self._flow()
+            flow.discard(marker)
+            kept = flow.discard_saved_wal(marker)
             os.unlink(_marker.path(self.instance))
             answer.update({"saved_wal": kept} if kept else {})
         return {"changed": True, "restore": answer}

@@ -54,3 +54,10 @@ def settings_pending(instance: _instance.Instance) -> bool:
     """Say whether the host has no settings for this storage yet, so that check mode can't ask it through them."""
     known = _instance.load(instance.config_dir, instance.name)
     return known is None or known.storage != instance.storage or not os.path.exists(instance.settings_file)
+
+
+def pending(instance: _instance.Instance, *programs: str) -> list[str]:
+    """Return what earlier tasks of a play make and what is not there yet: settings, WAL-G, and these programs of ours."""
+    paths = [instance.binary, *(os.path.join(instance.program_dir, name) for name in programs)]
+    settings = [instance.settings_file] if settings_pending(instance) else []
+    return [*settings, *(path for path in paths if not os.path.exists(path))]

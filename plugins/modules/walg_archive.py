@@ -103,8 +103,6 @@ in_recovery:
   type: bool
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive, _flow_archive_check
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
@@ -112,7 +110,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runn
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
-    settings_pending,
+    pending,
     with_binary_at_hand,
 )
 
@@ -133,10 +131,6 @@ def main() -> None:
         instance = instance_from(params, module.check_mode)
         if module.check_mode:
             instance = with_binary_at_hand(instance)
-        needed = (instance.binary, os.path.join(instance.program_dir, "wal-push"))
-        pending = [path for path in needed if not os.path.exists(path)] if module.check_mode else []
-        if module.check_mode and settings_pending(instance):
-            pending.append(instance.settings_file)
         plan = _flow_archive.plan(
             runner,
             instance,
@@ -144,7 +138,7 @@ def main() -> None:
             restart=params["restart"] == "allowed",
             replace_command=params["replace"],
             take_over=params["take_over"],
-            pending=pending,
+            pending=pending(instance, "wal-push") if module.check_mode else [],
         )
         if plan.changed and not module.check_mode:
             _flow_archive.apply(runner, plan)

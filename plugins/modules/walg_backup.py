@@ -78,7 +78,6 @@ log:
   type: str
 """
 
-import os
 from datetime import datetime, timezone
 from typing import Any
 
@@ -89,7 +88,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runn
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
-    settings_pending,
+    pending,
     with_binary_at_hand,
 )
 
@@ -113,12 +112,12 @@ def main() -> None:
         instance = instance_from(params, module.check_mode)
         if module.check_mode:
             instance = with_binary_at_hand(instance)
-        pending = settings_pending(instance) or not os.path.exists(instance.binary)
 
         def look() -> dict[str, Any]:
-            plan = _flow_backup.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), pending)
+            missing = bool(pending(instance))
+            plan = _flow_backup.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), missing)
             backup = _backups.as_dict(plan.existing) if plan.existing else None
-            unknown = {"unknown": ["storage"]} if pending and plan.needed else {}
+            unknown = {"unknown": ["storage"]} if missing and plan.needed else {}
             return {"changed": plan.needed, "needed": plan.needed, "reason": plan.reason, "backup": backup, **unknown}
 
         def ensure() -> dict[str, Any]:

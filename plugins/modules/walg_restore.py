@@ -205,13 +205,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _lock, _restore_request, _targets
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
-    settings_pending,
+    pending,
 )
 
 
@@ -252,8 +251,8 @@ def main() -> None:
             raise WalgError("rollback and discard are both asked for; a restore is put back or removed, not both.")
         instance = instance_from(params, module.check_mode)
         limits = params["fetch_timeout"], params["recovery_timeout"], params["fetch_stall_timeout"]
-        pending = _pending(instance) if module.check_mode else ()
-        run = _restore_request.Run(Runner(), instance, _wish(params), *limits, pending)
+        missing = pending(instance, "wal-fetch") if module.check_mode else []
+        run = _restore_request.Run(Runner(), instance, _wish(params), *limits, missing)
         verb = "roll back" if params["rollback"] else "discard" if params["discard"] else "restore"
         if module.check_mode or run.settled(verb):  # nothing is written
             answer = run.act(verb, check=True)
@@ -264,13 +263,6 @@ def main() -> None:
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
     module.exit_json(**answer)
-
-
-def _pending(instance: Instance) -> list[str]:
-    """Return what the role makes before, and without which the archive can't be asked."""
-    needed = (instance.binary, os.path.join(instance.program_dir, "wal-fetch"))
-    settings = [instance.settings_file] if settings_pending(instance) else []
-    return [*settings, *(path for path in needed if not os.path.exists(path))]
 
 
 def _wish(params: dict[str, Any]) -> Wish:

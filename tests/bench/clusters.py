@@ -66,8 +66,7 @@ def gcs_settings(sandbox: Sandbox, gcs: Gcs) -> dict[str, str]:
     """WAL-G's settings for the server of Google's API, with the key in a file."""
     path = sandbox._own("key") / "key.json"
     path.write_text(gcs.key_file_content())
-    settings = {name: str(value) for name, value in gcs.variables("")["walg_settings"].items()}
-    return {**settings, "GOOGLE_APPLICATION_CREDENTIALS": str(path)}
+    return {**gcs.settings(), "GOOGLE_APPLICATION_CREDENTIALS": str(path)}
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -36,12 +36,13 @@ def tools() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def make_sandbox(tools: dict[str, Any]) -> Iterator[Callable[..., Sandbox]]:
-    """A factory of sandboxes, all of them closed at the end of the file."""
+def make_sandbox(request: pytest.FixtureRequest, tools: dict[str, Any]) -> Iterator[Callable[..., Sandbox]]:
+    """A factory of sandboxes, of the kind that the file says by SANDBOX; all of them closed at the end of the file."""
     made: list[Sandbox] = []
+    kind = getattr(request.module, "SANDBOX", Sandbox)
 
     def make(**options: Any) -> Sandbox:
-        made.append(Sandbox(tools, **options))
+        made.append(kind(tools, **options))
         return made[-1]
 
     yield make

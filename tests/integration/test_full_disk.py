@@ -15,12 +15,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.forked import ForkingSandbox
 from support.restoring import History, archived_apart, done, refused, running, unharmed
 from support.sandbox import Sandbox
+
+SANDBOX = ForkingSandbox
 
 
 class Disk:
@@ -40,19 +41,10 @@ class Disk:
 
 
 @pytest.fixture(scope="module")
-def sandbox(tools: dict[str, Any]) -> Iterator[Sandbox]:
-    made = ForkingSandbox(tools)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def history(sandbox: Sandbox) -> History:
     """Rows in a tablespace that the base backup has, and in three segments after it."""
     made = archived_apart(sandbox)
-    for _turn in range(2):
-        made.step()
-        made.cluster.ship()
+    made.ship(2)
     return made
 
 

@@ -14,21 +14,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.forked import ForkingSandbox
 from support.restoring import History, archived, backup, beside, done, refused, running, segments, unharmed
 from support.sandbox import Sandbox
 
+SANDBOX = ForkingSandbox
 SIGNALS = ("standby.signal", "recovery.signal")
-
-
-@pytest.fixture(scope="module")
-def sandbox(tools: dict[str, Any]) -> Iterator[Sandbox]:
-    made = ForkingSandbox(tools)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +46,7 @@ def history(sandbox: Sandbox) -> History:
     backup(sandbox)
     for name in (*SIGNALS, "recovery.done"):
         (cluster.data_dir / name).unlink()
-    for _turn in range(3):
-        made.step()
-        cluster.ship()
+    made.ship(3)
     return made
 
 

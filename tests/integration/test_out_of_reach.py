@@ -99,9 +99,7 @@ def test_the_server_runs_until_the_swap(sandbox: Sandbox, history: History) -> N
 def test_a_server_stopped_in_vain_runs_again(sandbox: Sandbox, history: History) -> None:
     """The latest state needs a server that has stopped. When its restore fails, the server is back with every row."""
     cluster = history.cluster
-    for _turn in range(3):
-        history.step()
-        cluster.ship()
+    history.ship(3)
     before = cluster.rows("t")
     started = cluster.sql("SELECT pg_postmaster_start_time()")
     victim = segments(cluster)[-2]
@@ -121,9 +119,7 @@ def test_a_server_stopped_in_vain_runs_again(sandbox: Sandbox, history: History)
 
 def test_a_segment_missing_in_the_middle_is_known_before_anything_stops(sandbox: Sandbox, history: History) -> None:
     cluster = history.cluster
-    for _turn in range(2):
-        history.step()
-        cluster.ship()
+    history.ship(2)
     victim = segments(cluster)[-2]
     aside = sandbox.root / victim.name
     shutil.move(victim, aside)

@@ -22,9 +22,10 @@ import pytest
 from support.fault_proxy import HANG, RESET, Rule
 from support.forked import ForkingSandbox
 from support.gcs import BUCKET, Gcs
-from support.restoring import History, ask, backup, beside, done, refused, running, unharmed, until
+from support.restoring import History, archived, ask, beside, done, refused, running, unharmed, until
 from support.sandbox import Sandbox
 
+SANDBOX = ForkingSandbox
 STORAGE = f"gs://{BUCKET}/walg-folder"
 DOWN = "down"  # no network at all
 
@@ -59,28 +60,16 @@ RECOVERY = [
 
 
 @pytest.fixture(scope="module")
-def sandbox(tools: dict[str, Any]) -> Iterator[Sandbox]:
-    made = ForkingSandbox(tools)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def history(sandbox: Sandbox, gcs: Gcs) -> History:
     """A row in the base backup and a row in each of three segments after it; production goes on."""
-    cluster = sandbox.cluster("main", archive_mode="on")
-    told = gcs.variables(STORAGE)
-    settings = {name: str(value) for name, value in told["walg_settings"].items()}
-    sandbox.configure(cluster, STORAGE, settings, google_credentials=told["walg_google_credentials"], fetch_timeout=1)
-    assert sandbox.module("walg_archive", sandbox.instance())["changed"]
-    cluster.sql("CREATE TABLE t (id int PRIMARY KEY)")
-    made = History(cluster)
-    made.step()
-    backup(sandbox)
-    for _turn in range(3):
-        made.step()
-        cluster.ship()
+    made = archived(sandbox, STORAGE, gcs.settings(), options(gcs))
+    made.ship(3)
     return made
+
+
+def options(gcs: Gcs) -> dict[str, Any]:
+    """The options of walg_config besides storage and settings."""
+    return {"google_credentials": gcs.key_file_content(), "fetch_timeout": 1}
 
 
 @contextmanager
@@ -201,12 +190,9 @@ def test_the_same_words_go_on_when_the_faults_are_over(sandbox: Sandbox, walk: W
 def test_a_standby_serves_while_its_storage_fails(sandbox: Sandbox, gcs: Gcs, history: History) -> None:
     """It has what it had, for as long as it takes; then it catches up, and was never promoted."""
     primary, standby = history.cluster, sandbox.idle_cluster("standby")
-    told = gcs.variables(STORAGE)
-    settings = {name: str(value) for name, value in told["walg_settings"].items()}
-    credentials = told["walg_google_credentials"]
-    sandbox.configure(standby, STORAGE, settings, service="none", google_credentials=credentials, fetch_timeout=1)
-    options = {"instance": "standby", "config_dir": str(sandbox.host / "config"), "request": "standby", "standby": True}
-    answer = sandbox.module("walg_restore", options)
+    sandbox.configure(standby, STORAGE, gcs.settings(), service="none", **options(gcs))
+    wish = {"instance": "standby", "config_dir": str(sandbox.host / "config"), "request": "standby", "standby": True}
+    answer = sandbox.module("walg_restore", wish)
     assert not answer.get("failed"), answer
     quick = ("-c", "wal_retrieve_retry_interval=200ms")
     standby.start("-p", str(standby.port), "-k", str(standby.socket_dir), *quick)

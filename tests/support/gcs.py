@@ -153,6 +153,10 @@ class Gcs:
             },
         }
 
+    def settings(self) -> dict[str, str]:
+        """Return the settings of WAL-G for this storage, as a settings file holds them."""
+        return {name: str(value) for name, value in self.variables("")["walg_settings"].items()}
+
     def key_file_content(self) -> str:
         """Return a service account's key file, as Google would issue it."""
         if not hasattr(self, "_key"):

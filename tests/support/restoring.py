@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,12 @@ class History:
         self.steps.append({"rows": str(number + 1), "xid": xid, "lsn": lsn, "time": time})
         return self.steps[-1]
 
+    def ship(self, steps: int) -> None:
+        """Take steps, each in a segment of its own that is archived."""
+        for _turn in range(steps):
+            self.step()
+            self.cluster.ship()
+
     def named(self, name: str) -> dict[str, str]:
         """Make a restore point after one more step."""
         step = self.step()
@@ -47,10 +53,19 @@ class History:
         return sorted(int(row.strip("()")) for row in self.cluster.rows("t"))
 
 
-def archived(sandbox: Sandbox, storage: str = "", walg: dict[str, str] | None = None, **settings: str) -> History:
-    """Return the history of a new cluster that is archived; it has its table and a base backup after one step."""
+def archived(
+    sandbox: Sandbox,
+    storage: str = "",
+    walg: dict[str, str] | None = None,
+    configured: Mapping[str, Any] | None = None,
+    **settings: str,
+) -> History:
+    """Return the history of a new cluster that is archived; it has its table and a base backup after one step.
+
+    ``walg``: settings of WAL-G, ``configured``: other options of walg_config, ``settings``: those of PostgreSQL.
+    """
     cluster = sandbox.cluster("main", archive_mode="on", **settings)
-    sandbox.configure(cluster, storage, walg)
+    sandbox.configure(cluster, storage, walg, **(configured or {}))
     assert sandbox.module("walg_archive", sandbox.instance())["changed"]
     cluster.sql("CREATE TABLE t (id int PRIMARY KEY)")
     history = History(cluster)
@@ -62,9 +77,7 @@ def archived(sandbox: Sandbox, storage: str = "", walg: dict[str, str] | None = 
 def archived_steps(sandbox: Sandbox, steps: int) -> History:
     """As archived, with more steps after the base backup, each in a segment of its own."""
     history = archived(sandbox)
-    for _turn in range(steps):
-        history.step()
-        history.cluster.ship()
+    history.ship(steps)
     return history
 
 

@@ -278,9 +278,9 @@ def test_the_directories_on_which_servers_run(tmp_path: Path, postmaster: Callab
     log.mkdir()
     for place in (data, log):  # a logger of PostgreSQL's may work in another directory
         postmaster(place)
-    found = _data_dir.served()
+    found = {one.path: one for one in _data_dir.served()}
     assert {str(data), str(idle), str(log)} & set(found) == {str(data)}
-    assert found[str(data)].uid == os.stat(data).st_uid
+    assert found[str(data)].owner_uid == os.stat(data).st_uid
 
 
 def test_workers_by_directory_and_by_argument(tmp_path: Path) -> None:

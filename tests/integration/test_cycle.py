@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _schedule
+from locations import pg_major
+from support.majors import refusal
 from support.observe import snapshot
 from support.sandbox import Cluster, Sandbox
 
@@ -19,7 +21,10 @@ STORY = """
 CREATE TABLE ledger (id int PRIMARY KEY, note text, raw bytea, at timestamptz);
 CREATE SEQUENCE numbers;
 """
+REFUSED = refusal(pg_major())
 ROWS = "INSERT INTO ledger SELECT g, md5(g::text) || ' käse', decode(md5(g::text), 'hex'), now() FROM generate_series({0}, {1}) g"
+
+pytestmark = pytest.mark.skipif(bool(REFUSED), reason=REFUSED)
 
 
 @pytest.fixture(scope="module")

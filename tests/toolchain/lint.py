@@ -96,7 +96,7 @@ def antsibull_docs_argv(context: Context) -> list[str]:
 
 
 def shellcheck_argv(context: Context) -> list[str]:
-    scenario = ["molecule/container/files/entry", "molecule/container/files/pg-service"]
+    scenario = [f"molecule/container/files/{name}" for name in ("docker-entrypoint", "entry", "pg-service")]
     return ["shellcheck", "--norc", "--severity=style", *WRAPPERS, *scenario, ".ci/run"]
 
 

@@ -3,15 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Figures of what has to be fast, side by side, in one table and one JSON file. No test depends on them.
 
-    make bench                            all parts; about ten minutes on two cores
-    make bench ONLY=site,wrappers         some of them: site, wrappers, own_time, listing
+    make bench                            all parts; about a quarter of an hour on two cores
+    make bench ONLY=site,wrappers         some of them: site, wrappers, own_time, listing, others
     make bench MIB=50 ROUNDS=2            small, for trying
     make bench JSON=/tmp/bench.json       where the file goes; else into the tools folder, log/bench.json
 
 MIB is the size of the data (1024), ROUNDS the count of repetitions (5), FETCHES that of single segments (40), BACKUPS and
 SEGMENTS the size of the listing (1,000 and 200,000). What is compared runs in alternating order; a figure is the median, the
 spread goes from the least to the most (of ten samples and more without the outer tenths). It ends with 0 also where an aim is
-missed, and with 1 when a part can't run.
+missed, and with 1 when a part can't run. What others sets beside WAL-G is unpacked from Debian's packages into the tools folder;
+where it can't be had, the table says why.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import figures
 from locations import link_root
 from support.sandbox import load_tools
 
-PARTS = ("site", "wrappers", "own_time", "listing")
+PARTS = ("site", "wrappers", "own_time", "listing", "others")
 _SIZES = {"mib": 1024, "rounds": 5, "fetches": 40, "backups": 1000, "segments": 200_000}
 _TROUBLE = (SystemExit, AssertionError, OSError, LookupError, ValueError, subprocess.SubprocessError)
 

@@ -47,12 +47,14 @@ def as_owner(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], 
     user: dict[str, Any] = {}
     if os.geteuid() == 0:
         user = {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
-    with open(sandbox.root / "program.log", "ab") as log:
+    with open(sandbox.root / "program.log", "a+b") as log:
+        began = log.tell()
         env = {"PATH": os.environ["PATH"], "HOME": who.pw_dir, "LANG": "C", **environment}
         code = subprocess.run(argv, check=False, env=env, cwd=directory, stdout=log, stderr=log, **user).returncode
+        log.seek(began)
+        said = log.read().decode(errors="replace")[-2000:] if code else ""
     if code:
-        said = (sandbox.root / "program.log").read_text(errors="replace")[-2000:]
-        raise SystemExit(f"{argv} ended with {code}: {said}")
+        raise SystemExit(f"{argv} ended with {code}:\n{said}")
 
 
 def seconds(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], directory: Path) -> float:

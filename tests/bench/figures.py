@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Pairs = list[tuple[float, float]]
-_UNITS = {"s": (1.0, "s"), "ms": (1000.0, "ms")}
+_UNITS = {"s": (1.0, "s"), "ms": (1000.0, "ms"), "MiB": (1.0, "MiB")}
 _MANY = 10  # samples from which on the spread leaves out a tenth at each end
 
 

@@ -28,9 +28,10 @@ from . import (
 )
 from ._errors import WalgError
 from ._files import read_text, write_atomic
-from ._postgres import Server, wait_until
+from ._postgres import Server
 from ._process import call_as
 from ._service import Service
+from ._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,8 @@ from . import _instance, _progress, _settings
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._flow_archive import PROOF, client
-from ._postgres import Server, wait_until
+from ._postgres import Server
+from ._waiting import wait_until
 
 if TYPE_CHECKING:
     from ._instance import Instance

@@ -30,7 +30,8 @@ from . import (
 from ._choice import counts
 from ._errors import WalgError
 from ._flow_archive import client
-from ._postgres import Server, wait_until
+from ._postgres import Server
+from ._waiting import wait_until
 
 if TYPE_CHECKING:
     from ._instance import Instance

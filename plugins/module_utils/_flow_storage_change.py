@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from . import _lock
 from ._errors import WalgError
 from ._files import write_atomic
-from ._postgres import wait_until
 from ._process import call_as
+from ._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

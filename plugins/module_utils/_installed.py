@@ -13,13 +13,13 @@ import contextlib
 import fcntl
 import json
 import os
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import _instance
 from ._errors import WalgError
 from ._files import read_text, sha256, write_atomic
+from ._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,13 +67,8 @@ def alone(directory: str, patience: float) -> Iterator[None]:
         directory = os.path.dirname(directory)
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        last = time.monotonic() + patience
-        while not _locked(handle):
-            if time.monotonic() > last:
-                raise WalgError(
-                    f"Another run installs into {directory}, and did not end within {patience:g} s. Try again."
-                )
-            time.sleep(0.1)
+        if not wait_until(lambda: _locked(handle), patience, longest=0.1):
+            raise WalgError(f"Another run installs into {directory}, and did not end within {patience:g} s. Try again.")
         yield
     finally:
         os.close(handle)

@@ -12,14 +12,13 @@ import json
 import os
 import re
 import shutil
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ._instance import Cluster
     from ._process import Result, Runner
@@ -163,15 +162,3 @@ class Server:
     def ready(self) -> bool:
         """Say whether the server takes a connection now."""
         return self.run_sql("SELECT 1").rc == 0
-
-
-def wait_until(done: Callable[[], bool], timeout: float, every: float = 0.1) -> bool:
-    """Poll ``done`` until it is true or ``timeout`` seconds passed; the pause grows up to a second."""
-    deadline = time.monotonic() + timeout
-    while True:
-        if done():
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(every)
-        every = min(every * 1.5, 1.0)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import _data_dir, _flow_restore, _marker, _recovery, _restore_host, _restore_plan, _swap
 from ._errors import WalgError
-from ._postgres import Server, wait_until
+from ._postgres import Server
+from ._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from . import _data_dir, _supervision
 from ._errors import WalgError
 from ._files import write_atomic
-from ._postgres import Server, wait_until
+from ._postgres import Server
+from ._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -27,9 +27,10 @@ from . import (
 from ._errors import WalgError
 from ._files import rename_directory
 from ._flow_archive import client
-from ._postgres import Server, wait_until
+from ._postgres import Server
 from ._process import User, call_as
 from ._service import Service
+from ._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

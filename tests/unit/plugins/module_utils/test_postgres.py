@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -147,15 +146,6 @@ def test_literal(value: str, quoted: str) -> None:
 def test_literal_refuses(value: str) -> None:
     with pytest.raises(WalgError, match="Cannot quote"):
         _postgres.literal(value)
-
-
-def test_wait_until() -> None:
-    answers = iter([False, False, True])
-    assert _postgres.wait_until(lambda: next(answers), 5, every=0.01)
-    started = time.monotonic()
-    assert not _postgres.wait_until(lambda: False, 0.2, every=0.01)
-    assert 0.2 <= time.monotonic() - started < 3
-    assert _postgres.wait_until(lambda: True, 0)
 
 
 def test_psql_that_is_not_executable_is_passed_over(

@@ -12,7 +12,7 @@
 #   make test-matrix WALG_BINARY=/path/to/wal-g   the main job and every kind of target on every PostgreSQL; a table at the end
 #   make test-core                 the main job with newer ansible-cores and older Pythons on the host, where the machine has them
 #   make docs                      reference pages of modules and roles, as HTML
-#   make bench ONLY=site           figures of what has to be fast, side by side; all parts take a quarter of an hour
+#   make bench ONLY=site           figures of what has to be fast, side by side; all parts take 20 minutes
 #   make integration PG_MAJOR=13   another PostgreSQL; WALG_BINARY=/path/to/wal-g uses another WAL-G
 
 PYTHON ?= python3

@@ -13,7 +13,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from . import _backups, _flow_owner, _flow_storage_change, _google, _instance, _settings, _storage, _walg
+from . import (
+    _backups,
+    _flow_owner,
+    _flow_storage_change,
+    _google,
+    _host_facts,
+    _instance,
+    _settings,
+    _storage,
+    _tuning,
+    _walg,
+)
 from ._errors import WalgError
 from ._files import FilePlan, owned, parent, read_text, write_atomic
 from ._instance import Cluster, Instance
@@ -177,7 +188,11 @@ def candidate(params: Mapping[str, Any]) -> Candidate:
         raise WalgError("walg_secrets has to be a dictionary of WAL-G settings by name.")
     given = params["settings"]
     instance = _make(params, _settings.environment(given, secrets))
-    settings = {**_connection(instance), **_storage.storage_settings(params["storage"]), **given}
+    tuned = {}
+    if params.get("tune"):
+        kind = params["storage"].partition("://")[0]
+        tuned = _tuning.defaults(_host_facts.cores(), _host_facts.memory_mib(), kind, [*given, *secrets])
+    settings = {**_connection(instance), **_storage.storage_settings(params["storage"]), **tuned, **given}
     credentials = params["google_credentials"] or ""
     if credentials:
         if _google.SETTING in given:

@@ -1,10 +1,11 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of a host decides whether a cluster's indexes are right on it. Kept with each base backup. Private to this collection."""
+"""What a host is: what decides whether a cluster's indexes are right on it, and how much it can do at a time. Private."""
 
 from __future__ import annotations
 
+import os
 import platform
 
 #: What ICU a server sorts by; the collation "und-x-icu" exists wherever there is ICU.
@@ -12,6 +13,9 @@ ICU_VERSION = (
     "SELECT coalesce(max(pg_collation_actual_version(oid)), '') FROM pg_collation "
     "WHERE collprovider = 'i' AND collname = 'und-x-icu'"
 )
+
+#: Where a container sees its limit in bytes: control groups 2, and 1.
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def libc() -> str:
@@ -27,3 +31,29 @@ def system() -> str:
     except OSError:
         return ""
     return lines.get("PRETTY_NAME", "").strip('"')
+
+
+def cores() -> int:
+    """Return how many processors we may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory_mib() -> int:
+    """Return this host's memory in MiB, or what its control group allows if that is less (a container's); 0 if it does not say."""
+    told = [_number(path) >> 20 for path in _MEMORY_LIMITS]
+    try:
+        with open("/proc/meminfo", encoding="ascii") as stream:
+            told += [int(line.split()[1]) >> 10 for line in stream if line.startswith("MemTotal:")]
+    except OSError:
+        pass
+    return min(filter(None, told), default=0)
+
+
+def _number(path: str) -> int:
+    """Return the number in a file, 0 if there is none."""
+    try:
+        with open(path, encoding="ascii") as stream:
+            text = stream.read().strip()
+    except OSError:
+        return 0
+    return int(text) if text.isdigit() else 0  # "max" is no limit

@@ -43,6 +43,14 @@ options:
         by the owner only, and C(GOOGLE_APPLICATION_CREDENTIALS) points there.
       - Use either this or the path of a file that is on the host already, in O(settings), not both.
     type: str
+  tune:
+    description:
+      - Whether WAL-G's concurrency is chosen by the host's cores and memory, where O(settings) doesn't say it.
+      - C(WALG_UPLOAD_DISK_CONCURRENCY) is half of the cores, 2 where there are two, at most 4. C(WALG_UPLOAD_CONCURRENCY) is as many
+        as fit into a tenth of the memory, 4 to 16; on Google's storage one takes 50 MiB, a reader of a base backup twice that.
+        C(WALG_DOWNLOAD_CONCURRENCY) is two for each core, 4 to 10.
+    type: bool
+    default: true
   binary:
     description: Path of the WAL-G binary of this instance.
     type: path
@@ -117,6 +125,7 @@ def main() -> None:
             # raw: a failed conversion would print the value
             "secrets": {"type": "raw", "no_log": True},
             "google_credentials": {"type": "str", "no_log": True},
+            "tune": {"type": "bool", "default": True},
             "binary": {"type": "path", "required": True},
             "cluster": {"type": "dict", "required": True},
             "directories": {"type": "dict", "required": True},

@@ -144,6 +144,10 @@ options:
         type: str
         choices: [write, read, read_only]
         default: write
+      tune:
+        description: As in M(mapswipe.walg.walg_config).
+        type: bool
+        default: true
       push_timeout:
         description: As in M(mapswipe.walg.walg_config).
         type: int
@@ -271,6 +275,7 @@ def main() -> None:
         "mirror": {"type": "str", "default": _releases.PUBLISHED},
         "keep": {"type": "int", "default": 1},
         "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
+        "tune": {"type": "bool", "default": True},
         "push_timeout": {"type": "int", "default": 15},
         "fetch_timeout": {"type": "int", "default": 60},
         "backup_timeout": {"type": "int", "default": 86400},

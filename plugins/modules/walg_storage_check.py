@@ -52,6 +52,10 @@ options:
   google_credentials:
     description: As in M(mapswipe.walg.walg_config).
     type: str
+  tune:
+    description: As in M(mapswipe.walg.walg_config).
+    type: bool
+    default: true
   binary:
     description: Path of the WAL-G binary. Required with O(storage).
     type: path
@@ -135,6 +139,7 @@ def main() -> None:
             # raw: a failed conversion would print the value
             "secrets": {"type": "raw", "no_log": True},
             "google_credentials": {"type": "str", "no_log": True},
+            "tune": {"type": "bool", "default": True},
             "binary": {"type": "path"},
             "binary_src": {"type": "str"},
             "binary_checksum": {"type": "str"},

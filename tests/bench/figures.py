@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Pairs = list[tuple[float, float]]
-_UNITS = {"s": (1.0, "s"), "ms": (1000.0, "ms"), "MiB": (1.0, "MiB")}
 _MANY = 10  # samples from which on the spread leaves out a tenth at each end
 
 
@@ -52,12 +51,12 @@ def ratio(part: str, what: str, pairs: Pairs, limit: float | None = None, unit: 
 
 def over(part: str, what: str, pairs: Pairs, limit: float | None = None, unit: str = "s") -> Figure:
     """How much longer than what stands beside it."""
-    return _compared(part, what, pairs, [one - other for one, other in pairs], unit, limit, unit, _UNITS[unit][0])
+    return _compared(part, what, pairs, [one - other for one, other in pairs], unit, limit, unit, _factor(unit))
 
 
 def measure(part: str, what: str, samples: Sequence[float], limit: float | None = None, unit: str = "s") -> Figure:
     """A figure with nothing beside it."""
-    factor = _UNITS.get(unit, (1.0, unit))[0]
+    factor = _factor(unit)
     shown = [one * factor for one in samples]
     middle = statistics.median(shown)
     numbers = {"samples": list(samples), "value": middle, "unit": unit, "limit": limit}
@@ -73,7 +72,7 @@ def absent(part: str, what: str, reason: str) -> Figure:
 def _compared(
     part: str, what: str, pairs: Pairs, values: list[float], kind: str, limit: float | None, unit: str, factor: float
 ) -> Figure:
-    sides = [statistics.median(side) * _UNITS[unit][0] for side in zip(*pairs, strict=True)]
+    sides = [statistics.median(side) * _factor(unit) for side in zip(*pairs, strict=True)]
     shown = [one * factor for one in values]
     middle = statistics.median(shown)
     numbers = {"pairs": pairs, "value": middle, "unit": kind, "limit": limit}
@@ -83,6 +82,10 @@ def _compared(
     return Figure(
         part, what, ours, beside, signed + _text(middle, kind), _spread(shown), _aim(limit, kind), met, numbers
     )
+
+
+def _factor(unit: str) -> float:
+    return 1000.0 if unit == "ms" else 1.0
 
 
 def _aim(limit: float | None, unit: str) -> str:

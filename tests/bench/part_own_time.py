@@ -10,6 +10,7 @@ Own is what is left of a module's run, its Python's start included, without the 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -37,6 +38,7 @@ class Run:
         log.write_text("")
         log.chmod(0o666)
         python, source, arguments = sandbox.module_argv(name, {**sandbox.instance(), **options})
+        os.sync()  # or WAL-G pays for what was written before
         began = time.time()
         done = sandbox.run(
             [python, str(_NOTING), str(log), source, arguments], env=sandbox.environment(sandbox.control / "none")
@@ -97,7 +99,7 @@ def run(tools: dict[str, Any], sizes: Mapping[str, int]) -> list[figures.Figure]
             return backups[-1].walg("backup-push")
 
         def restore() -> float:
-            cluster.sql("INSERT INTO bench SELECT -g FROM generate_series(1, 1000) g")
+            cluster.sql("INSERT INTO bench (id) SELECT -g FROM generate_series(1, 1000) g")
             cluster.ship()
             cluster.stop()
             cluster.lose()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _instance
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _host_facts, _instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._files import FilePlan
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User
@@ -110,6 +110,23 @@ def test_plan_apply_plan(params: dict[str, Any], tmp_path: Path) -> None:
     assert not again.changed
     again.apply(Answering())
     assert hashes(tmp_path) == before
+
+
+def test_concurrency_is_chosen_for_the_host_unless_it_is_given(
+    params: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_host_facts, "cores", lambda: 2)
+    monkeypatch.setattr(_host_facts, "memory_mib", lambda: 1024)
+    tuned = {**params, "tune": True}
+    _flow_config.plan(tuned).apply(Answering())
+    settings = json.loads((tmp_path / "etc" / "main.json").read_text())
+    assert {name: value for name, value in settings.items() if name.endswith("_CONCURRENCY")} == {
+        "WALG_DOWNLOAD_CONCURRENCY": "4",
+        "WALG_UPLOAD_CONCURRENCY": "4",  # given; the rule would say 5
+        "WALG_UPLOAD_DISK_CONCURRENCY": "2",
+    }
+    assert not _flow_config.plan(tuned).changed
+    assert _flow_config.plan({**params, "tune": False}).changed
 
 
 def test_what_stands_there(params: dict[str, Any], tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ class Contender:
 
 
 class Ours(Contender):
-    """WAL-G by walg_backup and walg_restore, with its defaults. The files lie there when its backup-fetch ends."""
+    """WAL-G by walg_backup and walg_restore, with what walg_config chooses. The files lie there when its backup-fetch ends."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__("WAL-G", cluster)

@@ -13,7 +13,7 @@ run with fsync off. What is compared ends at the same point; the promises differ
 - recovered: from the command until the server takes writes. Of ours that is all of walg_restore: it looks for what may be in the way,
   recovers beside, proves what was recovered, and swaps.
 
-WAL-G works with its defaults: one archive is packed at a time, several are unpacked. pgBackRest has one process, and one for
+WAL-G works with what the collection chooses for the host (docs/tuning.md). pgBackRest has one process, and one for
 each core. Barman has pg_basebackup, then tar and lz4.
 """
 

@@ -88,7 +88,8 @@ class Machine:
 
     def ship(self) -> None:
         """Close the segment; it has to reach the storage."""
-        segment = self.sql("SELECT pg_walfile_name(pg_switch_wal())")
+        segment = self.sql("SELECT pg_walfile_name(pg_logical_emit_message(false, 'test', 'ship'))")
+        self.sql("SELECT pg_switch_wal()")
         for _turn in range(100):
             if any(segment in name for name in self.stored()):
                 return

@@ -66,7 +66,7 @@ class Swap:
             marker.result.update(_registration.register(self.runner, self.instance.cluster))
         marker.result["started"] = self._start(marker.data_dir)
         if marker.result["started"]:
-            marker.result["timeline"] = self._look(marker)
+            marker.result.update(self._look(marker))
             marker.result["differs"] = self._differs(marker.result.get("host_was") or {})
         self._tidy(marker)
         self.enter("done")
@@ -208,8 +208,8 @@ class Swap:
             return True
         return running
 
-    def _look(self, marker: _marker.Marker) -> int:
-        """Ask the started server whether it is what was restored; returns its timeline."""
+    def _look(self, marker: _marker.Marker) -> dict[str, Any]:
+        """Ask the started server whether it is what was restored; returns its timeline and archive_mode."""
         server = Server(self.runner, self.instance.cluster)
         wanted = "t" if marker.standby else "f"
         if not wait_until(lambda: server.run_sql("SELECT pg_is_in_recovery()").stdout.strip() == wanted, 60):
@@ -223,13 +223,14 @@ class Swap:
             raise WalgError(
                 f"The server on {marker.data_dir} has system identifier {facts.system_identifier}, not {marker.system_identifier}."
             )
-        if marker.plan.get("archive") == "none" and server.ask("SHOW archive_mode") != "off":
+        mode = server.ask("SHOW archive_mode")
+        if marker.plan.get("archive") == "none" and mode != "off":
             self.service().stop()
             raise WalgError(
                 f"The copy on {marker.data_dir} was stopped again: something on the server's command line switches archiving on, and a "
                 "copy must not write into the archive that it was made from. Remove it there."
             )
-        return facts.timeline
+        return {"timeline": facts.timeline, "archive_mode": mode}
 
     def _differs(self, was: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         """Name what the lost server had otherwise, as far as its base backup tells."""

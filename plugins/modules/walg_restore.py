@@ -164,6 +164,7 @@ RETURN = r"""
 restore:
   description:
     - The plan in check mode; what was done, and where recovery ended, otherwise.
+    - C(archive_mode) is that of the restored server, where it was started.
     - C(made_again) holds the tablespaces, by OID, that are newer than the base backup. Replay made them where they were.
   returned: success
   type: dict
@@ -174,6 +175,7 @@ restore:
     replayed_lsn: 0/5000148
     last_commit: "2026-01-31 03:04:05.678+00"
     timeline: 2
+    archive_mode: "on"
     made_again:
       "16403": /srv/space
     host_was:

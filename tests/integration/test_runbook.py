@@ -163,11 +163,14 @@ def test_on_a_new_host(night: Night, history: History) -> None:
     new = {"HOST": "new", "REQUEST": "moved"}
     night.write({"new": {**sandbox.variables(old), "walg_pg_service": "pg_ctl"}})
     before = kept(sandbox.storage_dir)
-    assert '"state": "done"' in night.follow("walg_restore_resume_backup=false", **new)
+    said = night.follow("walg_restore_resume_backup=false", **new)
+    assert '"state": "done"' in said
+    assert "WAL waits in pg_wal" in said
     assert kept(sandbox.storage_dir) == before
+    assert list(old.data_dir.glob("pg_wal/archive_status/*.ready")), "it does"
     rows = old.rows("t")
     may_write(sandbox, True)
-    night.follow("walg_restore_resume_backup=true", **new)
+    assert "WAL waits in pg_wal" not in night.follow("walg_restore_resume_backup=true", **new)
     assert old.rows("t") == rows
     history.step()
     old.ship()

@@ -212,12 +212,12 @@ def test_swap_from_every_state(world: World, state: str, places: tuple[str | Non
     for path, what in zip(paths, places, strict=True):
         if what:
             tell(path, what)
-    runner = Scripted(calls=started(world))
+    runner = Scripted(calls=[*started(world), world.psql("on\n", stdin="archive_mode")])
     given.result = {"backup": NAME}
     done = Restore(runner, world.instance, 9, 9).swap(given, Wish("r1"))
     runner.finish()
     assert [told(path) for path in paths] == ["new", None, "old"]
-    assert (done["backup"], done["timeline"]) == (NAME, 2)
+    assert (done["backup"], done["timeline"], done["archive_mode"]) == (NAME, 2, "on")
     saved = _marker.load(world.instance)
     assert saved is not None
     assert (saved.state, saved.result) == ("done", done)

@@ -241,14 +241,14 @@ def test_a_copy_that_archives_is_stopped(world: World, calls: list[str], mode: s
         with pytest.raises(WalgError, match="must not write into the archive"):
             swapper(world, runner)._look(made)
     else:
-        assert swapper(world, runner)._look(made) == 2
+        assert swapper(world, runner)._look(made) == {"timeline": 2, "archive_mode": "off"}
     runner.finish()
     assert calls == (["stop"] if stops else [])
 
 
-def test_a_server_that_resumes_its_archive_is_not_asked(world: World, calls: list[str]) -> None:
-    runner = Scripted(calls=[world.psql("f\n"), world.facts(timeline=2)])
-    assert swapper(world, runner)._look(marker(world, "starting")) == 2
+def test_a_server_that_resumes_its_archive_goes_on(world: World, calls: list[str]) -> None:
+    runner = Scripted(calls=[world.psql("f\n"), world.facts(timeline=2), world.psql("on\n", stdin="archive_mode")])
+    assert swapper(world, runner)._look(marker(world, "starting")) == {"timeline": 2, "archive_mode": "on"}
     assert calls == []
 
 
@@ -261,7 +261,7 @@ def test_an_empty_directory_that_was_in_the_way_leaves_nothing_behind(
     tell(Path(place.work), "new")
     for request in ("r1", "r8", "r9"):
         tell(Path(_swap.saved(data_place(world, request))), "WAL")
-    monkeypatch.setattr(_swap.Swap, "_look", lambda _self, _marker: 2)
+    monkeypatch.setattr(_swap.Swap, "_look", lambda _self, _marker: {})
     made = marker(world, "recovered", keeps_old=keeps_old)
     made.plan["salvage_from"] = _swap.saved(data_place(world, "r9"))
     done = swapper(world).forth(made, False, {})

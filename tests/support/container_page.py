@@ -79,7 +79,7 @@ class Machine:
     def sql(self, text: str) -> str:
         """Return the answer of the server, which may still be starting."""
         argv = ["docker", "exec", "-u", "postgres", self.name, "psql", "-XAtq", "-c", text]
-        for _turn in range(100):
+        for _turn in range(600):
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 return done.stdout.strip()
@@ -90,7 +90,7 @@ class Machine:
         """Close the segment; it has to reach the storage."""
         segment = self.sql("SELECT pg_walfile_name(pg_logical_emit_message(false, 'test', 'ship'))")
         self.sql("SELECT pg_switch_wal()")
-        for _turn in range(100):
+        for _turn in range(600):
             if any(segment in name for name in self.stored()):
                 return
             time.sleep(0.1)

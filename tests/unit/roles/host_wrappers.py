@@ -189,14 +189,14 @@ class Bench:
     def finish(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """Wait for the wrapper; return its exit code and stderr.
 
-        Nothing may be on stdout, nor left in STATE_DIR but the note on the owner.
+        Nothing may be on stdout, nor left in STATE_DIR but the note on the owner and the last messages.
         """
         try:
             out, err = process.communicate(timeout=30)
         finally:
             process.kill()
         assert out == ""
-        assert [path for path in self.state.glob("*") if path.name != "push-owner"] == []
+        assert [path for path in self.state.glob("*") if path.name not in ("push-owner", "wal-push.log")] == []
         return process.returncode, err
 
     def run(self, *args: str) -> tuple[int, str]:

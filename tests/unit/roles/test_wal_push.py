@@ -338,6 +338,17 @@ def test_wrong_usage(bench: Bench, args: list[str]) -> None:
     assert "wal-push ENVFILE PATH" in err
 
 
+def test_what_was_said_before_is_not_said_again(bench: Bench) -> None:
+    """The file of the messages is one and the same."""
+    bench.stand_in("echo 'ERROR: the first time' >&2; exit 1")
+    assert "the first time" in push(bench)[1]
+    bench.stand_in("exit 1")
+    got, err = push(bench)
+    assert got == 1
+    assert "the first time" not in err
+    assert (bench.state / "wal-push.log").read_text(encoding="utf-8") == ""
+
+
 def test_a_lost_state_directory_does_not_stop_archiving(bench: Bench) -> None:
     """WAL-G's messages then come as they are."""
     bench.state.rmdir()
@@ -454,7 +465,7 @@ def test_what_is_not_confirmed_is_not_sent(bench: Bench, code: int) -> None:
         assert f"{PREFIX}refused to send {SEGMENT}" in err
         assert f"{PREFIX}walg-job[main]: it is the archive of db1" in err
     assert (len(bench.asked()), bench.calls()) == (2, [])
-    assert list(bench.state.glob("*")) == []
+    assert not (bench.state / "push-owner").exists()
 
 
 def test_a_missing_job_is_not_taken_for_a_yes(bench: Bench) -> None:

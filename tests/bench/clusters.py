@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pwd
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from support.gcs import Gcs
+from support.gcs import BUCKET, Gcs
 from support.sandbox import Cluster, Sandbox
 
 _FOR_THE_NETWORK = ("HTTPS_PROXY", "SSL_CERT_FILE")
@@ -79,11 +80,20 @@ def seconds(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], d
     return time.monotonic() - began
 
 
-def gcs_settings(sandbox: Sandbox, gcs: Gcs) -> dict[str, str]:
-    """WAL-G's settings for the server of Google's API, with the key in a file."""
-    path = sandbox._own("key") / "key.json"
-    path.write_text(gcs.key_file_content())
-    return {**gcs.settings(), "GOOGLE_APPLICATION_CREDENTIALS": str(path)}
+@contextlib.contextmanager
+def on_google(tools: dict[str, Any]) -> Iterator[tuple[Sandbox, dict[str, str], str]]:
+    """Yield a sandbox beside a server of Google's API, WAL-G's settings for that with the key in a file, and a storage's URL."""
+    sandbox = Sandbox(tools)
+    try:
+        directory = sandbox.root / "gcs"
+        directory.mkdir()
+        with Gcs(tools["gcs_server"], directory, BUCKET) as gcs:
+            path = sandbox._own("key") / "key.json"
+            path.write_text(gcs.key_file_content())
+            settings = {**gcs.settings(), "GOOGLE_APPLICATION_CREDENTIALS": str(path)}
+            yield sandbox, settings, f"gs://{BUCKET}/walg-folder"
+    finally:
+        sandbox.close()
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

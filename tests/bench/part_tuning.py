@@ -17,7 +17,6 @@ from typing import Any
 import clusters
 import figures
 from bare import BareWalg
-from support.gcs import BUCKET, Gcs
 from support.sandbox import Sandbox
 
 PART = "tuning"
@@ -33,15 +32,8 @@ def run(tools: dict[str, Any], sizes: Mapping[str, int]) -> list[figures.Figure]
         found += _on(BareWalg(sandbox, "file", {"WALG_FILE_PREFIX": str(sandbox._own("storage/main"))}), sizes)
     finally:
         sandbox.close()
-    sandbox = Sandbox(tools)
-    try:
-        directory = sandbox.root / "gcs"
-        directory.mkdir()
-        with Gcs(tools["gcs_server"], directory, BUCKET) as gcs:
-            settings = {**clusters.gcs_settings(sandbox, gcs), "WALG_GS_PREFIX": f"gs://{BUCKET}/walg-folder"}
-            found += _on(BareWalg(sandbox, "gs", settings), sizes)
-    finally:
-        sandbox.close()
+    with clusters.on_google(tools) as (sandbox, settings, storage):
+        found += _on(BareWalg(sandbox, "gs", {**settings, "WALG_GS_PREFIX": storage}), sizes)
     return found
 
 

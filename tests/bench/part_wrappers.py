@@ -14,7 +14,6 @@ from typing import Any
 
 import clusters
 import figures
-from support.gcs import BUCKET, Gcs
 from support.sandbox import Sandbox
 
 PART = "wrappers"
@@ -29,15 +28,8 @@ def run(tools: dict[str, Any], sizes: Mapping[str, int]) -> list[figures.Figure]
         found += _on(sandbox, "file://", sandbox.storage("main"), {}, sizes["fetches"])
     finally:
         sandbox.close()
-    sandbox = Sandbox(tools)
-    try:
-        directory = sandbox.root / "gcs"
-        directory.mkdir()
-        with Gcs(tools["gcs_server"], directory, BUCKET) as gcs:
-            settings = clusters.gcs_settings(sandbox, gcs)
-            found += _on(sandbox, "gs://", f"gs://{BUCKET}/walg-folder", settings, sizes["fetches"] // 2)
-    finally:
-        sandbox.close()
+    with clusters.on_google(tools) as (sandbox, settings, storage):
+        found += _on(sandbox, "gs://", storage, settings, sizes["fetches"] // 2)
     return found
 
 

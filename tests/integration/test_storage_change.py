@@ -68,7 +68,7 @@ def send_ahead(sandbox: Sandbox, cluster: Cluster) -> set[str]:
     waiting = sorted(path.stem for path in (cluster.data_dir / "pg_wal/archive_status").glob("*.ready"))
     pushed = push(sandbox, cluster, waiting[0])
     assert pushed.returncode == 0, pushed.stdout
-    assert len(notes(cluster)) >= 3
+    assert notes(cluster)  # how many, is a race of its background uploads with the segment itself
     return set(waiting)
 
 

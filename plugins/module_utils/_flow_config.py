@@ -188,11 +188,12 @@ def candidate(params: Mapping[str, Any]) -> Candidate:
         raise WalgError("walg_secrets has to be a dictionary of WAL-G settings by name.")
     given = params["settings"]
     instance = _make(params, _settings.environment(given, secrets))
+    storage = _storage.storage_settings(params["storage"])
     tuned = {}
     if params.get("tune"):
-        kind = params["storage"].partition("://")[0]
+        kind = _storage.kind(storage)
         tuned = _tuning.defaults(_host_facts.cores(), _host_facts.memory_mib(), kind, [*given, *secrets])
-    settings = {**_connection(instance), **_storage.storage_settings(params["storage"]), **tuned, **given}
+    settings = {**_connection(instance), **storage, **tuned, **given}
     credentials = params["google_credentials"] or ""
     if credentials:
         if _google.SETTING in given:

@@ -34,10 +34,11 @@ def defaults(cores: int, memory_mib: int, kind: str, given: Collection[str] = ()
     there are: fewer were slower. A restore fetches two files or segments at a time for each core, four at least.
     ``memory_mib`` 0: not known; what hangs on it is left to WAL-G.
     """
+    most = _WALG["WALG_UPLOAD_CONCURRENCY"]
     uploads = memory_mib // (_SHARE * _UPLOAD_MIB.get(kind, _OTHER_UPLOAD_MIB))
     wanted = {
         "WALG_UPLOAD_DISK_CONCURRENCY": max(1, min(_MOST_READERS, max(cores // 2, min(cores, 2)), uploads // 2)),
-        "WALG_UPLOAD_CONCURRENCY": max(4, min(_WALG["WALG_UPLOAD_CONCURRENCY"], uploads if memory_mib else 16)),
+        "WALG_UPLOAD_CONCURRENCY": max(4, min(most, uploads if memory_mib else most)),
         "WALG_DOWNLOAD_CONCURRENCY": max(4, min(_WALG["WALG_DOWNLOAD_CONCURRENCY"], 2 * cores)),
     }
     known = {_settings.canonical(name) for name in given}

@@ -465,7 +465,7 @@ def test_what_is_not_confirmed_is_not_sent(bench: Bench, code: int) -> None:
         assert f"{PREFIX}refused to send {SEGMENT}" in err
         assert f"{PREFIX}walg-job[main]: it is the archive of db1" in err
     assert (len(bench.asked()), bench.calls()) == (2, [])
-    assert not (bench.state / "push-owner").exists()
+    assert [path.name for path in bench.state.glob("*")] == ["wal-push.log"]
 
 
 def test_a_missing_job_is_not_taken_for_a_yes(bench: Bench) -> None:

@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import clusters
 from support.sandbox import Cluster, Sandbox
 
 SEGMENTS = 40
@@ -35,28 +33,8 @@ class BareWalg:
 
     def run(self, arguments: list[str], values: Mapping[str, str]) -> tuple[float, float]:
         """Return seconds and MiB of memory of one WAL-G."""
-        who = pwd.getpwnam(self.sandbox.user)
-        user: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            user = {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.sandbox.pg_dir), "LANG": "C", **self.settings, **values}
-        with open(self.sandbox.root / "program.log", "ab") as log:
-            began = time.monotonic()
-            process = subprocess.Popen(
-                [str(self.sandbox.walg), *arguments],
-                env=env,
-                cwd=self.cluster.data_dir,
-                stdout=log,
-                stderr=log,
-                **user,
-            )
-            _pid, status, usage = os.wait4(process.pid, 0)
-            seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said = (self.sandbox.root / "program.log").read_text(errors="replace")[-2000:]
-            raise SystemExit(f"wal-g {arguments} ended with {process.returncode}: {said}")
-        return seconds, usage.ru_maxrss / 1024
+        env = {"HOME": str(self.sandbox.pg_dir), **self.settings, **values}
+        return clusters.as_owner(self.sandbox, [str(self.sandbox.walg), *arguments], env, self.cluster.data_dir)
 
     def push(self, values: Mapping[str, str]) -> float:
         self.cluster.sql("CHECKPOINT")

@@ -56,8 +56,11 @@ def module(sandbox: Sandbox, name: str, **options: Any) -> dict[str, Any]:
     return answer
 
 
-def as_owner(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], directory: Path) -> None:
-    """Run a program as PostgreSQL would: its user, few variables, its directory. Output goes to a file."""
+def as_owner(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], directory: Path) -> tuple[float, float]:
+    """Run a program as PostgreSQL would: its user, few variables, its directory. Output goes to a file.
+
+    Returns seconds and the MiB of memory that it took at most.
+    """
     who = pwd.getpwnam(sandbox.user)
     user: dict[str, Any] = {}
     if os.geteuid() == 0:
@@ -65,19 +68,22 @@ def as_owner(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], 
     with open(sandbox.root / "program.log", "a+b") as log:
         began = log.tell()
         env = {"PATH": os.environ["PATH"], "HOME": who.pw_dir, "LANG": "C", **environment}
-        code = subprocess.run(argv, check=False, env=env, cwd=directory, stdout=log, stderr=log, **user).returncode
+        start = time.monotonic()
+        process = subprocess.Popen(argv, env=env, cwd=directory, stdout=log, stderr=log, **user)
+        _pid, status, usage = os.wait4(process.pid, 0)
+        took = time.monotonic() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
         log.seek(began)
-        said = log.read().decode(errors="replace")[-2000:] if code else ""
-    if code:
-        raise SystemExit(f"{argv} ended with {code}:\n{said}")
+        said = log.read().decode(errors="replace")[-2000:] if process.returncode else ""
+    if process.returncode:
+        raise SystemExit(f"{argv} ended with {process.returncode}: {said}")
+    return took, usage.ru_maxrss / 1024
 
 
 def seconds(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], directory: Path) -> float:
     """Return how long such a program takes. What others have still to write to the disk is written before."""
     os.sync()
-    began = time.monotonic()
-    as_owner(sandbox, argv, environment, directory)
-    return time.monotonic() - began
+    return as_owner(sandbox, argv, environment, directory)[0]
 
 
 @contextlib.contextmanager

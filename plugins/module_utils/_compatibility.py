@@ -40,8 +40,11 @@ class Row:
     pg_since: int = 0
     storages: Sequence[str] = ()
     tablespaces: bool = False
+    delta: bool = False
 
-    def applies(self, walg: Version, pg_major: int, storage_kind: str, purpose: str, has_tablespaces: bool) -> bool:
+    def applies(
+        self, walg: Version, pg_major: int, storage_kind: str, purpose: str, has_tablespaces: bool, is_delta: bool
+    ) -> bool:
         """Say whether this combination is the refused one."""
         return (
             purpose in self.purposes
@@ -50,6 +53,7 @@ class Row:
             and pg_major >= self.pg_since
             and (not self.storages or storage_kind in self.storages)
             and (has_tablespaces or not self.tablespaces)
+            and (is_delta or not self.delta)
         )
 
 
@@ -85,18 +89,33 @@ ROWS = (
         until=(3, 0, 8),
         tablespaces=True,
     ),
+    # wal-g/wal-g#499, #585: the full base backup's links are there when the delta makes them again, "file exists".
+    Row(
+        "it can't restore a delta of a cluster with tablespaces",
+        "WAL-G 3.0.8 or newer, or name a full base backup (walg_restore_backup)",
+        purposes=(RESTORE,),
+        until=(3, 0, 0),
+        tablespaces=True,
+        delta=True,
+    ),
     # internal/storage_adapter.go of v3.0.7 and v3.0.8: "Failed to find any configured storage" before.
     Row("it does not know the storage oss://", "WAL-G 3.0.8 or newer", until=(3, 0, 8), storages=("oss",)),
 )
 
 
 def check_pair(
-    walg: Version | None, pg_major: int, storage_kind: str, purpose: str, has_tablespaces: bool = False
+    walg: Version | None,
+    pg_major: int,
+    storage_kind: str,
+    purpose: str,
+    has_tablespaces: bool = False,
+    is_delta: bool = False,
 ) -> list[str]:
     """Return why this combination can't work, one sentence each: what was found, why not, what would do.
 
     ``walg`` None: a build without a release's number, of which nothing can be refused. ``storage_kind`` as in _storage;
-    ``purpose`` "backup" (archiving too) or "restore"; ``has_tablespaces``: the base backup has others than the default.
+    ``purpose`` "backup" (archiving too) or "restore"; ``has_tablespaces``: the base backup has others than the default;
+    ``is_delta``: it is a delta.
     """
     if purpose not in (BACKUP, RESTORE):
         raise ValueError(purpose)
@@ -111,7 +130,7 @@ def check_pair(
         refusals += [
             f"{found}: {row.reason}. Use {row.remedy} (walg_version)."
             for row in ROWS
-            if row.applies(walg, pg_major, storage_kind, purpose, has_tablespaces)
+            if row.applies(walg, pg_major, storage_kind, purpose, has_tablespaces, is_delta)
         ]
     return refusals
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from . import (
     _backups,
     _compatibility,
+    _data_dir,
     _flow_owner,
     _host_facts,
     _lock,
@@ -63,6 +64,7 @@ class BackupPlan:
     facts: ServerFacts
     names: frozenset[str]
     owner: _flow_owner.OwnerPlan | None = None
+    deltas: bool = True  # this WAL-G can restore a delta of this cluster
 
 
 def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetime, pending: bool = False) -> BackupPlan:
@@ -95,12 +97,13 @@ def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetim
         reason = f"no restorable base backup exists for {where}"
         return BackupPlan(True, reason, None, facts, names, owner)
     age = (now - _backups.moment(newest.finish_time)).total_seconds()
+    deltas = _delta_restorable(version, kind, instance, facts)
     if gap:
         reason = f"the archive has a gap after {newest.name}: {gap[0]} is missing, so it does not lead to the present"
-        return BackupPlan(True, reason, newest, facts, names, owner)
+        return BackupPlan(True, reason, newest, facts, names, owner, deltas)
     if max_age is not None and (age >= max_age or max_age == 0):
         reason = f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are wanted"
-        return BackupPlan(True, reason, newest, facts, names, owner)
+        return BackupPlan(True, reason, newest, facts, names, owner, deltas)
     return BackupPlan(False, f"{newest.name} is {age:.0f} s old", newest, facts, names)
 
 
@@ -149,7 +152,7 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
     runner.tick = progress.touch
     progress.phase("backup-push")
     # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is refused.
-    whole = full or made.existing is None
+    whole = full or made.existing is None or not made.deltas
     pushed = walg.backup_push(instance.cluster.data_dir, _user_data(instance, server, made.facts), whole, timeout)
     if pushed.timed_out:
         raise WalgError(
@@ -189,6 +192,16 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
         "seconds": round(pushed.seconds, 3),
         "log": pushed.stderr[-8192:],
     }
+
+
+def _delta_restorable(version: tuple[int, int, int] | None, kind: str, instance: Instance, facts: ServerFacts) -> bool:
+    """Say whether this WAL-G could restore a delta of this cluster; otherwise each base backup is a full one."""
+    spaces = bool(_data_dir.look(facts.data_directory, instance.cluster.owner()).tablespaces())
+    full, delta = (
+        _compatibility.check_pair(version, facts.major, kind, _compatibility.RESTORE, spaces, is_delta)
+        for is_delta in (False, True)
+    )
+    return full == delta
 
 
 def _user_data(instance: Instance, server: Server, facts: ServerFacts) -> dict[str, Any]:

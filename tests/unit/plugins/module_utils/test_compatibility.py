@@ -34,6 +34,13 @@ def test_only_one_release_fails_on_one_storage(walg: tuple[int, int, int], kind:
 
 
 @pytest.mark.parametrize("walg", RELEASES)
+@pytest.mark.parametrize("spaces", [False, True])
+def test_a_delta_of_a_cluster_with_tablespaces(walg: tuple[int, int, int], spaces: bool) -> None:
+    refused = bool(_compatibility.check_pair(walg, 14, "file", "restore", spaces, is_delta=True))
+    assert refused is (spaces and walg < (3, 0, 8))
+
+
+@pytest.mark.parametrize("walg", RELEASES)
 @pytest.mark.parametrize("purpose", ["backup", "restore"])
 def test_tablespaces(walg: tuple[int, int, int], purpose: str) -> None:
     refused = walg in ((3, 0, 0), (3, 0, 3), (3, 0, 5), (3, 0, 7)) and purpose == "restore"
@@ -88,7 +95,7 @@ def test_what_a_refusal_advises_is_not_refused_for_the_same_reason(row: _compati
     for major in MAJORS:
         for kind in _storage.SCHEMES:
             for purpose in ("backup", "restore"):
-                assert not row.applies(advised, major, kind, purpose, True)
+                assert not row.applies(advised, major, kind, purpose, True, True)
 
 
 @pytest.mark.parametrize("major", MAJORS)
@@ -97,6 +104,6 @@ def test_some_release_backs_up_and_restores_every_pair(major: int, kind: str) ->
     fitting = [
         walg
         for walg in RELEASES
-        if not any(_compatibility.check_pair(walg, major, kind, purpose, True) for purpose in ("backup", "restore"))
+        if not any(_compatibility.check_pair(walg, major, kind, purpose, True, True) for purpose in ("backup", "restore"))
     ]
     assert (3, 0, 8) in fitting

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _control, _layout
+from . import _control, _layout, _pg_conf
 from ._errors import WalgError
 from ._process import User, call_as
 
@@ -41,6 +41,7 @@ class DataDir:
     port: str = ""
     socket_dir: str = ""
     start_options: str = ""
+    config_file: str = ""  # that the server was last started with, where it lies outside of the directory
     owner_uid: int = 0
     limits: Mapping[str, int] = field(default_factory=dict)
     links: Mapping[str, str] = field(
@@ -92,6 +93,7 @@ def _look(path: str) -> dict[str, Any]:
         "port": port,
         "socket_dir": socket_dir,
         "start_options": _start_options(path),
+        "config_file": _config_file(path, pid),
         "status": status,
     }
 
@@ -146,16 +148,33 @@ def alive(pid: int) -> bool:
     return named and _stat(pid)[:1] != ["Z"]
 
 
-def _start_options(path: str) -> str:
-    """Return the options of the last start besides -D, quoted as PostgreSQL left them in postmaster.opts."""
+def _start_words(path: str) -> list[str]:
+    """Return the words of the last start after the program, as PostgreSQL left them in postmaster.opts."""
     try:
         with open(os.path.join(path, "postmaster.opts"), encoding="utf-8") as stream:
-            words = shlex.split(stream.read().strip())[1:]
+            return shlex.split(stream.read().strip())[1:]
     except (OSError, ValueError):
-        return ""
+        return []
+
+
+def _config_file(path: str, pid: int) -> str:
+    """Return the configuration file of the last start where it lies outside of the directory, else an empty text."""
+    words = _start_words(path)
+    named = _pg_conf.on_command_line(words).get("config_file", "")
+    called = [after for word, after in zip(words, words[1:]) if word == "-D"]
+    called += [word[2:] for word in words if word.startswith("-D") and len(word) > 2]
+    directory = called[-1] if called else environment(pid).get("PGDATA", "")
+    found = named or (os.path.join(directory, "postgresql.conf") if directory else "")
+    real = os.path.realpath(path)
+    inside = os.path.join(os.path.realpath(os.path.dirname(found)), "").startswith(os.path.join(real, ""))
+    return "" if inside or not os.path.isabs(found) else found
+
+
+def _start_options(path: str) -> str:
+    """Return the options of the last start besides -D, quoted as PostgreSQL left them in postmaster.opts."""
     kept: list[str] = []
     skip = False
-    for word in words:
+    for word in _start_words(path):
         if skip:
             skip = False
         elif word == "-D":
@@ -284,6 +303,16 @@ def family(pid: int) -> tuple[int, int]:
     """Return a process's parent and session; zeros if it is gone."""
     fields = _stat(pid)
     return (int(fields[1]), int(fields[3])) if len(fields) > 3 else (0, 0)
+
+
+def environment(pid: int) -> dict[str, str]:
+    """Return the variables that a process was started with; none if it is gone or not ours to look at."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as stream:
+            texts = stream.read().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return {}
+    return dict(text.partition("=")[::2] for text in texts if "=" in text)
 
 
 def command_line(pid: int) -> list[str]:

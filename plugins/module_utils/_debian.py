@@ -38,6 +38,7 @@ class Configured:
     port: str = str(_FIRST_PORT)
     socket_dir: str = SOCKET_DIR
     owner: str = "postgres"
+    config_file: str = ""  # empty while it has none
 
     def cluster(self) -> Cluster:
         """Return it as a cluster whose server does not run."""
@@ -53,6 +54,7 @@ class Configured:
             os_user=self.owner,
             service=self.service(),
             system_identifier=identifier,
+            config_file=self.config_file,
         )
 
     def service(self) -> str:
@@ -94,6 +96,7 @@ def configured() -> list[Configured]:
                     settings.get("port", str(_FIRST_PORT)),
                     next((one for one in sockets if os.path.isabs(one)), SOCKET_DIR),
                     User.by_uid(os.stat(path).st_uid).name,
+                    path,
                 )
             )
     return sorted(found, key=lambda one: one.data_dir)

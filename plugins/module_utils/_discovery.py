@@ -42,6 +42,7 @@ def _cluster(runner: Runner, looked: _data_dir.DataDir, bin_dir: str, user: User
         service=_service.detect(runner, looked.pid),
         start_options=looked.start_options,
         system_identifier=looked.system_identifier,
+        config_file=looked.config_file,
     )
     debian = _debian.of_running(made) if made.service == "pg_ctl" else ""
     return replace(made, service=debian, start_options="") if debian else made
@@ -57,7 +58,7 @@ def find(runner: Runner, given: Mapping[str, Any], recorded: Cluster | None) -> 
     if wanted:
         matching = [one for one in up if _same(one.data_dir, wanted)]
         if not matching and recorded and _same(recorded.data_dir, wanted):
-            return with_cluster(recorded, given)
+            return with_cluster(_completed(recorded, _stopped(up)), given)
         if not matching:
             return _from_options(given, wanted, _stopped(up))
         return with_cluster(matching[0], {**given, "data_dir": wanted})
@@ -70,6 +71,14 @@ def find(runner: Runner, given: Mapping[str, Any], recorded: Cluster | None) -> 
         f"Which PostgreSQL cluster is meant? Found here: {'; '.join(listed) or 'none'}. {_advice(bool(listed))}",
         found=[one.data_dir for one in up + down],
     )
+
+
+def _completed(recorded: Cluster, stopped: list[Cluster]) -> Cluster:
+    """Return a recorded cluster with the configuration file that a record of an older version does not name."""
+    laid_out = next((one for one in stopped if _same(one.data_dir, recorded.data_dir)), None)
+    if recorded.config_file or laid_out is None or laid_out.service != recorded.service:
+        return recorded
+    return replace(recorded, config_file=laid_out.config_file)
 
 
 def _same(one: str, other: str) -> bool:
@@ -124,5 +133,6 @@ def _from_options(given: Mapping[str, Any], data_dir: str, stopped: list[Cluster
         service="pg_ctl",
         start_options=looked.start_options,
         system_identifier=looked.system_identifier,
+        config_file=looked.config_file,
     )
     return with_cluster(base, given)

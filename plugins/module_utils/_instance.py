@@ -38,6 +38,7 @@ class Cluster:
     service: str = ""  # who starts and stops it, see _service
     start_options: str = ""  # options of a pg_ctl start, shell-quoted
     system_identifier: str = ""
+    config_file: str = ""  # the server's main configuration file where it lies outside of the data directory
 
     def owner(self) -> User:
         """The operating system user that owns the data directory."""
@@ -107,6 +108,8 @@ _CLUSTER_KEYS = {
     "PG_START_OPTIONS": "start_options",
     "SYSTEM_IDENTIFIER": "system_identifier",
 }
+#: Keys that a record of an older version lacks, and what they mean then is the field's default.
+_LATER_KEYS = {"PG_CONFIG_FILE": "config_file"}
 ENVIRONMENT = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _INSTANCE_KEYS = {
     "WALG_INSTANCE": "name",
@@ -125,7 +128,7 @@ _INSTANCE_KEYS = {
 def render(instance: Instance) -> str:
     """Return the record's text."""
     pairs = {key: getattr(instance, name) for key, name in _INSTANCE_KEYS.items()}
-    pairs.update({key: getattr(instance.cluster, name) for key, name in _CLUSTER_KEYS.items()})
+    pairs.update({key: getattr(instance.cluster, name) for key, name in {**_CLUSTER_KEYS, **_LATER_KEYS}.items()})
     pairs["WALG_CONFIG"] = instance.settings_file
     pairs.update({key: instance.environment[key] for key in ENVIRONMENT if key in instance.environment})
     for key, value in pairs.items():
@@ -144,7 +147,9 @@ def parse(text: str, path: str) -> Instance:
                 key, _equals, value = line.partition("=")
                 words = shlex.split(value)
                 pairs[key] = words[0] if words else ""
-        cluster = Cluster(**{name: pairs[key] for key, name in _CLUSTER_KEYS.items()})
+        known = {name: pairs[key] for key, name in _CLUSTER_KEYS.items()}
+        known.update({name: pairs[key] for key, name in _LATER_KEYS.items() if key in pairs})
+        cluster = Cluster(**known)
         values: dict[str, Any] = {name: pairs[key] for key, name in _INSTANCE_KEYS.items()}
         for number in ("push_timeout", "fetch_timeout", "backup_timeout"):
             values[number] = int(values[number])

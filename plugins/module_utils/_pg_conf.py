@@ -6,16 +6,37 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 FILE_NAME = "mapswipe_walg.conf"
 INCLUDE_LINE = f"include_if_exists = '{FILE_NAME}'  # managed by the Ansible collection mapswipe.walg"
-_LINE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:=|\s)\s*(?:'((?:[^'\\]|''|\\.)*)'|([^\s#']+))")
+_LETTER = r"[A-Za-z_\u0080-\U0010ffff]"
+_ID = rf"{_LETTER}(?:{_LETTER}|[0-9$])*"
+#: A line as guc-file.l takes it: name, an optional =, a quoted text or a word or number, an optional comment.
+_LINE = re.compile(
+    rf"[ \t\r]*({_ID}(?:\.{_ID})*)(?:[ \t\r]*=[ \t\r]*|[ \t\r]+|(?='))"
+    rf"(?:'((?:[^'\\]|''|\\.)*)'|({_LETTER}(?:{_LETTER}|[0-9._:/-])*|[-+]?[0-9.][0-9A-Za-z.+-]*))[ \t\r]*(?:#.*)?$",
+    re.DOTALL,
+)
+_EMPTY = re.compile(r"[ \t\r]*(?:#.*)?$", re.DOTALL)
+_ESCAPE = re.compile(r"''|\\[0-7]{1,3}|\\.", re.DOTALL)
+_CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+#: Options of postgres(1) that are settings, with a value and without.
+_LETTERS = {
+    "-B": "shared_buffers",
+    "-N": "max_connections",
+    "-S": "work_mem",
+    "-h": "listen_addresses",
+    "-k": "unix_socket_directories",
+    "-p": "port",
+}
+_FLAGS = {"-F": "fsync=off", "-i": "listen_addresses=*", "-l": "ssl=on"}
 
 
 def settings_text(settings: Mapping[str, str]) -> str:
@@ -52,13 +73,59 @@ def includes_directory(text: str, directory: str) -> bool:
     return False
 
 
-def read_settings(text: str) -> dict[str, str]:
-    """Return the settings of one configuration file; of two lines the last counts. Includes are not followed."""
-    found = {}
-    for line in text.splitlines():
+@dataclass(frozen=True)
+class Line:
+    """One setting as it stands in a configuration file; without a name it is a line that PostgreSQL would refuse."""
+
+    number: int
+    name: str
+    value: str
+
+
+def parse(text: str) -> list[Line]:
+    """Return the settings of one configuration file in their order, names in small letters. Includes are settings here."""
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
         match = _LINE.match(line)
         if match:
             quoted = match.group(2)
-            value = match.group(3) if quoted is None else re.sub(r"\\(.)", r"\1", quoted.replace("''", "'"))
-            found[match.group(1).lower()] = value
+            value = match.group(3) if quoted is None else unquoted(quoted)
+            found.append(Line(number, match.group(1).lower(), value))
+        elif not _EMPTY.match(line):
+            found.append(Line(number, "", line))
+    return found
+
+
+def unquoted(text: str) -> str:
+    """Return what stands between a value's quotes as PostgreSQL takes it (DeescapeQuotedString)."""
+    return _ESCAPE.sub(lambda match: _unescaped(match.group(0)), text)
+
+
+def _unescaped(found: str) -> str:
+    if found == "''":
+        return "'"
+    return chr(int(found[1:], 8) & 0xFF) if found[1] in "01234567" else _CONTROLS.get(found[1], found[1])
+
+
+def read_settings(text: str) -> dict[str, str]:
+    """Return the settings of one configuration file; of two lines the last counts. Includes are not followed."""
+    return {line.name: line.value for line in parse(text) if line.name}
+
+
+def on_command_line(words: Sequence[str]) -> dict[str, str]:
+    """Return the settings that a server's start options hold: -c name=value, --name=value, and letters of their own."""
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("--"):
+            named = word[2:]
+        elif word[:2] == "-c":
+            named = word[2:] or next(rest, "")
+        elif word[:2] in _LETTERS:
+            named = f"{_LETTERS[word[:2]]}={word[2:] or next(rest, '')}"
+        else:
+            named = _FLAGS.get(word, "")
+        name, equals, value = named.partition("=")
+        if equals:
+            found[name.replace("-", "_").lower()] = value
     return found

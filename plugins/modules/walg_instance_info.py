@@ -216,6 +216,7 @@ cluster:
     service: systemd:postgresql@14-main.service
     start_options: ""
     system_identifier: "7310203040506070809"
+    config_file: /etc/postgresql/14/main/postgresql.conf
 directories:
   description: Where the collection's files go. C(state_dir) and C(log_dir) are the instance's own.
   returned: success

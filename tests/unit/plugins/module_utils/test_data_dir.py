@@ -19,6 +19,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _d
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._waiting import wait_until
 from support.scripted import Scripted
 
 IDENTIFIER = 18446744073709551557  # above 2**63: read unsigned
@@ -333,3 +334,35 @@ def test_start_options(tmp_path: Path, text: str, expected: str) -> None:
     path = make(tmp_path / "d")
     (path / "postmaster.opts").write_text(text)
     assert _data_dir.look(str(path), None).start_options == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ('/b/postgres "-D" "{data}"', ""),
+        ('/b/postgres "-D" "{data}/"', ""),
+        ('/b/postgres "-D" "/etc/pg/main"', "/etc/pg/main/postgresql.conf"),
+        ('/b/postgres "-D/etc/pg/main" "-p" "5433"', "/etc/pg/main/postgresql.conf"),
+        ('/b/postgres "-D" "/etc/pg/main" "-c" "config_file=/etc/pg/other.conf"', "/etc/pg/other.conf"),
+        ('/b/postgres "-D" "{data}" "--config-file=/etc/a b.conf"', "/etc/a b.conf"),
+        ('/b/postgres "-D" "{data}" "-cconfig_file={data}/custom.conf"', ""),
+        ('/b/postgres "-D" "{data}" "-c" "config_file={data}.d/postgresql.conf"', "{data}.d/postgresql.conf"),
+        ('/b/postgres "-c" "config_file=relative.conf"', ""),
+    ],
+)
+def test_the_configuration_file_outside_of_the_directory(tmp_path: Path, text: str, expected: str) -> None:
+    path = make(tmp_path / "d")
+    (path / "postmaster.opts").write_text(text.format(data=path) + "\n")
+    assert _data_dir.look(str(path), None).config_file == expected.format(data=path)
+
+
+def test_a_processs_variables() -> None:
+    child = subprocess.Popen(["sleep", "60"], env={"PGDATA": "/etc/pg", "EMPTY": ""})
+    try:
+        assert wait_until(lambda: bool(_data_dir.environment(child.pid)), 10.0)
+        assert _data_dir.environment(child.pid) == {"PGDATA": "/etc/pg", "EMPTY": ""}
+    finally:
+        child.kill()
+        child.communicate()
+    assert _data_dir.environment(2**22 + 1) == {}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,13 @@ def test_the_only_cluster_is_found_though_it_is_lost(
     data = host.data_dir("13", "main")
     host.configure("13", "main", CONF.format(data=data))
     assert find() == Cluster(
-        data, f"{host.root}/lib/13/bin", "/var/run/orders", port="5433", os_user=ME, service=service
+        data,
+        f"{host.root}/lib/13/bin",
+        "/var/run/orders",
+        port="5433",
+        os_user=ME,
+        service=service,
+        config_file=f"{host.root}/etc/13/main/postgresql.conf",
     )
     assert find({"data_dir": data}) == find()
     assert find({"port": 5555, "service": "none"}).port == "5555"
@@ -189,6 +195,9 @@ def test_a_recorded_one_that_does_not_run_is_as_recorded(host: Host) -> None:
     recorded = Cluster("/data/down", "/bin", "/run", service="systemd:pg.service", system_identifier="1")
     assert find({}, recorded) == recorded
     assert find({"data_dir": "/data/down"}, recorded) == recorded
+    debian = replace(recorded, service="pg_ctlcluster:13/main")
+    completed = replace(debian, config_file=f"{host.root}/etc/13/main/postgresql.conf")
+    assert find({}, debian) == find({}, completed) == completed
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,14 @@ def test_a_control_character_is_refused(value: str) -> None:
         _instance.render(replace(INSTANCE, storage=value))
 
 
+def test_a_record_from_before_configuration_files_were_noted() -> None:
+    made = replace(INSTANCE, cluster=replace(CLUSTER, config_file="/etc/postgresql/14/main/postgresql.conf"))
+    text = _instance.render(made)
+    assert _instance.parse(text, "x") == made
+    older = "\n".join(line for line in text.splitlines() if not line.startswith("PG_CONFIG_FILE="))
+    assert _instance.parse(older, "x") == replace(made, cluster=replace(CLUSTER, config_file=""))
+
+
 @pytest.mark.parametrize("key", ["DATA_DIR", "WALG_INSTANCE", "BACKUP_TIMEOUT"])
 def test_a_record_of_another_version_is_refused(key: str) -> None:
     text = "\n".join(line for line in _instance.render(INSTANCE).splitlines() if not line.startswith(f"{key}="))

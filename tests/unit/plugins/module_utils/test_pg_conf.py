@@ -133,3 +133,58 @@ def test_what_was_written_is_read(settings: dict[str, str]) -> None:
 )
 def test_settings_of_a_file(line: str, value: str | None) -> None:
     assert _pg_conf.read_settings(line).get("port") == value
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("port = 5432", ("port", "5432")),
+        ("port 5432 # why", ("port", "5432")),
+        ("  Port=5432\r", ("port", "5432")),
+        ("port'5432'", ("port", "5432")),
+        ("work_mem = 64MB", ("work_mem", "64MB")),
+        ("checkpoint_completion_target = 0.9", ("checkpoint_completion_target", "0.9")),
+        ("bgwriter = -1", ("bgwriter", "-1")),
+        ("myapp.level = debug-1", ("myapp.level", "debug-1")),
+        ("x = 'it''s'", ("x", "it's")),
+        (r"x = 'it\'s a \\ and \101\n'", ("x", "it's a \\ and A\n")),
+        ("x = 'a # b' # c", ("x", "a # b")),
+        ("x = ''", ("x", "")),
+        ("größe = 'é'", ("größe", "é")),
+        ("include 'a.conf'", ("include", "a.conf")),
+        ("", None),
+        ("  # x = 1", None),
+        ("x =", ("", "x =")),
+        ("x = /tmp", ("", "x = /tmp")),
+        ("x = 'open", ("", "x = 'open")),
+        ("x = 1 2", ("", "x = 1 2")),
+        ("= 3", ("", "= 3")),
+    ],
+)
+def test_a_line_is_read(line: str, expected: tuple[str, str] | None) -> None:
+    assert [(one.name, one.value) for one in _pg_conf.parse(line)] == ([expected] if expected else [])
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_line_by_line(text: str) -> None:
+    lines = _pg_conf.parse(text)
+    assert [one.number for one in lines] == sorted({one.number for one in lines})
+    assert len(lines) <= text.count("\n") + 1
+
+
+@given(st.dictionaries(NAMES, st.text(st.characters(exclude_characters="\n\0", exclude_categories=["Cs"])), max_size=5))
+def test_what_we_write_is_read_again(settings: dict[str, str]) -> None:
+    assert _pg_conf.read_settings(_pg_conf.conf_text(settings)) == settings
+
+
+def test_settings_on_a_command_line() -> None:
+    words = ["-D", "/d", "-c", "A=1", "-cb=2", "--config-file=/x", "-p", "5433", "-k/run", "-F", "-i", "-c", "broken"]
+    assert _pg_conf.on_command_line(words) == {
+        "a": "1",
+        "b": "2",
+        "config_file": "/x",
+        "port": "5433",
+        "unix_socket_directories": "/run",
+        "fsync": "off",
+        "listen_addresses": "*",
+    }

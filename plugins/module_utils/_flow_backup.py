@@ -75,7 +75,7 @@ def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetim
     """
     facts = Server(runner, instance.cluster).own_facts()
     if facts.in_recovery:
-        return BackupPlan(False, "a standby: its primary is backed up", None, facts, frozenset())
+        return BackupPlan(False, "this is a standby; its primary is backed up", None, facts, frozenset())
     if pending:
         return BackupPlan(True, "the settings are not written yet", None, facts, frozenset())
     version = _walg.binary_version(runner, instance.binary, instance.cluster.owner()).version

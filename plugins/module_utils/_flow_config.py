@@ -186,7 +186,8 @@ def candidate(params: Mapping[str, Any]) -> Candidate:
     secrets = params["secrets"] or {}
     if not isinstance(secrets, Mapping):
         raise WalgError("walg_secrets has to be a dictionary of WAL-G settings by name.")
-    given = params["settings"]
+    given = _storage.without_second(params["storage"], params["settings"])
+    secrets = _storage.without_second(params["storage"], secrets)
     instance = _make(params, _settings.environment(given, secrets))
     storage = _storage.storage_settings(params["storage"])
     tuned = {}

@@ -5,7 +5,8 @@
 
 ``walg-job confirm`` is for the push wrapper: may the cluster in this directory send this file to the archive?
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 75 another run holds the lock.
+Exit codes: 0 all is well (a base backup was taken, or none was needed; the log says which), 1 failed, 2 wrong usage, 75 another
+run holds the lock.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _flow_backup, _flow_owner, _instance, _lock
 from ._errors import WalgError
@@ -26,7 +27,7 @@ from ._flow_archive import client
 from ._process import Runner, User
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 EXIT_FAILED, EXIT_LOCKED = 1, 75
 _LOG_BYTES, _LOG_FILES = 1024 * 1024, 5
@@ -106,7 +107,7 @@ def _confirm(instance: _instance.Instance, options: argparse.Namespace) -> int:
 
 
 def _backup(instance: _instance.Instance, options: argparse.Namespace, log: logging.Logger) -> int:
-    log.info("base backup of %s to %s begins", instance.cluster.data_dir, instance.storage)
+    log.info("run for a base backup of %s to %s begins", instance.cluster.data_dir, instance.storage)
     try:
         answer = _flow_backup.ensure(Runner(), instance, max_age=options.max_age)
     except _lock.LockedError as exc:
@@ -118,8 +119,13 @@ def _backup(instance: _instance.Instance, options: argparse.Namespace, log: logg
         return _failed(log, instance, WalgError(f"unexpected {type(exc).__name__}: {exc}"), EXIT_FAILED)
     for line in answer.pop("log").splitlines():
         log.info("wal-g: %s", line)
-    log.info("base backup done: %s", json.dumps(answer, sort_keys=True))
+    log.info("%s: %s", _outcome(answer), json.dumps(answer, sort_keys=True))
     return 0
+
+
+def _outcome(answer: Mapping[str, Any]) -> str:
+    """Return what happened, as the log begins to say it."""
+    return "base backup done" if answer["changed"] else f"nothing done: {answer['reason']}"
 
 
 def _failed(log: logging.Logger, instance: _instance.Instance, exc: WalgError, code: int) -> int:

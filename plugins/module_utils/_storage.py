@@ -152,6 +152,37 @@ def kind(settings: Mapping[str, object]) -> str:
     return next(scheme for scheme, setting in SCHEMES.items() if setting == canonical)
 
 
+def without_second(storage: str, given: Mapping[str, object]) -> dict[str, object]:
+    """Return settings without a prefix that says what ``storage``, a URL, says. Raises WalgError where they lead elsewhere.
+
+    WAL-E's names count, and so do the user and the port of ssh://.
+    """
+    meant = storage_settings(storage)
+    told: dict[str, str] = {**prefixes_of(given)}
+    told.update({name: str(given[name]) for name in ("SSH_USERNAME", "SSH_PORT") if name in meant and given.get(name)})
+    for name, value in told.items():
+        canonical, normal = _normal(name, value)
+        if meant.get(canonical) != normal:
+            raise WalgError(
+                f"Two storages are set: walg_storage is {shown(storage)}, but {name} in walg_settings is {shown(value)}. "
+                f"Remove {name}: walg_storage sets it.",
+                found=shown(value),
+                wanted=shown(storage),
+            )
+    return {name: value for name, value in given.items() if name not in prefixes_of(given)}
+
+
+def _normal(name: str, value: str) -> tuple[str, str]:
+    """Return WAL-G's own name of a setting, and its value without what makes no difference."""
+    if name.startswith("SSH_"):
+        return name, value
+    canonical = "WALG_" + name[len("WALG_") :]
+    try:
+        return canonical, storage_settings(storage_of({canonical: value}))[canonical]
+    except (WalgError, KeyError):
+        return canonical, value
+
+
 def storage_of(settings: Mapping[str, object]) -> str:
     """Return the storage's URL from settings, normalised. Raises WalgError for none, several, or one that is no URL."""
     scheme = kind(settings)

@@ -9,25 +9,29 @@ Answers are read from stdout only; log lines go to stderr. Facts by version: exi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from . import _backups, _releases, _storage_faults, _timelines, _wal_records
 from ._errors import WalgError
 from ._files import read_text
-from ._process import call_as
+from ._process import Result, Runner, call_as
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
-    from ._process import Result, Runner, User
+    from ._process import User
 
 #: Seconds for a question to the storage. WAL-G itself may retry for half an hour and more (a missing bucket).
 ASK_TIMEOUT = 60.0
+#: Seconds for a listing, as long as the storage answers small questions meanwhile: a big archive is no dead storage.
+LIST_TIMEOUT = 3600.0
 _BACKUPS = "basebackups_005"  # WAL-G's folder for them
 #: What is asked of a storage; the rest lists.
 _ACTS = {"st put": "write", "st cat": "read", "st rm": "delete"}
@@ -69,6 +73,20 @@ class Walg:
             raise self._failure(result, arguments)
         return result.stdout
 
+    def _list(self, arguments: Sequence[str]) -> str:
+        """Ask for a listing: of a big archive it takes long. Ended as a question is when the storage falls silent."""
+        argv = [self.binary, "--config", self.config, *arguments]
+        try:
+            with _ticking(self.runner, _Pulse(self).feel):
+                result = self._run(arguments, max(LIST_TIMEOUT, self.ask_timeout))
+        except _SilentError as exc:
+            stdout, stderr = (str(exc.fields.get(name, "")) for name in ("stdout", "stderr"))
+            result = Result(argv, int(exc.fields.get("rc", -1)), stdout, stderr, timed_out=True)
+            raise self._failure(result, arguments) from exc
+        if result.rc != 0 or result.timed_out:
+            raise self._failure(result, arguments)
+        return result.stdout
+
     def _failure(self, result: Result, arguments: Sequence[str]) -> WalgError:
         """Return the error for a command that the storage did not serve: what was asked, what answered, what to do."""
         output, act = result.stderr or result.stdout, _ACTS.get(" ".join(arguments[:2]), "list")
@@ -85,11 +103,11 @@ class Walg:
 
     def backups(self) -> list[_backups.Backup]:
         """List all base backups with details, oldest first."""
-        text = self._ask(["backup-list", "--detail", "--json"])
+        text = self._list(["backup-list", "--detail", "--json"])
         found = _backups.parse_list(text)
         if not found:
             # Up to 2.0.1 the detailed list calls a refused or dead storage "No backups found", exit 0; the plain one fails.
-            plain = self._ask(["backup-list", "--json"]).strip()
+            plain = self._list(["backup-list", "--json"]).strip()
             if plain not in ("", "[]", "null"):
                 raise WalgError(
                     f"WAL-G lists base backups in {self.storage}, but none with details: is one of them damaged?",
@@ -103,7 +121,7 @@ class Walg:
 
     def wal(self, segment_size: int) -> _timelines.Inventory:
         """List the WAL in the storage, per timeline. ``segment_size`` in bytes."""
-        text = self._ask(["wal-show", "--detailed-json", "--without-backups"])
+        text = self._list(["wal-show", "--detailed-json", "--without-backups"])
         try:
             shown = json.loads(text) if text.strip() else []
         except ValueError as exc:
@@ -148,7 +166,7 @@ class Walg:
 
     def uploaded(self, names: Container[str]) -> dict[str, str]:
         """Return when segments were uploaded (RFC 3339), of those that are wanted by name."""
-        return _timelines.upload_times(self._ask(["st", "ls", "wal_005"]), names)
+        return _timelines.upload_times(self._list(["st", "ls", "wal_005"]), names)
 
     def fetch_segment(self, name: str, destination: str) -> Result:
         """Fetch one segment to a path that does not exist. One stream: no prefetch child is left behind."""
@@ -201,6 +219,46 @@ class Walg:
         """Fetch a base backup by name into a directory that is absent or empty. ``restore_spec``: a file, see restore_spec_text."""
         options = ["--restore-spec", restore_spec] if restore_spec else []
         return self._run(["backup-fetch", destination, name, *options], timeout, cwd=os.path.dirname(destination))
+
+
+class _SilentError(WalgError):
+    """The storage answers nothing any more."""
+
+
+class _Pulse:
+    """While a listing runs: ask the storage for something small now and then. ``feel`` is called every few seconds."""
+
+    def __init__(self, walg: Walg) -> None:
+        self.half = walg.ask_timeout / 2
+        self.walg = replace(walg, runner=Runner(), ask_timeout=self.half)
+        self.next = time.monotonic() + self.half
+
+    def feel(self) -> None:
+        """Raise _SilentError when the storage does not answer; so a dead one is told in the time of a question."""
+        if time.monotonic() < self.next:
+            return
+        try:
+            self.walg.may_hold_backups()
+        except WalgError as exc:
+            raise _SilentError(exc.msg) from exc
+        self.next = time.monotonic() + 2 * self.half
+
+
+@contextlib.contextmanager
+def _ticking(runner: Runner, more: Callable[[], None]) -> Iterator[None]:
+    """Have ``more`` called while a program runs, besides what is called already."""
+    before = runner.tick
+
+    def both() -> None:
+        if before:
+            before()
+        more()
+
+    runner.tick = both
+    try:
+        yield
+    finally:
+        runner.tick = before
 
 
 def sentinel_object(name: str) -> str:

@@ -52,7 +52,7 @@ def test_a_standby_gets_settings_and_schedule_only(make_sandbox: Callable[..., S
     answers = {action: line["result"] for action, line in lines.items()}
     assert answers["walg_archive_check"]["reason"] == "a standby writes no WAL: its primary proves the archive"
     assert lines["walg_archive_check"]["status"] == "skipped"
-    assert [one["reason"] for one in done.of("walg_backup")] == ["a standby: its primary is backed up"]
+    assert [one["reason"] for one in done.of("walg_backup")] == ["this is a standby; its primary is backed up"]
     assert [path for path in storage.rglob("*") if path.is_file()] == []
     assert standby.sql("SELECT pg_is_in_recovery(), current_setting('archive_mode')") == "t|on"
     assert (sandbox.host / "cron" / "mapswipe-walg-standby").exists()

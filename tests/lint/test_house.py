@@ -16,7 +16,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # Written by tools, or of a kind that has no comments.
-NO_HEADER = {"CHANGELOG.md", "LICENSE", "changelogs/changelog.yaml", "tests/toolchain/gcs/go.sum", "tests/toolchain/walg/go.sum"}
+NO_HEADER = {
+    "CHANGELOG.md",
+    "LICENSE",
+    "changelogs/changelog.yaml",
+    "tests/toolchain/gcs/go.sum",
+    "tests/toolchain/walg/go.sum",
+}
 NO_COMMENTS = {".json", ".lz4", ".gz", ".out"}
 # One letter of each is in brackets, so that this file does not complain of itself.
 WAIVERS = [

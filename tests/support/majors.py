@@ -23,7 +23,9 @@ from .sandbox import CHECKOUT, load_tools
 @cache
 def _version() -> tuple[int, int, int] | None:
     argv = [load_tools()["walg_binary"], "--version"]
-    return _releases.parse_version_output(subprocess.run(argv, capture_output=True, text=True, check=True).stdout).version
+    return _releases.parse_version_output(
+        subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    ).version
 
 
 def refusal(major: int) -> str:

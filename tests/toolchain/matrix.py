@@ -50,7 +50,9 @@ def table(report: Path) -> tuple[list[str], bool]:
         else:
             remark, complete = "", complete and all(told)
         remark += f" (refused as it should be: {_state(refusal)})" if refusal else ""
-        lines.append("  ".join(f"{text:<12}" for text in (str(major), *(one or "NOT RUN" for one in told), remark)).rstrip())
+        lines.append(
+            "  ".join(f"{text:<12}" for text in (str(major), *(one or "NOT RUN" for one in told), remark)).rstrip()
+        )
     return lines, complete
 
 

@@ -104,6 +104,8 @@ def test_some_release_backs_up_and_restores_every_pair(major: int, kind: str) ->
     fitting = [
         walg
         for walg in RELEASES
-        if not any(_compatibility.check_pair(walg, major, kind, purpose, True, True) for purpose in ("backup", "restore"))
+        if not any(
+            _compatibility.check_pair(walg, major, kind, purpose, True, True) for purpose in ("backup", "restore")
+        )
     ]
     assert (3, 0, 8) in fitting

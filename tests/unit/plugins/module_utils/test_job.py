@@ -49,6 +49,13 @@ def log_of(world: World) -> str:
     return (world.root / "log" / "job.log").read_text()
 
 
+def test_nothing_done_is_logged_as_such(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    standby = {"changed": False, "reason": "this is a standby; its primary is backed up", "backup": None, "log": ""}
+    assert run(world, monkeypatch, standby)[0] == 0
+    assert "nothing done: this is a standby; its primary is backed up" in log_of(world)
+    assert "done: {" not in log_of(world)
+
+
 def test_success_is_silent_and_logged(
     world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

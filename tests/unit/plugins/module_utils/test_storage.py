@@ -169,3 +169,39 @@ def test_refused_settings(settings: dict[str, str], why: str) -> None:
 
 def test_every_scheme_has_its_prefix_once() -> None:
     assert sorted(_storage.SCHEMES.values()) == sorted(_storage.PREFIX_SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("storage", "given"),
+    [
+        ("gs://b/p", {"WALG_GS_PREFIX": "gs://b/p"}),
+        ("gs://b/p/", {"WALG_GS_PREFIX": "gs://b/p"}),
+        ("gs://b/p", {"WALE_GS_PREFIX": "gs://b/p/"}),
+        ("file:///a/b", {"WALG_FILE_PREFIX": "/a/b/"}),
+        ("file:///a/b", {"WALE_FILE_PREFIX": "file://localhost/a/b"}),
+        ("ssh://u@h:2222/p", {"WALG_SSH_PREFIX": "ssh://h/p", "SSH_PORT": "2222"}),
+        ("ssh://h/p", {"WALG_SSH_PREFIX": "ssh://h/p", "SSH_USERNAME": "u"}),
+        ("s3://b/p", {"WALG_S3_PREFIX": ""}),
+    ],
+)
+def test_a_second_storage_that_is_the_same_says_nothing_new(storage: str, given: dict[str, object]) -> None:
+    left = _storage.without_second(storage, {**given, "AWS_REGION": "x"})
+    assert left["AWS_REGION"] == "x"
+    assert not _storage.prefixes_of(left)
+
+
+@pytest.mark.parametrize(
+    ("storage", "given"),
+    [
+        ("gs://b/p", {"WALG_GS_PREFIX": "gs://b/q"}),
+        ("gs://b/p", {"WALE_GS_PREFIX": "gs://b/q"}),
+        ("gs://b/p", {"WALG_S3_PREFIX": "s3://b/p"}),
+        ("file:///a/b", {"WALG_FILE_PREFIX": "/a"}),
+        ("ssh://u@h/p", {"SSH_USERNAME": "other"}),
+        ("ssh://h:22/p", {"SSH_PORT": "2222"}),
+        ("ssh://h/p", {"WALG_SSH_PREFIX": "ssh://other/p"}),
+    ],
+)
+def test_a_second_storage_that_differs_is_refused(storage: str, given: dict[str, object]) -> None:
+    with pytest.raises(WalgError, match="Two storages are set: walg_storage is"):
+        _storage.without_second(storage, given)

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _walg
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import Walg
 from support.scripted import Call, Scripted
 
@@ -46,7 +47,7 @@ def test_backups(version: str) -> None:
         "base_000000020000000000000008",
     ]
     runner.finish()
-    assert (runner.timeouts, runner.cwds) == ([7.0], ["/"])
+    assert (runner.timeouts, runner.cwds) == ([_walg.LIST_TIMEOUT], ["/"])
 
 
 @pytest.mark.parametrize("detailed", ["", "[]\n"])
@@ -208,3 +209,27 @@ def test_no_history_is_fetched_unless_a_timeline_hangs_in_the_air(version: str) 
     walg, runner = client(Call(SHOW, stdout=whole))
     assert sorted(walg.archive(1 << 24).timelines) == [1, 2]
     runner.finish()
+
+
+def stand_in(directory: Path, listing: str, small: str) -> Walg:
+    """WAL-G as a shell script: what it does for a listing and for the small question."""
+    binary = directory / "wal-g"
+    binary.write_text(f'#!/bin/sh\ncase "$*" in *"st ls"*) {small} ;; *) {listing} ;; esac\n')
+    binary.chmod(0o755)
+    return Walg(Runner(tick_every=0.1), str(binary), "/c.json", User.current(), "gs://b/p", ask_timeout=1.0)
+
+
+def test_a_listing_may_take_longer_than_a_question(tmp_path: Path) -> None:
+    walg = stand_in(tmp_path, "sleep 3; echo '[]'", "echo wal_005/")
+    assert walg.wal(16 << 20).timelines == {}
+    assert walg.runner.tick is None
+
+
+@pytest.mark.parametrize("small", ["sleep 60", "exit 1"])
+def test_a_storage_that_dies_while_it_lists_is_told_soon(tmp_path: Path, small: str) -> None:
+    walg, began = stand_in(tmp_path, "echo ERROR: retry >&2; sleep 60", small), time.monotonic()
+    with pytest.raises(
+        WalgError, match="did not answer `wal-g wal-show --detailed-json --without-backups` within 1 s: "
+    ):
+        walg.wal(16 << 20)
+    assert time.monotonic() - began < 10

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _control, _layout, _pg_conf
+from . import _control, _layout, _pg_conf, _server_process
 from ._errors import WalgError
 from ._process import User, call_as
 
@@ -140,12 +140,7 @@ def _postmaster(path: str) -> tuple[int, str, str, str]:
 
 def alive(pid: int) -> bool:
     """Say whether a process of that number is a PostgreSQL server (a pid file may outlive its server)."""
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8") as stream:
-            named = stream.read().strip() in ("postgres", "postmaster")
-    except OSError:
-        return False
-    return named and _stat(pid)[:1] != ["Z"]
+    return _server_process.is_server(pid)
 
 
 def _start_words(path: str) -> list[str]:
@@ -233,18 +228,18 @@ def foreign(pid: int) -> bool:
     except FileNotFoundError:
         return not place.endswith(" (deleted)")
     except OSError:
-        return False  # rather one too many than one too few
+        return False  # when in doubt, count the process as ours
 
 
 def _comes_to(pid: int, real: str) -> bool:
-    """Say whether a server was called for a directory and has not gone there yet: it has neither written its pid file."""
+    """Say whether a server was called for a directory and has not gone there yet, nor has it written its pid file."""
     words, place = command_line(pid), link(pid, "cwd")
     called = [os.path.realpath(after) for word, after in zip(words, words[1:]) if word == "-D"]
     return real in called and os.path.isdir(place) and not os.path.exists(os.path.join(place, "PG_VERSION"))
 
 
 def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
-    """Return the processes that work in a directory or were called with it, and whose program is one of ``names``.
+    """Return the servers and the programs of these names that work in a directory or were called with it.
 
     PostgreSQL with its children, WAL-G, our wrappers; not the shell of somebody who looks around.
     """
@@ -253,8 +248,10 @@ def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
         words = command_line(pid)
         place = link(pid, "cwd").replace(" (deleted)", "")
         inside = f"{place}/".startswith(f"{path}/") or path in words
+        if pid == os.getpid() or not inside:
+            continue
         programs = [os.path.basename(word).split(":")[0] for word in words[:2]]
-        if pid != os.getpid() and inside and any(program in names for program in programs) and not foreign(pid):
+        if (any(program in names for program in programs) or alive(pid)) and not foreign(pid):
             found.append(pid)
     return found
 
@@ -269,39 +266,13 @@ def _processes() -> list[int]:
 
 
 def link(pid: int, name: str) -> str:
-    """Return where a process's ``cwd`` or ``exe`` points; empty if it is gone or not ours to look at.
-
-    Root in a container may lack the right to look at other users' processes; their owner has it.
-    """
-    path = f"/proc/{pid}/{name}"
-    try:
-        return os.readlink(path)
-    except PermissionError:
-        return _link_as_owner(path) if os.geteuid() == 0 else ""
-    except OSError:
-        return ""
-
-
-def _link_as_owner(path: str) -> str:
-    try:
-        owner = User.by_uid(os.stat(os.path.dirname(path)).st_uid)
-        return str(call_as(owner, os.readlink, path))
-    except (OSError, WalgError):
-        return ""
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the state on."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
-            return stream.read().rsplit(")", 1)[1].split()
-    except (OSError, IndexError):
-        return []
+    """Return where a process's ``cwd`` or ``exe`` points; empty if it is gone or not ours to look at."""
+    return str(_server_process.read_as_owner(pid, os.readlink, f"/proc/{pid}/{name}") or "")
 
 
 def family(pid: int) -> tuple[int, int]:
     """Return a process's parent and session; zeros if it is gone."""
-    fields = _stat(pid)
+    fields = _server_process.stat(pid)
     return (int(fields[1]), int(fields[3])) if len(fields) > 3 else (0, 0)
 
 

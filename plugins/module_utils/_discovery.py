@@ -25,11 +25,20 @@ def running(runner: Runner) -> list[Cluster]:
     """Return the clusters whose servers run and whose processes we may look at, sorted by data directory."""
     found = []
     for looked in _data_dir.served():
-        program = _data_dir.link(looked.pid, "exe") if looked.pid else ""
+        bin_dir = _bin_dir(looked.pid) if looked.pid else ""
         # A pid file that another server left, or a container's, names some other process here.
-        if program and _data_dir.link(looked.pid, "cwd") == looked.path:
-            found.append(_cluster(runner, looked, os.path.dirname(program), User.by_uid(looked.owner_uid)))
+        if bin_dir and _data_dir.link(looked.pid, "cwd") == looked.path:
+            found.append(_cluster(runner, looked, bin_dir, User.by_uid(looked.owner_uid)))
     return found
+
+
+def _bin_dir(pid: int) -> str:
+    """Return where a server's programs lie; its own may run through a loader or an emulator that lies elsewhere."""
+    program = _data_dir.link(pid, "exe")
+    called = [word for word in _data_dir.command_line(pid) if os.path.isabs(word) and not os.path.isdir(word)]
+    candidates = [os.path.dirname(os.path.realpath(word)) for word in (program, *called) if word]
+    fitting = (one for one in candidates if os.access(os.path.join(one, "postgres"), os.X_OK))
+    return next(fitting, os.path.dirname(program))
 
 
 def _cluster(runner: Runner, looked: _data_dir.DataDir, bin_dir: str, user: User) -> Cluster:

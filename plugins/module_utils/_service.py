@@ -206,7 +206,7 @@ class Service:
             return
         path = hold_file(unit)
         if os.geteuid() != 0:
-            policy = self.runner.run(["systemctl", "show", "-p", "Restart", "--value", unit], timeout=30).stdout.strip()
+            policy = _supervision.unit_property(self.runner, unit, "Restart")
             if policy in ("", "no"):
                 return
             raise WalgError(

@@ -56,9 +56,15 @@ def unit_of(runner: Runner, pid: int) -> str:
 
 def main_process(runner: Runner, unit: str) -> int:
     """Return the main process of a unit, 0 if it has none."""
-    shown = runner.run(["systemctl", "show", "-p", "MainPID", "--value", unit], timeout=30)
-    answer = shown.stdout.strip()
-    return int(answer) if shown.rc == 0 and answer.isdigit() else 0
+    answer = unit_property(runner, unit, "MainPID")
+    return int(answer) if answer.isdigit() else 0
+
+
+def unit_property(runner: Runner, unit: str, name: str) -> str:
+    """Return a property of a unit, an empty text if systemctl can't tell. (systemd 219 has no option --value.)"""
+    shown = runner.run(["systemctl", "show", "-p", name, unit], timeout=30)
+    lines = shown.stdout.splitlines() if shown.rc == 0 else []
+    return next((line.partition("=")[2].strip() for line in lines if line.startswith(f"{name}=")), "")
 
 
 def supervisor(pid: int) -> str:

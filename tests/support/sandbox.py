@@ -473,10 +473,13 @@ class Sandbox:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
-                    if (entry / "comm").read_text().strip() == "postgres" and os.readlink(entry / "cwd").startswith(
-                        f"{self.root}/"
-                    ):
+                    if os.readlink(entry / "cwd").startswith(f"{self.root}/") and _is_server(entry):
                         found.append(int(entry.name))
                 except OSError:
                     continue
         return found
+
+
+def _is_server(entry: Path) -> bool:
+    """Say whether a directory of /proc is a PostgreSQL server's, whatever the program's name."""
+    return (entry / "comm").read_text().strip() == "postgres" or " /SYSV" in (entry / "maps").read_text()

@@ -383,7 +383,7 @@ def test_what_can_not_be_stopped_for_good(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, service: str, supervisor: str, main: int | None, text: str | None
 ) -> None:
     monkeypatch.setattr(_supervision, "supervisor", lambda _pid: supervisor)
-    calls = [] if main is None else [Call(["systemctl", "show", "-p", "MainPID", "--value", UNIT], stdout=f"{main}\n")]
+    calls = [] if main is None else [Call(["systemctl", "show", "-p", "MainPID", UNIT], stdout=f"MainPID={main}\n")]
     runner = Scripted(calls=calls)
     checked = Service(runner, replace(cluster, service=service), "/log")
     checked.refuse_unstoppable([])
@@ -458,7 +458,7 @@ def test_only_root_can_hold_a_unit(
     cluster: Cluster, units: Path, monkeypatch: pytest.MonkeyPatch, policy: str, refused: bool
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    shown = Call(["systemctl", "show", "-p", "Restart", "--value", UNIT], stdout=f"{policy}\n")
+    shown = Call(["systemctl", "show", "-p", "Restart", UNIT], stdout=f"Restart={policy}\n")
     service = Service(Scripted(calls=[shown]), replace(cluster, service=f"systemd:{UNIT}"), "/log")
     if refused:
         with pytest.raises(WalgError, match=rf"Restart={policy}: .* Run the play as root"):

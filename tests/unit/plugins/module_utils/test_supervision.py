@@ -39,7 +39,8 @@ def processes(monkeypatch: pytest.MonkeyPatch, table: dict[int, tuple[int, int, 
 
 
 def show(unit: str, pid: int | str, rc: int = 0) -> Call:
-    return Call(["systemctl", "show", "-p", "MainPID", "--value", unit], rc=rc, stdout=f"{pid}\n")
+    """As systemd 219 answers, which knows no --value."""
+    return Call(["systemctl", "show", "-p", "MainPID", unit], rc=rc, stdout=f"MainPID={pid}\n")
 
 
 DEBIAN = "postgresql@14-main.service"

@@ -90,8 +90,9 @@ class Beside:
 
     def start(self, recovery: _recovery.Recovery, limits: Mapping[str, int] | None) -> None:
         """Start it and return at once. ``limits``: it can be read during recovery; None: it can't."""
+        size = _data_dir.look(self.directory, self.instance.cluster.owner()).segment_size
         settings = {
-            **_recovery.beside_settings(self.major, PORT, self.socket_dir, self.socket_dir, limits),
+            **_recovery.beside_settings(self.major, PORT, self.socket_dir, self.socket_dir, limits, size),
             **recovery.settings,
         }
         argv = [os.path.join(self.instance.cluster.bin_dir, "postgres"), "-D", self.directory]

@@ -14,13 +14,16 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import Mapping
 
+MIB = 1024 * 1024
 #: DBState: clean shutdowns, of a primary and in recovery.
 _SHUT_DOWN = (1, 2)
 #: DBState: in recovery of an archive, or stopped there.
 _IN_RECOVERY = (2, 5)
-#: The struct up to the limits, by pg_control_version: CheckPoint differs (PostgreSQL 12 joined epoch and xid; 17 and 18 added members).
+#: The struct up to the size of a segment, by pg_control_version: CheckPoint differs (PostgreSQL 12 joined epoch and xid; 17 and 18
+#: added members).
 _HEAD = "QIIiq"  # system identifier, control version, catalog version, state, time
 _CHECKPOINT = "QII?"  # redo, timeline, previous timeline, full_page_writes
+_SIZES = "?IdIIII"  # track_commit_timestamp, alignment, a float; sizes of a block, a relation's file, a WAL page, a segment
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Control:
     timeline: int = 0
     limits: Mapping[str, int] = field(default_factory=dict)
     in_recovery: bool = False
+    segment_size: int = 0  # bytes; 0: not known
 
 
 def parse(data: bytes) -> Control | None:
@@ -47,7 +51,13 @@ def parse(data: bytes) -> Control | None:
         return control
     values = struct.unpack_from("@" + layout.text, data)
     limits = dict(zip(layout.limits, values[layout.first :]))
-    return replace(control, timeline=values[layout.timeline], limits=limits)
+    size = values[-1] if is_segment_size(values[-1]) else 0
+    return replace(control, timeline=values[layout.timeline], limits=limits, segment_size=size)
+
+
+def is_segment_size(size: int) -> bool:
+    """Say whether initdb would make segments of so many bytes: a power of two from 1 MiB to 1 GiB."""
+    return MIB <= size <= 1024 * MIB and size & (size - 1) == 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ def _layout(*, prior: bool, epoch: bool, wal_level: bool, senders: bool) -> _Lay
         limits.append("max_wal_senders")
     limits += ["max_prepared_transactions", "max_locks_per_transaction"]
     # wal_level, wal_log_hints, then the limits. A CheckPoint is aligned like its first member.
-    text = _HEAD + pointers + _CHECKPOINT + level + xid + rest + "0Q" + recovery + "i?" + "i" * len(limits)
+    text = _HEAD + pointers + _CHECKPOINT + level + xid + rest + "0Q" + recovery + "i?" + "i" * len(limits) + _SIZES
     count = len(_fields(_HEAD + pointers + _CHECKPOINT + level + xid + rest + recovery + "i?"))
     timeline = len(_fields(_HEAD + pointers)) + 1
     return _Layout(text, timeline, count, tuple(limits))

@@ -48,6 +48,7 @@ class DataDir:
         default_factory=dict
     )  # pg_wal and pg_tblspc/OID where they lead out of the directory
     status: str = ""
+    segment_size: int = 0  # bytes; 0: not known
 
     def tablespaces(self) -> dict[str, str]:
         """Return its tablespaces, OID -> location."""
@@ -87,6 +88,7 @@ def _look(path: str) -> dict[str, Any]:
         "in_recovery": control.in_recovery,
         "timeline": control.timeline,
         "limits": dict(control.limits),
+        "segment_size": control.segment_size,
         "links": _layout.links(path),
         "standby": any(name in names for name in ("standby.signal", "recovery.conf")),
         "pid": pid,

@@ -10,7 +10,6 @@ beside the main configuration file with one include line at its end. Never ALTER
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -227,17 +226,6 @@ def client(runner: Runner, instance: Instance) -> _walg.Walg:
         instance.storage,
         instance.environment,
     )
-
-
-def segment_size_of(instance: Instance) -> int:
-    """Return the segment size in bytes that WAL-G is told of (MiB in its settings; 16 unless initdb chose another)."""
-    text = call_as(instance.cluster.owner(), read_text, instance.settings_file)
-    if text is None:
-        raise WalgError(f"{instance.settings_file} is missing: run the role mapswipe.walg.walg.")
-    try:
-        return int(json.loads(text).get("WALG_PG_WAL_SIZE", 16)) * 1024 * 1024
-    except (ValueError, AttributeError) as exc:
-        raise WalgError(f"{instance.settings_file} is damaged ({exc}): run the role mapswipe.walg.walg.") from exc
 
 
 def apply(runner: Runner, made: ArchivePlan) -> None:

@@ -212,6 +212,7 @@ def _user_data(instance: Instance, server: Server, facts: ServerFacts) -> dict[s
             "instance": instance.name,
             "system_identifier": facts.system_identifier,
             "timeline": facts.timeline,
+            "segment_size": facts.segment_size,
             "limits": {name: row["setting"] for name, row in limits.items()},
             "libc": _host_facts.libc(),
             "os": _host_facts.system(),

@@ -20,6 +20,7 @@ from . import (
     _google,
     _host_facts,
     _instance,
+    _segment_size,
     _settings,
     _storage,
     _tuning,
@@ -33,11 +34,15 @@ from ._process import Runner, User, call_as
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings as they are wanted, whether or not they are on the host. ``credentials``: content of a Google key file."""
+    """Settings as they are wanted, whether or not they are on the host. ``credentials``: content of a Google key file.
+
+    ``segment_size``: in bytes, as the cluster or its archive says; 0 where neither could be asked.
+    """
 
     instance: Instance
     rendered: str
     credentials: str
+    segment_size: int = 0
 
     @property
     def credentials_file(self) -> str:
@@ -181,8 +186,11 @@ def _shown(values: Mapping[str, str]) -> str:
     return json.dumps(values, indent=2, sort_keys=True) + "\n" if values else ""
 
 
-def candidate(params: Mapping[str, Any]) -> Candidate:
-    """Return the settings that the options mean. Raises WalgError without ever naming a secret's value."""
+def candidate(params: Mapping[str, Any], archived_size: int = 0) -> Candidate:
+    """Return the settings that the options mean. Raises WalgError without ever naming a secret's value.
+
+    ``archived_size``: bytes of a segment by the archive, where there is no cluster (yet) that knows.
+    """
     secrets = params["secrets"] or {}
     if not isinstance(secrets, Mapping):
         raise WalgError("walg_secrets has to be a dictionary of WAL-G settings by name.")
@@ -194,7 +202,8 @@ def candidate(params: Mapping[str, Any]) -> Candidate:
     if params.get("tune"):
         kind = _storage.kind(storage)
         tuned = _tuning.defaults(_host_facts.cores(), _host_facts.memory_mib(), kind, [*given, *secrets])
-    settings = {**_connection(instance), **storage, **tuned, **given}
+    size = _size(instance, given, archived_size)
+    settings = {**_connection(instance), **_segment_size.setting(size), **storage, **tuned, **given}
     credentials = params["google_credentials"] or ""
     if credentials:
         if _google.SETTING in given:
@@ -205,7 +214,34 @@ def candidate(params: Mapping[str, Any]) -> Candidate:
         credentials = credentials if credentials.endswith("\n") else credentials + "\n"
         settings[_google.SETTING] = _instance.credentials_path(instance.config_dir, instance.name)
     _settings.exactly_one_prefix({**settings, **secrets})
-    return Candidate(instance, _settings.render(settings, secrets, environment_too=False), credentials)
+    return Candidate(instance, _settings.render(settings, secrets, environment_too=False), credentials, size)
+
+
+def _size(instance: Instance, given: Mapping[str, Any], archived: int) -> int:
+    """Return the bytes of a segment, by the cluster, else by its archive. A setting that says otherwise is refused."""
+    _segment_size.of_settings(given)
+    own = _segment_size.of_cluster(instance)
+    source = f"the cluster in {instance.cluster.data_dir}" if own else f"the cluster whose base backups are in {instance.storage}"
+    _segment_size.refuse_other(given, own or archived, source)
+    return own or archived
+
+
+def _of_archive(runner: Runner, wanted: Candidate) -> int:
+    """Return the bytes of a segment by the base backups in the storage; 0 if it holds none, or does not answer: another step says that."""
+    instance = wanted.instance
+    if not os.path.exists(instance.binary):
+        return 0
+
+    def ask() -> int:
+        with wanted.walg(runner, instance.binary, _walg.ASK_TIMEOUT) as walg:
+            listed = walg.backups() if walg.may_hold_backups() else []
+        own = instance.cluster.system_identifier
+        return _segment_size.of_backups(one for one in listed if own in ("", one.system_identifier))
+
+    try:
+        return int(call_as(instance.cluster.owner(), ask))
+    except WalgError:
+        return 0
 
 
 def configured(instance: Instance) -> Candidate:
@@ -216,9 +252,15 @@ def configured(instance: Instance) -> Candidate:
     return Candidate(instance, rendered, "")
 
 
-def plan(params: Mapping[str, Any]) -> ConfigPlan:
-    """Build the plan from the module's options. Raises WalgError without ever naming a secret's value."""
+def plan(params: Mapping[str, Any], runner: Runner | None = None) -> ConfigPlan:
+    """Build the plan from the module's options. Raises WalgError without ever naming a secret's value.
+
+    Without a ``runner`` the storage is not asked.
+    """
     wanted = candidate(params)
+    if not wanted.segment_size and runner is not None:
+        archived = _of_archive(runner, wanted)
+        wanted = candidate(params, archived) if archived else wanted
     instance = wanted.instance
     owner, me = instance.cluster.owner(), User.current()
     record = _instance.render(instance)

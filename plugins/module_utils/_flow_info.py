@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _flow_owner, _timelines, _windows
+from . import _backups, _flow_owner, _segment_size, _timelines, _windows
 from ._errors import WalgError
-from ._flow_archive import client, segment_size_of
+from ._flow_archive import client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,8 +30,9 @@ _READ_BACK = 16
 
 def look(runner: Runner, instance: Instance, now: datetime, *, read_last_commit: bool = False) -> dict[str, Any]:
     """Return backups, chains, timelines and recoverable windows of an instance's archive, and whose it is by its marker."""
-    walg, size = client(runner, instance), segment_size_of(instance)
+    walg = client(runner, instance)
     listed = _oldest_first(walg.backups())
+    size = _segment_size.of(instance, listed)
     archive = walg.archive(size, listed)
     clusters = _clusters(listed)
     found = {one: _windows.windows(members, archive) for one, members in clusters.items()}

@@ -45,7 +45,7 @@ def look(
         made = _flow_config.plan({**options, **wanted, "binary": path, "cluster": cluster, "directories": directories})
     except WalgError:
         return {"settled": settled, "record": record}
-    if not made.changed:
+    if not made.changed and made.candidate.segment_size:  # of a cluster that is lost, the archive has to be asked
         settled.append(SETTINGS)
         record = made.record
         question = _flow_storage_check.Question(wanted["access"], 0, True)

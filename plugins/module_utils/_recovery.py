@@ -102,7 +102,12 @@ HELD = "exit 255"
 
 
 def beside_settings(
-    major: int, port: str, socket_dir: str, private_dir: str, limits: Mapping[str, int] | None
+    major: int,
+    port: str,
+    socket_dir: str,
+    private_dir: str,
+    limits: Mapping[str, int] | None,
+    segment_size: int = 0,
 ) -> dict[str, str]:
     """Return the settings of a server that recovers beside the real one: private socket, no TCP, archiving held.
 
@@ -132,8 +137,16 @@ def beside_settings(
     }
     if major >= 15:
         settings["archive_library"] = ""
+    settings.update(_least_wal(segment_size))
     settings.update({name: str(value) for name, value in (limits or {}).items()})
     return settings
+
+
+def _least_wal(segment_size: int) -> dict[str, str]:
+    """Return what keeps a server with large segments from refusing to start: both sizes have to be two segments at least."""
+    least = 2 * segment_size // 1024**2
+    given = {"min_wal_size": (80, least), "max_wal_size": (1024, least)}  # PostgreSQL's defaults, in MB
+    return {name: f"{least}MB" for name, (default, least) in given.items() if least > default}
 
 
 def scrub(auto_conf: str, names: Collection[str] = RECOVERY_NAMES) -> str:

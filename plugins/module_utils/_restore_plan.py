@@ -19,12 +19,13 @@ from . import (
     _owner,
     _restore_host,
     _salvage,
+    _segment_size,
     _swap,
     _timelines,
     _windows,
 )
 from ._errors import WalgError
-from ._flow_archive import client, segment_size_of
+from ._flow_archive import client
 from ._process import call_as
 from ._targets import Target
 
@@ -145,9 +146,9 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
             f"The storage {instance.storage} holds no base backup: nothing can be restored from it. Is it the right prefix?"
         )
     identifier = _identifier(instance, listed, found)
-    size = segment_size_of(instance)
-    archive = walg.archive(size, listed)
     mine = _backups.of_cluster(listed, identifier)
+    size = _segment_size.of(instance, mine)
+    archive = walg.archive(size, listed)
     owner = _flow_owner.read(walg)
     if owner is not None:
         _owner.refuse_other_cluster(owner, identifier, instance.storage)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 ASK_TIMEOUT = 60.0
 #: Seconds for a listing, as long as the storage answers small questions meanwhile: a big archive is no dead storage.
 LIST_TIMEOUT = 3600.0
+_SEGMENT_SIZE = "WALG_PG_WAL_SIZE"
 _BACKUPS = "basebackups_005"  # WAL-G's folder for them
 #: What is asked of a storage; the rest lists.
 _ACTS = {"st put": "write", "st cat": "read", "st rm": "delete"}
@@ -73,12 +74,12 @@ class Walg:
             raise self._failure(result, arguments)
         return result.stdout
 
-    def _list(self, arguments: Sequence[str]) -> str:
+    def _list(self, arguments: Sequence[str], told: Mapping[str, str] | None = None) -> str:
         """Ask for a listing: of a big archive it takes long. Ended as a question is when the storage falls silent."""
         argv = [self.binary, "--config", self.config, *arguments]
         try:
             with _ticking(self.runner, _Pulse(self).feel):
-                result = self._run(arguments, max(LIST_TIMEOUT, self.ask_timeout))
+                result = self._run(arguments, max(LIST_TIMEOUT, self.ask_timeout), place=told)
         except _SilentError as exc:
             stdout, stderr = (str(exc.fields.get(name, "")) for name in ("stdout", "stderr"))
             result = Result(argv, int(exc.fields.get("rc", -1)), stdout, stderr, timed_out=True)
@@ -121,7 +122,8 @@ class Walg:
 
     def wal(self, segment_size: int) -> _timelines.Inventory:
         """List the WAL in the storage, per timeline. ``segment_size`` in bytes."""
-        text = self._list(["wal-show", "--detailed-json", "--without-backups"])
+        told = {_SEGMENT_SIZE: str(segment_size // 1024**2)}  # a host whose cluster is lost may not have the setting
+        text = self._list(["wal-show", "--detailed-json", "--without-backups"], told)
         try:
             shown = json.loads(text) if text.strip() else []
         except ValueError as exc:

@@ -138,10 +138,11 @@ def main() -> None:
     # no_log keeps all settings out of the system's log, where a secret may stand by mistake; only those are hidden in answers.
     module.no_log_values.difference_update(_settings.showable(module.params["settings"], module.params["secrets"]))
     try:
-        plan = _flow_config.plan(module.params)
+        runner = Runner()
+        plan = _flow_config.plan(module.params, runner)
         changed, diff = plan.changed, plan.diff()  # what stands on the disk now; not after apply
         if changed and not module.check_mode:
-            plan.apply(Runner())
+            plan.apply(runner)
     except WalgError as exc:
         module.fail_json(msg=exc.msg, **exc.fields)
     instance = plan.instance

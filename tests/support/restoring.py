@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,13 +58,15 @@ def archived(
     storage: str = "",
     walg: dict[str, str] | None = None,
     configured: Mapping[str, Any] | None = None,
+    initdb: Sequence[str] = (),
     **settings: str,
 ) -> History:
     """Return the history of a new cluster that is archived; it has its table and a base backup after one step.
 
-    ``walg``: settings of WAL-G, ``configured``: other options of walg_config, ``settings``: those of PostgreSQL.
+    ``walg``: settings of WAL-G, ``configured``: other options of walg_config, ``initdb``: more arguments for that,
+    ``settings``: those of PostgreSQL.
     """
-    cluster = sandbox.cluster("main", archive_mode="on", **settings)
+    cluster = sandbox.cluster("main", initdb, archive_mode="on", **settings)
     sandbox.configure(cluster, storage, walg, **(configured or {}))
     assert sandbox.module("walg_archive", sandbox.instance())["changed"]
     cluster.sql("CREATE TABLE t (id int PRIMARY KEY)")

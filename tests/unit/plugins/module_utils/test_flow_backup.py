@@ -154,6 +154,7 @@ def push(world: World, *more: str, **answer: Any) -> list[Call]:
             "limits": {"max_connections": "100"},
             "system_identifier": IDENTIFIER,
             "timeline": 1,
+            "segment_size": 16 * 1024 * 1024,
         }
     }
     text = json.dumps(data, sort_keys=True)

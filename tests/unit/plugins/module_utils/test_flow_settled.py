@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _flow_settled, _installed
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User
+from support.control_file import control
 
 VERSION = "3.0.8"
 SAYS = f"wal-g version v{VERSION}\tabc\t2026.01.20\tPostgreSQL\n"
@@ -34,10 +35,12 @@ def place(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def cluster() -> dict[str, str]:
+def cluster(tmp_path: Path) -> dict[str, str]:
     me = User.current().name
+    (tmp_path / "data" / "global").mkdir(parents=True)
+    (tmp_path / "data" / "global" / "pg_control").write_bytes(control(1300))
     return {
-        "data_dir": "/data",
+        "data_dir": str(tmp_path / "data"),
         "bin_dir": "/bin",
         "socket_dir": "/run/pg",
         "port": "5432",
@@ -157,3 +160,10 @@ def test_a_release_by_its_record(
     assert settled(released, cluster, place) == ["binary", "settings"]
     monkeypatch.setattr(_flow_settled._flow_install, "host_glibc", lambda: (2, 31))
     assert settled(released, cluster, place) == ["settings"]
+
+
+def test_of_a_lost_cluster_the_archive_has_to_be_asked(
+    standing: dict[str, Any], cluster: dict[str, str], place: dict[str, str]
+) -> None:
+    (Path(cluster["data_dir"]) / "global" / "pg_control").unlink()
+    assert settled(standing, cluster, place) == ["binary"]

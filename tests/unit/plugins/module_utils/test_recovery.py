@@ -113,6 +113,16 @@ def test_server_beside_is_out_of_everybodys_way(major: int, limits: dict[str, in
     assert made.get("archive_library", "") == ""
 
 
+@pytest.mark.parametrize(
+    ("mib", "least"),
+    [(1, {}), (32, {}), (64, {"min_wal_size": "128MB"}), (1024, {"min_wal_size": "2048MB", "max_wal_size": "2048MB"})],
+)
+def test_a_server_with_large_segments_starts(mib: int, least: dict[str, str]) -> None:
+    """Both have to be two segments at least, or PostgreSQL refuses to start."""
+    made = _recovery.beside_settings(14, "5432", "/tmp/sock", "/tmp/private", None, mib << 20)
+    assert {name: made[name] for name in ("min_wal_size", "max_wal_size") if name in made} == least
+
+
 #: Every recovery setting of PostgreSQL 12 to 18 that can end recovery elsewhere, or make a standby of the server.
 OLD = (
     *("recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid"),

@@ -95,7 +95,8 @@ def test_log_lines_on_stderr_are_never_parsed() -> None:
 
 
 def test_wal() -> None:
-    walg, runner = client(Call(SHOW, stdout=recorded("1.1.3", "wal-show"), env=ENVIRONMENT, user="postgres"))
+    told = {**ENVIRONMENT, "WALG_PG_WAL_SIZE": "16"}
+    walg, runner = client(Call(SHOW, stdout=recorded("1.1.3", "wal-show"), env=told, user="postgres"))
     found = walg.wal(16 * 1024 * 1024)
     runner.finish()
     assert sorted(found.timelines) == [1, 2]

@@ -4,7 +4,7 @@
 """Flow: this data directory holds the cluster as of the target. Fetch beside, recover beside, prove, swap. Private.
 
 Production's path is touched only by the journalled renames at the end; the old directory is kept. Every step is written to
-the marker before it begins: a run that was killed before the swap is undone by the next, one killed in the swap is finished.
+the marker before it begins: a run that was cut off before it had recovered is undone by the next, a later one is finished.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from . import (
     _recovery,
     _registration,
     _restore_check,
+    _roll_back,
     _salvage,
     _stall,
     _swap,
     _targets,
     _timelines,
     _walg,
+    _ways,
 )
 from ._errors import WalgError
-from ._files import read_text, write_atomic
+from ._files import read_text, sha256, write_atomic
 from ._flow_archive import client
 from ._process import call_as
 from ._targets import Target
@@ -47,7 +49,7 @@ PLAN_FILE = "restore-plan.env"  # in the state directory, read by wal-fetch
 def standing(instance: Instance, wish: Wish) -> tuple[str, _marker.Marker | None]:
     """Say where a request stands. Raises WalgError where a human must decide.
 
-    new; done; finish (killed in the swap); waits (paused or shut down at its target, which is still the same); forward (it
+    new; done; finish (recovered, or cut off in the swap); waits (paused or shut down at its target, which is still the same); forward (it
     waits, and is to go on: to a later target, or to be promoted).
     """
     marker = _marker.load(instance)
@@ -60,9 +62,8 @@ def standing(instance: Instance, wish: Wish) -> tuple[str, _marker.Marker | None
             return "finish", marker
         what = "rolled back" if marker.state == "rolling back" else "put in place"
         raise WalgError(
-            f"The restore {marker.request!r} was cut off while it was {what} at {marker.data_dir}. Run it again to finish it "
-            f"(walg_restore_request: {marker.request}{', walg_restore_rollback: true' if marker.state == 'rolling back' else ''}) "
-            "before you ask for another."
+            f"The restore {marker.request!r} was cut off while it was {what} at {marker.data_dir}; finish that first. "
+            f"{_ways.of(marker)}"
         )
     if marker.waits:
         return _waiting(marker, wish, same)
@@ -70,6 +71,8 @@ def standing(instance: Instance, wish: Wish) -> tuple[str, _marker.Marker | None
         return "forward", marker
     if not same:
         return "new", marker
+    if marker.state == "recovered" and _can_be_put_in_place(instance, marker, wish):
+        return "finish", marker
     if marker.state == "rolled back":
         raise WalgError(
             f"The restore {wish.request!r} was rolled back. A new restore needs a new walg_restore_request."
@@ -93,8 +96,7 @@ def standing(instance: Instance, wish: Wish) -> tuple[str, _marker.Marker | None
 def _waiting(marker: _marker.Marker, wish: Wish, same: bool) -> tuple[str, _marker.Marker]:
     if not same:
         raise WalgError(
-            f"The restore {marker.request!r} is {marker.state} in {marker.work_dirs()[-1]} and waits. End it first: the same request with "
-            "walg_restore_action: promote puts it in place, with walg_restore_discard: true removes it."
+            f"The restore {marker.request!r} is {marker.state} in {marker.work_dirs()[-1]} and waits; end it first. {_ways.of(marker)}"
         )
     before = Target(**marker.target)
     if not _targets.forward(before, wish.target):
@@ -119,6 +121,24 @@ def _can_move_on(instance: Instance, marker: _marker.Marker, wish: Wish) -> bool
     return wanted and found.in_recovery and _targets.forward(Target(**marker.target), wish.target)
 
 
+def _can_be_put_in_place(instance: Instance, marker: _marker.Marker, wish: Wish) -> bool:
+    """Say whether what was recovered is still what is asked for. Of the latest state it is none any more if the old cluster ran since."""
+    if (marker.target, marker.standby) != (wish.target.as_dict(), wish.standby) or wish.action != "promote":
+        return False
+    owner = instance.cluster.owner()
+    found = _data_dir.look(marker.work_dirs()[-1], owner)
+    whole = found.kind == "cluster" and found.clean and found.system_identifier == marker.system_identifier
+    if wish.target.kind != "latest":
+        return whole
+    return whole and marker.old_control == call_as(owner, control_digest, marker.data_dir)
+
+
+def control_digest(data_dir: str) -> str:
+    """Return the digest of a cluster's control file, which changes with each start; empty where there is none."""
+    path = os.path.join(data_dir, "global", "pg_control")
+    return sha256(path) if os.path.isfile(path) else ""
+
+
 @dataclass
 class Restore:
     """One run. Times in seconds by phase are part of the answer."""
@@ -129,6 +149,7 @@ class Restore:
     recovery_timeout: float
     fetch_stall_timeout: float = 0.0  # seconds without anything new; 0: not looked at
     seconds: dict[str, float] = field(default_factory=dict)
+    stopped: bool = False  # the old server, by this run or by one that was cut off
 
     def __post_init__(self) -> None:
         path = os.path.join(self.instance.state_dir, "progress.json")
@@ -141,6 +162,7 @@ class Restore:
     def run(self, plan: RestorePlan, before: _marker.Marker | None) -> dict[str, Any]:
         """Carry the plan out. ``before``: the marker of an unfinished run, whose leftovers are removed first."""
         if before is not None:
+            self.stopped = self.stopped or (before.stopped and before.state in _marker.BESIDE)
             self.discard(before)
         marker = self._new_marker(plan)
         marker.socket_dir = _beside.make_socket_dir(self.instance)
@@ -178,11 +200,17 @@ class Restore:
 
     def roll_back(self, marker: _marker.Marker, stop_running: bool) -> dict[str, Any]:
         """Put the old directories back."""
-        return self.swapper.back(marker, stop_running, self.seconds)
+        return _roll_back.RollBack(self.swapper).run(marker, stop_running, self.seconds)
+
+    def give_up(self, marker: _marker.Marker) -> dict[str, Any]:
+        """Remove what lies beside, and start what was stopped for it."""
+        self.discard(marker)
+        return _roll_back.RollBack(self.swapper).give_up(marker, self.discard_saved_wal(marker), self.seconds)
 
     def stop_old(self, data_dir: str) -> None:
         """Stop what runs on the old directory: a clean stop archives its last WAL."""
         self.swapper.stop_running(data_dir)
+        self.stopped = True
 
     def start_old(self) -> None:
         """Start what was stopped for a restore that did not come to its swap."""
@@ -233,7 +261,12 @@ class Restore:
                 "other_host_allowed": plan.wish.other_host_allowed,
             },
             keeps_old=plan.kept_as is not None,
+            stopped=self.stopped,
+            old_control="" if plan.wish.overwrite else self._control_of_old(plan.data.path),
         )
+
+    def _control_of_old(self, data_dir: str) -> str:
+        return str(call_as(self.instance.cluster.owner(), control_digest, data_dir))
 
     def _fetch(self, plan: RestorePlan, marker: _marker.Marker) -> None:
         self.enter("fetch", expected_bytes=plan.backup.uncompressed_size)
@@ -274,8 +307,7 @@ class Restore:
         self.discard(marker)
         untouched = "" if plan.wish.overwrite else f" {plan.data.path} was not touched."
         raise WalgError(
-            f"Fetching the base backup {plan.backup.name} from {self.instance.storage} {trouble.rstrip('.')}.{untouched} The same request "
-            "fetches it again.",
+            f"Fetching the base backup {plan.backup.name} from {self.instance.storage} {trouble.rstrip('.')}.{untouched}",
             **fields,
         )
 

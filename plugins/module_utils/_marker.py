@@ -4,7 +4,7 @@
 """The marker of a restore: which request stands where. A killed run is finished or undone by what it says. Private.
 
 States, in order: fetching, recovering, (paused or shut down: beside, at the target; moving on from there), recovered (stopped
-cleanly, proved), swapping, starting, done. And back: rolling back, rolled back.
+cleanly, proved), swapping, starting, done. And back, from each of them: rolling back, rolled back.
 """
 
 from __future__ import annotations
@@ -55,10 +55,16 @@ class Marker:
     socket_dir: str = ""
     journal: list[dict[str, Any]] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
+    stopped: bool = False  # the restore has stopped the old server
+    old_control: str = (
+        ""  # digest of the old cluster's control file when the plan was made: another one has written since
+    )
+    moved_back: bool = False  # the old directories are back; the start, or word to the archive, is left to do
+    never_ran: bool = False  # it was rolled back before the restored server was started in its place
 
     @property
     def swap_begun(self) -> bool:
-        """From here on it is finished, not undone."""
+        """Directories are being moved: the same request goes on, another one has to wait."""
         return self.state in ("swapping", "starting", "rolling back")
 
     @property

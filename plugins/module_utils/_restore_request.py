@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _flow_restore, _marker, _recovery, _restore_host, _restore_plan, _swap
+from . import _data_dir, _flow_restore, _marker, _recovery, _restore_host, _restore_plan, _roll_back, _ways
 from ._errors import WalgError
 from ._postgres import Server
 from ._waiting import wait_until
@@ -58,13 +58,25 @@ class Run:
         if verb == "restore":
             return _flow_restore.standing(self.instance, self.wish)[0] in ("done", "waits")
         marker = self._own()
-        return marker is not None and marker.state == "rolled back" if verb == "roll back" else marker is None
+        return marker is not None and _rolled_back(marker) if verb == "roll back" else marker is None
 
     def act(self, verb: str, check: bool) -> dict[str, Any]:
         """Do what is left, or in check mode say what that would be. Returns the module's answer."""
         if not check:
             self._let_stop()
-        return {"restore": self._restore, "roll back": self._roll_back, "discard": self._discard}[verb](check)
+        try:
+            return {"restore": self._restore, "roll back": self._roll_back, "discard": self._discard}[verb](check)
+        except WalgError as exc:
+            self._tell_ways(exc)
+            raise
+
+    def _tell_ways(self, exc: WalgError) -> None:
+        """Say in the message of a restore that stopped half way what leads on, and what back."""
+        marker = self._own()
+        if marker is None or marker.state == "done" or _rolled_back(marker):
+            return
+        ways = _ways.of(marker)
+        exc.msg += "" if ways in exc.msg else f" {ways}"
 
     def _let_stop(self) -> None:
         """Wait for a server that stops already, as a run that was killed had told it: it neither answers nor is gone yet."""
@@ -157,11 +169,14 @@ class Run:
         marker = self._own()
         if marker is None:
             raise WalgError(f"There is no restore {self.wish.request!r} of this cluster to roll back.")
-        if marker.state == "rolled back":
+        if _rolled_back(marker):
             return {"changed": False, "restore": marker.result}
-        _swap.refuse_no_way_back(marker)
+        if marker.state in _marker.BESIDE:
+            told = {"request": marker.request, "state": "rolled back"}
+            return {"changed": True, "restore": told if check else self._flow().give_up(marker)}
+        _roll_back.refuse_no_way_back(marker)
         running = _data_dir.servers_on(marker.data_dir)
-        if running and not self.wish.stop_running:
+        if running and not marker.moved_back and not self.wish.stop_running:
             raise WalgError(
                 f"A server (pid {', '.join(map(str, running))}) runs on {marker.data_dir}. What was written since the restore is not in "
                 "the old cluster. Stop it, or say so with walg_restore_stop_running: true.",
@@ -176,7 +191,9 @@ class Run:
         if marker is None:
             return {"changed": False, "restore": {"request": self.wish.request, "state": "unknown"}}
         if marker.state not in _marker.BESIDE:
-            raise WalgError(f"The restore {marker.request!r} is {marker.state}: there is nothing beside to discard.")
+            raise WalgError(
+                f"The restore {marker.request!r} is {marker.state}: there is nothing beside to discard. {_ways.of(marker)}"
+            )
         answer = {"request": marker.request, "state": "discarded"}
         if not check:
             flow = self._flow()
@@ -194,3 +211,7 @@ class Run:
     def _flow(self) -> _flow_restore.Restore:
         limits = self.fetch_timeout, self.recovery_timeout, self.fetch_stall_timeout
         return _flow_restore.Restore(self.runner, self.instance, *limits)
+
+
+def _rolled_back(marker: _marker.Marker) -> bool:
+    return marker.state == "rolled back" and not marker.moved_back

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The swap: a recovered cluster takes the place of the old one, and back. Journalled, with the service manager held off. Private."""
+"""The swap: a recovered cluster takes the place of the old one. Journalled, with the service manager held off. Private."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from . import (
     _backups,
     _beside,
     _data_dir,
-    _flow_owner,
     _host_facts,
     _journal,
     _layout,
@@ -26,7 +25,6 @@ from . import (
 )
 from ._errors import WalgError
 from ._files import rename_directory
-from ._flow_archive import client
 from ._postgres import Server
 from ._process import User, call_as
 from ._service import Service
@@ -55,73 +53,28 @@ class Swap:
         """Put the restored cluster in place, or finish that, start it and look at it."""
         self.enter("swap")
         if marker.state not in ("swapping", "starting"):
-            stopped = self._make_way(marker.data_dir, stop_running)
+            if _data_dir.servers_on(marker.data_dir) and stop_running and not marker.stopped:
+                marker.stopped = True
+                _marker.save(self.instance, marker)
+            stopped = self.make_way(marker.data_dir, stop_running)
             self._write_journal(marker, stopped)
         if marker.state == "swapping":
-            self._make_way(marker.data_dir, stop_running)
-            _journal.run(marker.journal, self._call)
-            self._set(marker, "starting")
+            self.make_way(marker.data_dir, stop_running)
+            _journal.run(marker.journal, self.call)
+            self.set_state(marker, "starting")
         self.enter("start")
         if not _data_dir.servers_on(marker.data_dir):
             marker.result.update(_registration.register(self.runner, self.instance.cluster))
-        marker.result["started"] = self._start(marker.data_dir)
+        marker.result["started"] = self.start(marker.data_dir)
         if marker.result["started"]:
             marker.result.update(self._look(marker))
             marker.result["differs"] = self._differs(marker.result.get("host_was") or {})
         self._tidy(marker)
         self.enter("done")
         marker.result.update({"state": "done", "seconds": dict(seconds), "finished": _progress.now()})
-        self._set(marker, "done")
+        self.set_state(marker, "done")
         self.progress.done({"request": marker.request})
         return marker.result
-
-    def back(self, marker: _marker.Marker, stop_running: bool, seconds: dict[str, float]) -> dict[str, Any]:
-        """Put the old cluster back in place; the restored one is kept where it was recovered."""
-        self.enter("roll back")
-        refuse_no_way_back(marker)
-        stopped, before = self._make_way(marker.data_dir, stop_running), marker.state
-        owner = self.instance.cluster.owner()
-        try:
-            if before == "done":
-                marker.journal = call_as(owner, _steps_back, marker.places, marker.journal)
-            self._set(marker, "rolling back")
-        except WalgError:
-            if before == "done":
-                self._give_way(stopped)
-            raise
-        for one in _layout.decode(marker.places):
-            if one.mount:  # its directory was empty after the swap, and removed
-                self._call(one.parent, _journal.make_directory, one.work, owner.uid, owner.gid)
-        _journal.back(marker.journal, self._call)
-        self.enter("start")
-        started = self._start(marker.data_dir)
-        if started:
-            self._disown(int(marker.result.get("timeline") or 0))
-        self.enter("done")
-        marker.result.update(
-            {
-                "state": "rolled back",
-                "started": started,
-                "restored_kept_as": marker.work_dirs()[-1],
-                "seconds": dict(seconds),
-                "finished": _progress.now(),
-            }
-        )
-        self._set(marker, "rolled back")
-        self.progress.done({"request": marker.request})
-        return marker.result
-
-    def _disown(self, left: int) -> None:
-        """Have the archive's marker say that the timeline of the restore was left; "latest" must not go there again."""
-        facts = Server(self.runner, self.instance.cluster).own_facts()
-        try:
-            _flow_owner.leave(client(self.runner, self.instance), facts, left, self.instance.state_dir)
-        except WalgError as exc:
-            exc.msg = (
-                f"The old cluster runs again, but the archive could not be told that timeline {left} was left, and a restore to the "
-                f"latest state might follow it. Run this again. {exc.msg}"
-            )
-            raise
 
     def service(self) -> Service:
         """Who starts and stops the real server."""
@@ -168,19 +121,19 @@ class Swap:
         owner = self.instance.cluster.owner()
         try:
             marker.journal = call_as(owner, _steps, marker.places, owner.uid, owner.gid)
-            self._set(marker, "swapping")
+            self.set_state(marker, "swapping")
         except WalgError:
-            self._give_way(stopped)
+            self.give_way(stopped)
             raise
 
-    def _give_way(self, stopped: bool) -> None:
+    def give_way(self, stopped: bool) -> None:
         """Nothing was moved: what was stopped runs again, and what was held is free."""
         if stopped:
             self.service().start()
         else:
             self.service().release()
 
-    def _make_way(self, data_dir: str, stop_running: bool) -> bool:
+    def make_way(self, data_dir: str, stop_running: bool) -> bool:
         """No server may run on the directory, and none may start by itself. Returns whether one was stopped."""
         service = self.service()
         if _data_dir.servers_on(data_dir):
@@ -199,7 +152,8 @@ class Swap:
         service.hold()
         return False
 
-    def _start(self, data_dir: str) -> bool:
+    def start(self, data_dir: str) -> bool:
+        """Start the server unless it runs already or nobody is named who starts it; returns whether it runs."""
         service = self.service()
         service.release()
         running = bool(_data_dir.servers_on(data_dir))
@@ -252,10 +206,12 @@ class Swap:
             if not marker.keeps_old:  # an empty directory that was in the way holds nothing to keep
                 call_as(self.actor(one.parent), _layout.remove_empty, one.aside)
 
-    def _call(self, directory: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, directory: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call with the rights of whoever changes entries of that directory."""
         return call_as(self.actor(directory), function, *arguments)
 
-    def _set(self, marker: _marker.Marker, state: str) -> None:
+    def set_state(self, marker: _marker.Marker, state: str) -> None:
+        """Write the state down before what it announces begins."""
         marker.state = state
         _marker.save(self.instance, marker)
 
@@ -281,24 +237,6 @@ def salvaged_from(plan: RestorePlan) -> str:
 
 def _before_request(data: _layout.Place) -> str:
     return "restore-" if data.mount else f"{data.path}.restore-"
-
-
-def refuse_no_way_back(marker: _marker.Marker) -> None:
-    """Raise WalgError when there is nothing to roll back to."""
-    if marker.state not in ("done", "rolling back"):
-        raise WalgError(f"The restore {marker.request!r} is {marker.state}, not done: there is nothing to roll back.")
-    if not marker.keeps_old:
-        raise WalgError(
-            f"The restore {marker.request!r} found no old cluster in {marker.data_dir}, or was told to overwrite it: there is "
-            "nothing to go back to."
-        )
-    for one in _layout.decode(marker.places):
-        if not one.link and marker.state == "done" and not os.path.lexists(one.aside):
-            raise WalgError(f"{one.aside}, where the old directory was kept, is gone: there is nothing to go back to.")
-
-
-def _steps_back(places: list[dict[str, Any]], journal: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return _journal.encode(_layout.way_back(_layout.decode(places), _journal.decode(journal)))
 
 
 def _steps(places: list[dict[str, Any]], uid: int, gid: int) -> list[dict[str, Any]]:

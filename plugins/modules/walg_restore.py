@@ -112,7 +112,10 @@ options:
     type: bool
     default: false
   rollback:
-    description: Put the old data directory back that this request replaced. What was restored is kept beside it.
+    description:
+      - Put the old data directory back that this request replaced. What was restored is kept beside it.
+      - It works from every state, a swap that was cut off and a restored server that does not start included. Before the swap it
+        removes what was restored, and starts the server that the restore has stopped.
     type: bool
     default: false
   discard:

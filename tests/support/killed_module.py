@@ -21,7 +21,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import _journal, _sw
 
 def main() -> None:
     when, number, module, arguments = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
-    real, count = _swap.Swap._call, 0
+    real, count = _swap.Swap.call, 0
 
     def call(self: _swap.Swap, directory: str, function: Callable[..., Any], *given: Any) -> Any:
         nonlocal count
@@ -37,7 +37,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    vars(_swap)["Swap"]._call = call
+    vars(_swap)["Swap"].call = call
     sys.argv = [module, arguments]
     runpy.run_path(module, run_name="__main__")
 

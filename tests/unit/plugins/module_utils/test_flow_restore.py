@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +24,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._flow_restore import Restore, standing
+from ansible_collections.mapswipe.walg.plugins.module_utils._flow_restore import Restore, control_digest, standing
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import BESIDE, STATES
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
@@ -70,7 +71,7 @@ def expected(state: str, same: bool, place: Callable[[World], None]) -> str:
     if state == "rolling back":
         return "rolled back at"
     if state in ("paused", "shut down"):
-        return "forward" if same else "waits. End it first"
+        return "forward" if same else "waits; end it first"
     if not same or state not in ("done", "rolled back"):
         return "new"
     if state == "rolled back":
@@ -162,6 +163,49 @@ def test_a_move_that_failed_goes_on_while_it_is_in_recovery(
     if identifier:
         write_cluster(Path(made.work_dirs()[-1]), identifier, state)
     assert standing(world.instance, wish)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("wish", "identifier", "state", "old", "expected"),
+    [
+        (Wish("r1", LSN), IDENTIFIER, 1, "written since", "finish"),
+        (Wish("r1", LSN), IDENTIFIER, 6, "", "new"),  # it did not stop cleanly
+        (Wish("r1", LSN), "7", 1, "", "new"),
+        (Wish("r1", LSN), "", 1, "", "new"),
+        (Wish("r1", LATER), IDENTIFIER, 1, "", "new"),
+        (Wish("r1", LSN, "pause"), IDENTIFIER, 1, "", "new"),
+        (Wish("r1", LSN, standby=True), IDENTIFIER, 1, "", "new"),
+        (Wish("r2", LSN), IDENTIFIER, 1, "", "new"),
+        (Wish("r1"), IDENTIFIER, 1, "as it was", "finish"),
+        (Wish("r1"), IDENTIFIER, 1, "written since", "new"),
+        (Wish("r1"), IDENTIFIER, 1, "", "new"),  # it was lost meanwhile
+    ],
+)
+def test_what_was_recovered_goes_on_at_the_swap_while_it_is_what_is_asked_for(
+    world: World, wish: Wish, identifier: str, state: int, old: str, expected: str
+) -> None:
+    """The latest state is none any more when the old server ran again."""
+    made = marker(world, "recovered", target=wish.target if wish.target.kind == "latest" else LSN)
+    write_cluster(world.data_dir)
+    made.old_control = control_digest(str(world.data_dir))
+    if old != "as it was":
+        shutil.rmtree(world.data_dir)
+    if old == "written since":
+        write_cluster(world.data_dir, state=6)
+    _marker.save(world.instance, made)
+    if identifier:
+        write_cluster(Path(made.work_dirs()[-1]), identifier, state)
+    assert standing(world.instance, wish)[0] == expected
+
+
+def test_what_an_earlier_run_has_stopped_is_still_known(world: World) -> None:
+    before = marker(world, "fetching", "r0")
+    before.stopped = True
+    with pytest.raises(WalgError, match="Fetching the base backup"):
+        Restore(Scripted(calls=[fetch(world, rc=1)]), world.instance, 9, 9).run(restore_plan(world), before)
+    left = _marker.load(world.instance)
+    assert left is not None
+    assert (left.request, left.stopped) == ("r1", True)
 
 
 @pytest.mark.parametrize("wish", [Wish("r1", LSN), Wish("r1", standby=True)])
@@ -305,7 +349,7 @@ def test_a_fetch_that_stands_still_is_undone(world: World, monkeypatch: pytest.M
 
     monkeypatch.setattr(_stall, "_SHARE", 1e9)
     flow = Restore(Standing(), world.instance, 9, 9, 0.01)
-    with pytest.raises(WalgError, match=r"nothing new arrived for 0 s .*WAL-G said: disk full\. ") as caught:
+    with pytest.raises(WalgError, match=r"nothing new arrived for 0 s .*WAL-G said: disk full\.") as caught:
         flow.run(restore_plan(world, wish=Wish("r1", overwrite=overwrite)), None)
     assert ("was not touched" in caught.value.msg) is not bool(overwrite)
     assert caught.value.fields == {"stderr": "..."}

@@ -16,7 +16,9 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _marker,
     _restore_plan,
     _restore_request,
+    _roll_back,
     _swap,
+    _ways,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import BESIDE, STATES
@@ -62,7 +64,7 @@ def log(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    for name in ("run", "forward", "swap", "stop_old", "start_old", "roll_back", "discard"):
+    for name in ("run", "forward", "swap", "stop_old", "start_old", "roll_back", "give_up", "discard"):
         monkeypatch.setattr(_flow_restore.Restore, name, part(name))
 
     def make(_runner: Any, _instance: Any, wish: Wish, ours: list[str]) -> Plan:
@@ -277,14 +279,44 @@ def test_roll_back(world: World, log: list[str], state: str, check: bool) -> Non
     tell(Path(data_place(world).aside), "old")
     before, asked = files(world), run(world, Wish("r1"))
     assert asked.settled("roll back") is (state == "rolled back")
-    if state not in ("done", "rolling back", "rolled back"):
-        with pytest.raises(WalgError, match=f"is {state}, not done"):
-            asked.act("roll back", check)
-    else:
-        answer = asked.act("roll back", check)
-        assert answer["changed"] is (state != "rolled back")
-        assert log == ([] if check or state == "rolled back" else ["roll_back"])
+    answer = asked.act("roll back", check)
+    assert answer["changed"] is (state != "rolled back")
+    does = "give_up" if state in BESIDE else "roll_back"
+    assert log == ([] if check or state == "rolled back" else [does])
     assert not check or files(world) == before
+
+
+def test_a_way_back_that_moved_all_goes_on_beside_the_old_server(
+    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directories are back and the old server runs: nothing has to be stopped to tell the archive."""
+    made = marker(world, "rolled back")
+    made.moved_back = True
+    _marker.save(world.instance, made)
+    serve(monkeypatch)
+    asked = run(world, Wish("r1"))
+    assert not asked.settled("roll back")
+    assert asked.act("roll back", check=False)["changed"]
+    assert log == ["roll_back"]
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state not in ("done", "rolled back")])
+@pytest.mark.parametrize("verb", ["restore", "roll back", "discard"])
+def test_every_message_of_a_restore_that_stopped_half_way_names_the_ways(
+    world: World, monkeypatch: pytest.MonkeyPatch, state: str, verb: str
+) -> None:
+    made = marker(world, state)
+    _marker.save(world.instance, made)
+
+    def failing(*_arguments: Any, **_more: Any) -> None:
+        raise WalgError("The disk died.")
+
+    for name in ("run", "forward", "swap", "roll_back", "give_up", "discard"):
+        monkeypatch.setattr(_flow_restore.Restore, name, failing)
+    monkeypatch.setattr(_restore_plan, "make", failing)
+    with pytest.raises(WalgError) as caught:
+        run(world, Wish("r1")).act(verb, check=False)
+    assert caught.value.msg.count(_ways.of(made)) == 1
 
 
 @pytest.mark.parametrize("request_name", ["r1", "r2"])
@@ -345,7 +377,7 @@ def test_discard_again_and_of_another_request(world: World) -> None:
 
 def test_the_swap_says_itself_that_there_is_no_way_back(world: World) -> None:
     with pytest.raises(WalgError, match="found no old cluster"):
-        _swap.refuse_no_way_back(marker(world, "done", keeps_old=False))
+        _roll_back.refuse_no_way_back(marker(world, "done", keeps_old=False))
 
 
 @pytest.mark.parametrize(("identifier", "kept"), [(IDENTIFIER, False), ("7", True), ("", True)])

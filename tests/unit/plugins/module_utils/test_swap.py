@@ -55,29 +55,6 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_swap.Swap, "stop_running", lambda _self, _path: running.clear())
 
 
-# --- back -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("state", _marker.STATES)
-def test_there_is_a_way_back_from_done_only(world: World, calls: list[str], state: str) -> None:
-    tell(Path(data_place(world).aside), "old")
-    if state in ("done", "rolling back"):
-        _swap.refuse_no_way_back(marker(world, state))
-        return
-    with pytest.raises(WalgError, match=f"is {state}, not done"):
-        swapper(world).back(marker(world, state), False, {})
-    assert calls == []
-
-
-def test_what_was_not_kept_does_not_come_back(world: World, calls: list[str]) -> None:
-    with pytest.raises(WalgError, match=r"found no old cluster .* or was told to overwrite it"):
-        swapper(world).back(marker(world, "done", keeps_old=False), False, {})
-    with pytest.raises(WalgError, match=r"before-r1, where the old directory was kept, is gone"):
-        swapper(world).back(marker(world, "done"), False, {})
-    _swap.refuse_no_way_back(marker(world, "rolling back"))  # it has moved back already
-    assert calls == []
-
-
 # --- no server in the way ---------------------------------------------------------------------------------------------
 
 
@@ -87,7 +64,7 @@ def test_the_manager_is_held_before_the_server_is_stopped(
 ) -> None:
     if running:
         serve(monkeypatch)
-    assert swapper(world)._make_way(str(world.data_dir), True) is running
+    assert swapper(world).make_way(str(world.data_dir), True) is running
     assert calls == ["hold"]
 
 
@@ -96,7 +73,7 @@ def test_a_server_that_may_not_be_stopped_or_does_not_stop(
 ) -> None:
     monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [4711])
     with pytest.raises(WalgError, match="walg_restore_stop_running: true; nothing was changed there"):
-        swapper(world)._make_way(str(world.data_dir), False)
+        swapper(world).make_way(str(world.data_dir), False)
     assert calls == []
 
     def stubborn(*_arguments: Any) -> None:
@@ -104,30 +81,48 @@ def test_a_server_that_may_not_be_stopped_or_does_not_stop(
 
     monkeypatch.setattr(_swap.Swap, "stop_running", stubborn)
     with pytest.raises(WalgError, match="does not stop"):
-        swapper(world)._make_way(str(world.data_dir), True)
+        swapper(world).make_way(str(world.data_dir), True)
     assert calls == ["hold", "release"]
 
 
-@pytest.mark.parametrize("way", ["forth", "back"])
 @pytest.mark.parametrize("running", [True, False])
 def test_a_marker_that_can_not_be_written(
-    world: World, calls: list[str], monkeypatch: pytest.MonkeyPatch, running: bool, way: str
+    world: World, calls: list[str], monkeypatch: pytest.MonkeyPatch, running: bool
 ) -> None:
     """Nothing was moved: the server that was stopped runs again, and a unit that was held is free."""
-    place = data_place(world)
     tell(world.data_dir, "there")
-    tell(Path(place.work if way == "forth" else place.aside), "other")
+    tell(Path(data_place(world).work), "other")
     if running:
         serve(monkeypatch)
+    save = _marker.save
 
-    def full(*_arguments: Any) -> None:
-        raise WalgError("No space left on device")
+    def full(instance: Any, made: _marker.Marker) -> None:
+        if made.state == "swapping":
+            raise WalgError("No space left on device")
+        save(instance, made)
 
     monkeypatch.setattr(_marker, "save", full)
     with pytest.raises(WalgError, match="No space left"):
-        getattr(swapper(world), way)(marker(world, "recovered" if way == "forth" else "done"), True, {})
+        swapper(world).forth(marker(world, "recovered"), True, {})
     assert calls == ["hold", "start" if running else "release"]
     assert told(world.data_dir) == "there"
+
+
+def test_it_is_written_down_that_a_server_will_be_stopped(
+    world: World, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed right after the stop, the way back has to start it again."""
+    serve(monkeypatch)
+
+    def killed(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_swap.Swap, "stop_running", killed)
+    with pytest.raises(KeyboardInterrupt):
+        swapper(world).forth(marker(world, "recovered"), True, {})
+    left = _marker.load(world.instance)
+    assert left is not None
+    assert (left.state, left.stopped) == ("recovered", True)
 
 
 # --- the old cluster is removed ---------------------------------------------------------------------------------------

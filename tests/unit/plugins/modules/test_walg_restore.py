@@ -71,7 +71,7 @@ def test_check_mode_does_not_finish_a_swap(capfd: pytest.CaptureFixture[str], wo
         ("done", "r1", "A new restore needs a new walg_restore_request"),
         ("rolling back", "r1", "walg_restore_rollback: true"),
         ("rolled back", "r1", "was rolled back. A new restore needs a new"),
-        ("paused", "r2", "waits. End it first"),
+        ("paused", "r2", "waits; end it first"),
         ("done", "../x", "Restore request '../x' is refused"),
     ],
 )

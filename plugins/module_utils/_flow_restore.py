@@ -96,7 +96,8 @@ def standing(instance: Instance, wish: Wish) -> tuple[str, _marker.Marker | None
 def _waiting(marker: _marker.Marker, wish: Wish, same: bool) -> tuple[str, _marker.Marker]:
     if not same:
         raise WalgError(
-            f"The restore {marker.request!r} is {marker.state} in {marker.work_dirs()[-1]} and waits; end it first. {_ways.of(marker)}"
+            f"The restore {marker.request!r} is {marker.state} in {marker.work_dirs()[-1]} and waits; end it first "
+            f"(walg_restore_discard: true removes it). {_ways.of(marker)}"
         )
     before = Target(**marker.target)
     if not _targets.forward(before, wish.target):

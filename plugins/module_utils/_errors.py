@@ -19,3 +19,11 @@ class WalgError(Exception):
         super().__init__(msg)
         self.msg = msg
         self.fields = fields
+
+
+def told(exc: WalgError | OSError) -> dict[str, Any]:
+    """Return an error as a module's answer: ``msg`` and fields. A file that can't be used as it was named is no bug of ours."""
+    if isinstance(exc, WalgError):
+        return {**exc.fields, "msg": exc.msg}
+    what = f"{exc.filename} can't be used" if exc.filename else "A file or a connection can't be used"
+    return {"msg": f"{what}: {exc.strerror or exc}. Look at it, or name another one."}

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -30,6 +30,9 @@ from ._errors import WalgError
 from ._files import FilePlan, owned, parent, read_text, write_atomic
 from ._instance import Cluster, Instance
 from ._process import Runner, User, call_as
+
+_DIRECTORIES = ("config_dir", "state_dir", "log_dir", "program_dir")
+_CLUSTER = ("data_dir", "bin_dir", "socket_dir")
 
 
 @dataclass(frozen=True)
@@ -283,7 +286,7 @@ def plan(params: Mapping[str, Any], runner: Runner | None = None) -> ConfigPlan:
 
 def _make(params: Mapping[str, Any], environment: dict[str, str]) -> Instance:
     _instance.check_name(params["instance"])
-    directories = params["directories"]
+    directories, cluster = _dict(params, "directories", _DIRECTORIES), _dict(params, "cluster", _CLUSTER)
     names = {one.name for one in fields(Cluster)}
     return Instance(
         name=params["instance"],
@@ -293,10 +296,21 @@ def _make(params: Mapping[str, Any], environment: dict[str, str]) -> Instance:
         program_dir=directories["program_dir"],
         binary=params["binary"],
         storage=params["storage"],
-        cluster=Cluster(**{key: str(value) for key, value in params["cluster"].items() if key in names}),
+        cluster=Cluster(**{key: str(value) for key, value in cluster.items() if key in names}),
         environment=environment,
         **{name: params[name] for name in ("push_timeout", "fetch_timeout", "backup_timeout") if name in params},
     )
+
+
+def _dict(params: Mapping[str, Any], name: str, wanted: Sequence[str]) -> Mapping[str, Any]:
+    """Return an option that is handed on from walg_instance_info. Raises WalgError where something of it is missing."""
+    given = params[name]
+    missing = [key for key in wanted if not given.get(key)]
+    if missing:
+        raise WalgError(
+            f"The option {name} lacks {', '.join(missing)}: hand on what walg_instance_info returns as {name}."
+        )
+    return dict(given)
 
 
 def _connection(instance: Instance) -> dict[str, str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,33 @@ from . import _instance
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+#: Options whose text has lines, or that are judged elsewhere: WAL-G's settings by the rule that knows them.
+_OTHERWISE_JUDGED = ("record", "wrappers", "settings", "secrets", "google_credentials")
+_SECRET = ("url_password", "primary_conninfo")
+
+
+def refuse_unprintable(params: Mapping[str, Any]) -> None:
+    """Raise WalgError for a control character in an option: no path, name or address has one."""
+    for name, value in params.items():
+        for text in [] if name in _OTHERWISE_JUDGED else _texts(value):
+            if any(unicodedata.category(char) in ("Cc", "Cs") for char in text):
+                shown = "" if name in _SECRET else f": {text!r}"
+                raise WalgError(f"The option {name} holds a line break or another control character{shown}.")
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the texts in an option, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _texts(key)
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
 
 
 def instance_options() -> dict[str, dict[str, Any]]:
@@ -30,6 +57,7 @@ def instance_from(params: Mapping[str, Any], check_mode: bool) -> _instance.Inst
 
     In check mode the record that walg_config would write stands in for the file, so that what follows can be planned.
     """
+    refuse_unprintable(params)
     name, config_dir, text = params["instance"], params["config_dir"], params.get("record")
     if check_mode and text:
         found = _instance.parse(text, "the option record")

@@ -105,7 +105,7 @@ in_recovery:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive, _flow_archive_check
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
@@ -142,8 +142,8 @@ def main() -> None:
         )
         if plan.changed and not module.check_mode:
             _flow_archive.apply(runner, plan)
-    except WalgError as exc:
-        module.fail_json(msg=exc.msg, **exc.fields)
+    except (WalgError, OSError) as exc:
+        module.fail_json(**told(exc))
     proved = not plan.changed and _flow_archive_check.holds(instance, plan.facts)
     module.exit_json(changed=plan.changed, diff=plan.diff(), proved=proved, **_flow_archive.result(plan))
 

@@ -69,7 +69,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive_check
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
@@ -97,8 +97,8 @@ def main() -> None:
             )
 
         answer = call_as(instance.cluster.owner(), check)
-    except WalgError as exc:
-        module.fail_json(msg=exc.msg, **exc.fields)
+    except (WalgError, OSError) as exc:
+        module.fail_json(**told(exc))
     if answer["changed"] and module.check_mode and settings_pending(instance):
         answer.update(reason="the settings are not written yet", unknown=["archive"])
     module.exit_json(**answer)

@@ -83,7 +83,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _flow_backup
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
@@ -126,8 +126,8 @@ def main() -> None:
             return {"needed": made["changed"], **made}
 
         answer = call_as(instance.cluster.owner(), look if module.check_mode else ensure)
-    except WalgError as exc:
-        module.fail_json(msg=exc.msg, **exc.fields)
+    except (WalgError, OSError) as exc:
+        module.fail_json(**told(exc))
     after = "a new base backup\n" if module.check_mode and answer["changed"] else _names(answer["backup"])
     before = "" if answer["changed"] else after
     module.exit_json(diff={"before": before, "after": after}, **answer)

@@ -303,7 +303,7 @@ from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_info
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
 
@@ -322,8 +322,8 @@ def main() -> None:
             )
 
         answer = call_as(instance.cluster.owner(), look)
-    except WalgError as exc:
-        module.fail_json(msg=exc.msg, **exc.fields)
+    except (WalgError, OSError) as exc:
+        module.fail_json(**told(exc))
     module.exit_json(changed=False, **answer)
 
 

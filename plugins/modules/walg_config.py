@@ -112,8 +112,9 @@ record:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _settings
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import refuse_unprintable
 
 
 def main() -> None:
@@ -138,13 +139,14 @@ def main() -> None:
     # no_log keeps all settings out of the system's log, where a secret may stand by mistake; only those are hidden in answers.
     module.no_log_values.difference_update(_settings.showable(module.params["settings"], module.params["secrets"]))
     try:
+        refuse_unprintable(module.params)
         runner = Runner()
         plan = _flow_config.plan(module.params, runner)
         changed, diff = plan.changed, plan.diff()  # what stands on the disk now; not after apply
         if changed and not module.check_mode:
             plan.apply(runner)
-    except WalgError as exc:
-        module.fail_json(msg=exc.msg, **exc.fields)
+    except (WalgError, OSError) as exc:
+        module.fail_json(**told(exc))
     instance = plan.instance
     module.exit_json(
         changed=changed,

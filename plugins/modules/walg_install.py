@@ -181,8 +181,9 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _releases,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._download import Web
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import refuse_unprintable
 
 
 def main() -> None:
@@ -212,10 +213,11 @@ def main() -> None:
     writes = module.params["managed"] and not module.check_mode
     directory, patience = os.path.dirname(module.params["path"]), module.params["timeout"] + 60
     try:
+        refuse_unprintable(module.params)
         with _installed.alone(directory, patience) if writes else contextlib.nullcontext():
             answer = _pruned(module) if module.params["state"] == "pruned" else _installed_as_wanted(module)
-    except WalgError as exc:
-        module.fail_json(msg=exc.msg, **exc.fields)
+    except (WalgError, OSError) as exc:
+        module.fail_json(**told(exc))
     module.exit_json(path=module.params["path"], **answer)
 
 

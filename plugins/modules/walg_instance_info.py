@@ -255,8 +255,9 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _settings,
     _variables,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import refuse_unprintable
 
 
 def main() -> None:
@@ -319,6 +320,7 @@ def main() -> None:
         password = urlsplit((module.params["wanted"] or {}).get("mirror") or "").password
         module.no_log_values.update(filter(None, [password]))
     try:
+        refuse_unprintable(module.params)
         name = module.params["instance"]
         _variables.refuse_unknown(module.params["variables"], module.params["known_variables"])
         directories = _directories.of_instance(name, module.params["directories"])
@@ -332,8 +334,8 @@ def main() -> None:
         found: dict[str, object] = {"cluster": _instance.cluster_dict(cluster), "directories": directories}
         if module.params["wanted"]:
             found.update(_flow_settled.look(runner, module.params, _instance.cluster_dict(cluster), directories))
-    except WalgError as exc:
-        module.fail_json(msg=exc.msg, **exc.fields)
+    except (WalgError, OSError) as exc:
+        module.fail_json(**told(exc))
     module.exit_json(changed=False, **found)
 
 

@@ -58,8 +58,9 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _programs
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import refuse_unprintable
 
 
 def main() -> None:
@@ -73,6 +74,7 @@ def main() -> None:
     )
     path = module.params["path"]
     try:
+        refuse_unprintable(module.params)
         python = _programs.interpreter(Runner(), User.by_name(module.params["user"]))
         plans = _programs.plan(path, python, module.params["wrappers"], os.geteuid(), os.getegid())
         written = [plan for plan in plans if plan.differs()]
@@ -83,7 +85,7 @@ def main() -> None:
             for name in stale:
                 os.unlink(name)
     except (WalgError, OSError) as exc:
-        module.fail_json(msg=str(exc))
+        module.fail_json(**told(exc))
     files = [plan.path for plan in written] + stale
     listed = "".join(f"{name}\n" for name in files)
     module.exit_json(changed=bool(files), path=path, files=files, diff={"before": "", "after": listed})

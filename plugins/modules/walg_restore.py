@@ -209,13 +209,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _lock, _restore_request, _targets
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
     pending,
+    refuse_unprintable,
 )
 
 
@@ -252,6 +253,7 @@ def main() -> None:
     )
     params = module.params
     try:
+        refuse_unprintable(params)
         if params["rollback"] and params["discard"]:
             raise WalgError("rollback and discard are both asked for; a restore is put back or removed, not both.")
         instance = instance_from(params, module.check_mode)
@@ -265,8 +267,8 @@ def main() -> None:
             lock = os.path.join(instance.state_dir, "restore.lock")
             with _lock.held(lock, f"A restore of the instance {instance.name!r}", instance.cluster.owner()):
                 answer = run.act(verb, check=False)
-    except WalgError as exc:
-        module.fail_json(msg=exc.msg, **exc.fields)
+    except (WalgError, OSError) as exc:
+        module.fail_json(**told(exc))
     module.exit_json(**answer)
 
 

@@ -62,9 +62,13 @@ import socket
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _flow_schedule
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+    instance_from,
+    instance_options,
+    refuse_unprintable,
+)
 
 
 def main() -> None:
@@ -82,6 +86,7 @@ def main() -> None:
     params = module.params
     path = os.path.join(params["cron_dir"], f"mapswipe-walg-{params['instance']}")
     try:
+        refuse_unprintable(params)
         before = _files.read_text(path)
         if params["state"] == "absent":
             changed, after = before is not None, ""
@@ -101,7 +106,7 @@ def main() -> None:
             if params["cron_dir"] != "/etc/cron.d":
                 module.warn(f"Cron reads /etc/cron.d only: make it, or whatever runs jobs here, read {path}.")
     except (WalgError, OSError) as exc:
-        module.fail_json(msg=str(exc))
+        module.fail_json(**told(exc))
     module.exit_json(
         changed=changed,
         path=path,

@@ -122,10 +122,14 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _flow_storage_check,
     _settings,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_storage_check import Question
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+    instance_from,
+    instance_options,
+    refuse_unprintable,
+)
 
 
 def main() -> None:
@@ -152,9 +156,10 @@ def main() -> None:
     )
     module.no_log_values.difference_update(_settings.showable(module.params["settings"], module.params["secrets"]))
     try:
+        refuse_unprintable(module.params)
         found = _asked(Runner(), module)
-    except WalgError as exc:
-        module.fail_json(msg=exc.msg, **exc.fields)
+    except (WalgError, OSError) as exc:
+        module.fail_json(**told(exc))
     if "warning" in found:
         module.warn(str(found.pop("warning")))
     module.exit_json(changed=False, **found)

@@ -22,13 +22,16 @@ _IN_RECOVERY = (2, 5)
 #: The struct up to the size of a segment, by pg_control_version: CheckPoint differs (PostgreSQL 12 joined epoch and xid; 17 and 18
 #: added members).
 _HEAD = "QIIiq"  # system identifier, control version, catalog version, state, time
+_CHECKPOINT_AT = len(_HEAD)  # its LSN is the first value after the head
 _CHECKPOINT = "QII?"  # redo, timeline, previous timeline, full_page_writes
-_SIZES = "?IdIIII"  # track_commit_timestamp, alignment, a float; sizes of a block, a relation's file, a WAL page, a segment
+_SIZES = (
+    "?IdIIII"  # track_commit_timestamp, alignment, a float; sizes of a block, a relation's file, a WAL page, a segment
+)
 
 
 @dataclass(frozen=True)
 class Control:
-    """What is read. ``timeline``: of the latest checkpoint; ``limits``: what a hot standby needs at least."""
+    """What is read. ``checkpoint``, ``timeline``: of the latest checkpoint; ``limits``: what a hot standby needs at least."""
 
     system_identifier: str
     version: int
@@ -37,6 +40,7 @@ class Control:
     limits: Mapping[str, int] = field(default_factory=dict)
     in_recovery: bool = False
     segment_size: int = 0  # bytes; 0: not known
+    checkpoint: int = 0
 
 
 def parse(data: bytes) -> Control | None:
@@ -52,7 +56,8 @@ def parse(data: bytes) -> Control | None:
     values = struct.unpack_from("@" + layout.text, data)
     limits = dict(zip(layout.limits, values[layout.first :]))
     size = values[-1] if is_segment_size(values[-1]) else 0
-    return replace(control, timeline=values[layout.timeline], limits=limits, segment_size=size)
+    timeline, checkpoint = values[layout.timeline], values[_CHECKPOINT_AT]
+    return replace(control, timeline=timeline, limits=limits, segment_size=size, checkpoint=checkpoint)
 
 
 def is_segment_size(size: int) -> bool:

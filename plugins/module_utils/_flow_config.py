@@ -224,7 +224,11 @@ def _size(instance: Instance, given: Mapping[str, Any], archived: int) -> int:
     """Return the bytes of a segment, by the cluster, else by its archive. A setting that says otherwise is refused."""
     _segment_size.of_settings(given)
     own = _segment_size.of_cluster(instance)
-    source = f"the cluster in {instance.cluster.data_dir}" if own else f"the cluster whose base backups are in {instance.storage}"
+    source = (
+        f"the cluster in {instance.cluster.data_dir}"
+        if own
+        else f"the cluster whose base backups are in {instance.storage}"
+    )
     _segment_size.refuse_other(given, own or archived, source)
     return own or archived
 

@@ -26,6 +26,7 @@ from . import (
     _roll_back,
     _salvage,
     _stall,
+    _stopped,
     _swap,
     _targets,
     _timelines,
@@ -33,7 +34,7 @@ from . import (
     _ways,
 )
 from ._errors import WalgError
-from ._files import read_text, sha256, write_atomic
+from ._files import read_text, write_atomic
 from ._flow_archive import client
 from ._process import call_as
 from ._targets import Target
@@ -131,13 +132,7 @@ def _can_be_put_in_place(instance: Instance, marker: _marker.Marker, wish: Wish)
     whole = found.kind == "cluster" and found.clean and found.system_identifier == marker.system_identifier
     if wish.target.kind != "latest":
         return whole
-    return whole and marker.old_control == call_as(owner, control_digest, marker.data_dir)
-
-
-def control_digest(data_dir: str) -> str:
-    """Return the digest of a cluster's control file, which changes with each start; empty where there is none."""
-    path = os.path.join(data_dir, "global", "pg_control")
-    return sha256(path) if os.path.isfile(path) else ""
+    return whole and marker.old == _stopped.snapshot(marker.data_dir, owner)
 
 
 @dataclass
@@ -151,6 +146,8 @@ class Restore:
     fetch_stall_timeout: float = 0.0  # seconds without anything new; 0: not looked at
     seconds: dict[str, float] = field(default_factory=dict)
     stopped: bool = False  # the old server, by this run or by one that was cut off
+    #: The control file of the cluster whose latest state is wanted, since its server was stopped (_stopped).
+    old: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         path = os.path.join(self.instance.state_dir, "progress.json")
@@ -263,18 +260,19 @@ class Restore:
             },
             keeps_old=plan.kept_as is not None,
             stopped=self.stopped,
-            old_control="" if plan.wish.overwrite else self._control_of_old(plan.data.path),
+            old=dict(self.old),
         )
-
-    def _control_of_old(self, data_dir: str) -> str:
-        return str(call_as(self.instance.cluster.owner(), control_digest, data_dir))
 
     def _fetch(self, plan: RestorePlan, marker: _marker.Marker) -> None:
         self.enter("fetch", expected_bytes=plan.backup.uncompressed_size)
         self._set(marker, "fetching")
         owner, work = self.instance.cluster.owner(), plan.data.work
         if plan.wish.overwrite:
-            self.swapper.remove_old(plan)
+            with _stopped.held(marker.data_dir, owner):
+                if marker.old:
+                    _stopped.refuse_started(marker.data_dir, owner, marker.old)
+                self.swapper.remove_old(plan)
+            marker.old = {}
         _registration.make_parent(self.instance.cluster)
         for one in plan.places:
             call_as(self.swapper.actor(one.parent), _layout.make_work, one.work, owner.uid, owner.gid)

@@ -114,6 +114,12 @@ def back(entries: Sequence[Mapping[str, Any]], call: Call) -> int:
     return count
 
 
+def split(entries: Sequence[Mapping[str, Any]], call: Call) -> bool:
+    """Say whether some steps are done and others are not."""
+    done = [call(step.directory, _done, asdict(step)) for step in decode(entries) if step.action != "make"]
+    return any(done) and not all(done)
+
+
 def _done(entry: Mapping[str, Any]) -> bool:
     return Step(**entry).done()
 

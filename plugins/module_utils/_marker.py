@@ -56,11 +56,10 @@ class Marker:
     journal: list[dict[str, Any]] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
     stopped: bool = False  # the restore has stopped the old server
-    old_control: str = (
-        ""  # digest of the old cluster's control file when the plan was made: another one has written since
-    )
     moved_back: bool = False  # the old directories are back; the start, or word to the archive, is left to do
     never_ran: bool = False  # it was rolled back before the restored server was started in its place
+    #: The old cluster's control file since its server was stopped (_stopped): another one says that somebody has started it.
+    old: dict[str, Any] = field(default_factory=dict)
 
     @property
     def swap_begun(self) -> bool:

@@ -104,8 +104,8 @@ class User:
         return cls.by_uid(os.geteuid())
 
 
-def _dropper(user: User | None) -> PreExec | None:
-    """Return what the child does before exec to become ``user``; None when it is that user already."""
+def dropper(user: User | None) -> PreExec | None:
+    """Return what a child does to become ``user``; None when it is that user already."""
     if user is None or user.uid == os.geteuid():
         return None
     if os.geteuid() != 0:
@@ -243,7 +243,7 @@ class Runner:
                 cwd=cwd,
                 env=environment(user, env),
                 start_new_session=True,
-                preexec_fn=_dropper(user),
+                preexec_fn=dropper(user),
             )
         except (OSError, subprocess.SubprocessError) as exc:
             who = (user or User.current()).name
@@ -269,7 +269,7 @@ def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:
     For file work in directories that the database user can write: done as root it could be led astray by
     a symbolic link planted there. A WalgError or OSError in the child is raised here as WalgError.
     """
-    drop = _dropper(user)
+    drop = dropper(user)
     if drop is None:
         try:
             return json.loads(json.dumps(function(*args)))  # the same answer as from a child

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _flow_restore, _marker, _recovery, _restore_host, _restore_plan, _roll_back, _ways
+from . import _data_dir, _flow_restore, _marker, _recovery, _restore_host, _restore_plan, _roll_back, _stopped, _ways
 from ._errors import WalgError
 from ._postgres import Server
 from ._waiting import wait_until
@@ -139,14 +139,31 @@ class Run:
             else:
                 self._ship()
         try:
+            restore.old = self._stopped_state(data_dir)
             wish = replace(self.wish, stop_running=self.wish.stop_running and not stopped)
             plan = _restore_plan.make(self.runner, self.instance, wish, ours)
             return {"changed": True, "restore": restore.run(replace(plan, wish=self.wish), marker), "diff": plan.diff()}
         except WalgError as exc:
-            if stopped and not self.wish.overwrite and self._untouched():
-                restore.start_old()
-                exc.msg += f" The server on {data_dir} was started again."
+            if stopped and not self.wish.overwrite and self._untouched() and not isinstance(exc, _stopped.StartedError):
+                exc.msg += self._start_again(restore, data_dir)
             raise
+
+    def _stopped_state(self, data_dir: str) -> dict[str, Any]:
+        """Return what the cluster says whose latest state is wanted: at the swap it has to be the same."""
+        if self.wish.target.kind != "latest" and not self.wish.overwrite:
+            return {}
+        owner = self.instance.cluster.owner()
+        found = _stopped.snapshot(data_dir, owner)
+        if self.wish.stop_running and _data_dir.servers_on(data_dir):
+            _stopped.refuse_started(data_dir, owner, found)
+        return found
+
+    @staticmethod
+    def _start_again(restore: _flow_restore.Restore, data_dir: str) -> str:
+        if _data_dir.servers_on(data_dir):
+            return f" The server on {data_dir} runs again: somebody else started it."
+        restore.start_old()
+        return f" The server on {data_dir} was started again."
 
     def _untouched(self) -> bool:
         marker = _marker.load(self.instance)

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _flow_owner, _journal, _layout, _marker, _progress
+from . import _data_dir, _flow_owner, _journal, _layout, _marker, _progress, _stopped
 from ._errors import WalgError
 from ._flow_archive import client
 from ._postgres import Server
@@ -92,9 +92,22 @@ class RollBack:
                 self.swap.call(one.parent, _journal.make_directory, one.work, owner.uid, owner.gid)
             elif not marker.keeps_old and self._emptied(marker, one):
                 self.swap.call(one.parent, _journal.make_directory, one.aside, owner.uid, owner.gid)
-        _journal.back(marker.journal, self.swap.call)
+        self._back(marker, before)
         marker.moved_back = True
         self.swap.set_state(marker, "rolling back")
+
+    def _back(self, marker: _marker.Marker, before: str) -> None:
+        """Go back through the journal while no server can start on what is moved away."""
+        owner = self._owner()
+        stopped = _stopped.snapshot(marker.data_dir, owner)
+        try:
+            with _stopped.held(marker.data_dir, owner):
+                _stopped.refuse_started(marker.data_dir, owner, stopped)
+                _journal.back(marker.journal, self.swap.call)
+        except _stopped.StartedError:
+            self.swap.service().release()
+            self.swap.set_state(marker, before)
+            raise
 
     @staticmethod
     def _emptied(marker: _marker.Marker, one: _layout.Place) -> bool:

@@ -22,12 +22,14 @@ from . import (
     _progress,
     _registration,
     _salvage,
+    _stopped,
 )
 from ._errors import WalgError
 from ._files import rename_directory
 from ._postgres import Server
 from ._process import User, call_as
 from ._service import Service
+from ._targets import Target
 from ._waiting import wait_until
 
 if TYPE_CHECKING:
@@ -53,14 +55,15 @@ class Swap:
         """Put the restored cluster in place, or finish that, start it and look at it."""
         self.enter("swap")
         if marker.state not in ("swapping", "starting"):
+            self._refuse_started(marker)
             if _data_dir.servers_on(marker.data_dir) and stop_running and not marker.stopped:
                 marker.stopped = True
                 _marker.save(self.instance, marker)
             stopped = self.make_way(marker.data_dir, stop_running)
+            marker.old = marker.old or _stopped.snapshot(marker.data_dir, self.instance.cluster.owner())
             self._write_journal(marker, stopped)
         if marker.state == "swapping":
-            self.make_way(marker.data_dir, stop_running)
-            _journal.run(marker.journal, self.call)
+            self._move(marker, stop_running)
             self.set_state(marker, "starting")
         self.enter("start")
         if not _data_dir.servers_on(marker.data_dir):
@@ -75,6 +78,36 @@ class Swap:
         self.set_state(marker, "done")
         self.progress.done({"request": marker.request})
         return marker.result
+
+    def _move(self, marker: _marker.Marker, stop_running: bool) -> None:
+        """Go through the journal while no server can start on what is moved away."""
+        try:
+            self._refuse_started(marker)
+            self.make_way(marker.data_dir, stop_running)
+            with _stopped.held(marker.data_dir, self.instance.cluster.owner()):
+                self._refuse_started(marker)
+                _journal.run(marker.journal, self.call)
+        except _stopped.StartedError as exc:
+            self._give_up(marker, exc)
+            raise
+
+    def _refuse_started(self, marker: _marker.Marker) -> None:
+        """Raise StartedError if the old cluster, while it is in its place, was started since it was stopped."""
+        owner, aside = self.instance.cluster.owner(), _layout.decode(marker.places)[-1].aside
+        if marker.old and not call_as(owner, os.path.lexists, os.path.join(aside, "PG_VERSION")):
+            _stopped.refuse_started(marker.data_dir, owner, marker.old)
+
+    def _give_up(self, marker: _marker.Marker, exc: WalgError) -> None:
+        """Somebody started the old cluster: undo what was moved before it, and let the next run begin before the swap."""
+        self.service().release()
+        if not _data_dir.servers_on(marker.data_dir):
+            _journal.back(marker.journal, self.call)
+        elif _journal.split(marker.journal, self.call):
+            exc.msg += " Directories beside it were moved before that: stop this server first."
+            return
+        if Target(**marker.target).kind != "latest":  # what is written after a target in the past is not wanted
+            marker.old = {}
+        self.set_state(marker, "recovered")
 
     def service(self) -> Service:
         """Who starts and stops the real server."""

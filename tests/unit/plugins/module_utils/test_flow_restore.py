@@ -21,10 +21,11 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _layout,
     _marker,
     _stall,
+    _stopped,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._flow_restore import Restore, control_digest, standing
+from ansible_collections.mapswipe.walg.plugins.module_utils._flow_restore import Restore, standing
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import BESIDE, STATES
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
@@ -187,7 +188,7 @@ def test_what_was_recovered_goes_on_at_the_swap_while_it_is_what_is_asked_for(
     """The latest state is none any more when the old server ran again."""
     made = marker(world, "recovered", target=wish.target if wish.target.kind == "latest" else LSN)
     write_cluster(world.data_dir)
-    made.old_control = control_digest(str(world.data_dir))
+    made.old = _stopped.snapshot(str(world.data_dir), world.instance.cluster.owner())
     if old != "as it was":
         shutil.rmtree(world.data_dir)
     if old == "written since":

@@ -79,7 +79,15 @@ def log(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def serve(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [4711])
+    """A server that runs until the restore stops it."""
+    running, stop = [4711], _flow_restore.Restore.stop_old
+
+    def stop_old(self: _flow_restore.Restore, data_dir: str) -> None:
+        stop(self, data_dir)
+        running.clear()
+
+    monkeypatch.setattr(_flow_restore.Restore, "stop_old", stop_old)
+    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: list(running))
 
 
 def run(world: World, wish: Wish, runner: Scripted | None = None) -> _restore_request.Run:

@@ -41,7 +41,9 @@ def test_the_first_segment_of_4_gib_leaves_several_and_another_backup_decides() 
     first = named((1 << 32) + 5 * MIB, 64)
     assert _segment_size.of_backups([first]) == 0
     assert _segment_size.of_backups([first, named((1 << 32) + 70 * MIB, 64)]) == 64 * MIB
-    assert _segment_size.of_backups([named((1 << 32) + 600 * MIB, 1024)]) == 1024 * MIB, "no other size is above 600 MiB"
+    assert _segment_size.of_backups([named((1 << 32) + 600 * MIB, 1024)]) == 1024 * MIB, (
+        "no other size is above 600 MiB"
+    )
 
 
 @pytest.mark.parametrize("name", ["base_000000010000000100000002", "copied", "base_00000001000000000000FFFF"])
@@ -55,7 +57,9 @@ def test_our_own_record_is_believed_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mib", "identifier", "known"), [(64, IDENTIFIER, 64), (64, "5", 1), (None, "", 1)], ids=["own", "another's", "lost"]
+    ("mib", "identifier", "known"),
+    [(64, IDENTIFIER, 64), (64, "5", 1), (None, "", 1)],
+    ids=["own", "another's", "lost"],
 )
 def test_the_cluster_knows_best_and_its_archive_next(
     tmp_path: Path, mib: int | None, identifier: str, known: int

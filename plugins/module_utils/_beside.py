@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _data_dir, _host_facts, _recovery, _targets, _timelines
 from ._errors import WalgError
-from ._files import read_text, write_atomic
+from ._files import read_conf, write_atomic
 from ._postgres import Server
 from ._process import call_as
 
@@ -280,7 +280,7 @@ def remove_files(directory: str, names: tuple[str, ...]) -> None:
 def _prepare(directory: str, private: str, log: str, files: dict[str, str]) -> None:
     remove_files(directory, _recovery.LEFTOVERS)
     auto_conf = os.path.join(directory, "postgresql.auto.conf")
-    text = read_text(auto_conf)
+    text = read_conf(auto_conf)
     if text is not None and _recovery.scrub(text) != text:
         write_atomic(auto_conf, _recovery.scrub(text))
     write_atomic(os.path.join(private, "postgresql.conf"), "")

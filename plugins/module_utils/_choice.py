@@ -32,7 +32,8 @@ _CLOCKS = timedelta(minutes=1)
 @dataclass(frozen=True)
 class Choice:
     """``legs``: from the base backup to the end of what the archive has on ``timeline``; ``needed``: those up to the target, as far
-    as it is known. ``skipped``: newer base backups that were passed over.
+    as it is known. ``skipped``: newer base backups that were passed over; ``older``: others that
+    lead there as well, the newest first.
     """
 
     backup: Backup
@@ -40,6 +41,7 @@ class Choice:
     legs: Sequence[Leg]
     needed: Sequence[Leg]
     skipped: Sequence[str] = ()
+    older: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def choose(situation: Situation, target: Target, timeline: int, name: str = "") 
     ``name``: this base backup and no other. Raises WalgError for what is known to be out of reach, with the nearest reachable point.
     """
     leading = _leading(situation, timeline)
+    all_leading = [one.name for one, _legs in leading]
     if name:
         leading = [_named(situation, leading, timeline, name)]
     if not leading:
@@ -90,7 +93,8 @@ def choose(situation: Situation, target: Target, timeline: int, name: str = "") 
     needed = _needed(situation, backup, legs, target)
     _refuse_gap(situation, leading, backup, needed, target)
     _refuse_beyond(situation, legs, target)
-    return Choice(backup, timeline, legs, needed, skipped)
+    older = all_leading[all_leading.index(backup.name) + 1 :]
+    return Choice(backup, timeline, legs, needed, skipped, older)
 
 
 def _leading(situation: Situation, timeline: int) -> list[tuple[Backup, list[Leg]]]:

@@ -4,7 +4,7 @@
 """Rules on what works together: WAL-G, PostgreSQL, storage. Private to this collection.
 
 One table; each row says what can't work, why, and what would. Measured with WAL-G 1.1.3 to 3.0.9 against PostgreSQL 10
-to 18 unless the row names another source.
+to 19 unless the row names another source.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Major versions of PostgreSQL that this collection serves.
 PG_OLDEST = 10
-PG_NEWEST = 18
+PG_NEWEST = 19
 
 BACKUP = "backup"  # base backups and the archiving of WAL
 RESTORE = "restore"
@@ -110,20 +110,24 @@ def check_pair(
     purpose: str,
     has_tablespaces: bool = False,
     is_delta: bool = False,
+    untested: bool = False,
 ) -> list[str]:
     """Return why this combination can't work, one sentence each: what was found, why not, what would do.
 
     ``walg`` None: a build without a release's number, of which nothing can be refused. ``storage_kind`` as in _storage;
     ``purpose`` "backup" (archiving too) or "restore"; ``has_tablespaces``: the base backup has others than the default;
-    ``is_delta``: it is a delta.
+    ``is_delta``: it is a delta; ``untested``: a newer PostgreSQL than any that was tried is wanted all the same.
     """
     if purpose not in (BACKUP, RESTORE):
         raise ValueError(purpose)
     refusals = []
-    if not PG_OLDEST <= pg_major <= PG_NEWEST:
+    served = f"Found PostgreSQL {pg_major}; this collection serves PostgreSQL {PG_OLDEST} to {PG_NEWEST}"
+    if pg_major < PG_OLDEST:
+        refusals.append(f"{served}.")
+    if pg_major > PG_NEWEST and not untested:
         refusals.append(
-            f"Found PostgreSQL {pg_major}; this collection serves PostgreSQL {PG_OLDEST} to {PG_NEWEST} and was tried "
-            "with no other."
+            f"{served} and was tried with no newer one. Look for a newer release of the collection, or try this one all the "
+            "same, and a restore with it, by this line:\n  walg_pg_untested: true\n"
         )
     if walg is not None:
         found = f"Found WAL-G {'.'.join(map(str, walg))} with PostgreSQL {pg_major} on {storage_kind}:// for {purpose}"
@@ -135,11 +139,12 @@ def check_pair(
     return refusals
 
 
-def refuse_unfit(version: str | None, pg_major: int, storage: str | None, purpose: str) -> None:
+def refuse_unfit(version: str | None, pg_major: int, storage: str | None, purpose: str, untested: bool = False) -> None:
     """Raise WalgError if the wanted WAL-G can't serve this PostgreSQL on this storage's URL. Nothing wanted: no check."""
     if not version or not storage:
         return
     wanted = None if version == "devel" else _releases.parse_version(version)
-    refusals = check_pair(wanted, pg_major, _storage.kind(_storage.storage_settings(storage)), purpose)
+    kind = _storage.kind(_storage.storage_settings(storage))
+    refusals = check_pair(wanted, pg_major, kind, purpose, untested=untested)
     if refusals:
         raise WalgError(" ".join(refusals), found=pg_major)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules on global/pg_control: what a cluster that does not run says of itself. Private to this collection.
 
-The layout is ControlFileData in src/include/catalog/pg_control.h of PostgreSQL 10 to 18, on 64-bit little-endian and
+The layout is ControlFileData in src/include/catalog/pg_control.h of PostgreSQL 10 to 19, on 64-bit little-endian and
 big-endian hosts alike (native order, natural alignment). pg_controldata would say the same, but has to be of the same
 major version and is not installed everywhere.
 """
@@ -19,13 +19,14 @@ MIB = 1024 * 1024
 _SHUT_DOWN = (1, 2)
 #: DBState: in recovery of an archive, or stopped there.
 _IN_RECOVERY = (2, 5)
-#: The struct up to the size of a segment, by pg_control_version: CheckPoint differs (PostgreSQL 12 joined epoch and xid; 17 and 18
-#: added members).
+#: The struct up to the size of a segment, by pg_control_version: CheckPoint differs (PostgreSQL 12 joined epoch and xid; 17, 18
+#: and 19 added members).
 _HEAD = "QIIiq"  # system identifier, control version, catalog version, state, time
 _CHECKPOINT_AT = len(_HEAD)  # its LSN is the first value after the head
 _CHECKPOINT = "QII?"  # redo, timeline, previous timeline, full_page_writes
 _SIZES = (
-    "?IdIIII"  # track_commit_timestamp, alignment, a float; sizes of a block, a relation's file, a WAL page, a segment
+    "?IdII",  # track_commit_timestamp, alignment, a float; sizes of a block, a relation's file
+    "II",  # sizes of a WAL page, a segment
 )
 
 
@@ -73,15 +74,17 @@ class _Layout:
     limits: tuple[str, ...]
 
 
-def _layout(*, prior: bool, epoch: bool, wal_level: bool, senders: bool) -> _Layout:
+def _layout(*, prior: bool, epoch: bool, wal_level: bool, senders: bool, decoding: bool = False) -> _Layout:
     """Build the format: ``prior``: a second checkpoint pointer (10); ``epoch``: epoch and xid apart (up to 11);
-    ``wal_level``: the checkpoint has one (17, 18); ``senders``: max_wal_senders is kept (12 and later).
+    ``wal_level``: the checkpoint has one (17 and later); ``senders``: max_wal_senders is kept (12 and later);
+    ``decoding``: the checkpoint says whether logical decoding is enabled, offsets of multixacts have 64 bits, and
+    an SLRU's segment has a size (19).
     """
     pointers = "QQ" if prior else "Q"
     xid = "II" if epoch else "Q"
-    level = "i" if wal_level else ""
+    level = ("i" if wal_level else "") + ("?" if decoding else "")
     # oid, multi, multi offset, oldest xid and its database, oldest multi and its database, time, commit timestamps (2), oldest active
-    rest = "IIIIIIIqIII"
+    rest = "II" + ("Q" if decoding else "I") + "IIIIqIII"
     # unlogged LSN, minimum recovery point and its timeline, backup start, backup end, end required
     recovery = "QQIQQ?"
     limits = ["max_connections", "max_worker_processes"]
@@ -89,7 +92,8 @@ def _layout(*, prior: bool, epoch: bool, wal_level: bool, senders: bool) -> _Lay
         limits.append("max_wal_senders")
     limits += ["max_prepared_transactions", "max_locks_per_transaction"]
     # wal_level, wal_log_hints, then the limits. A CheckPoint is aligned like its first member.
-    text = _HEAD + pointers + _CHECKPOINT + level + xid + rest + "0Q" + recovery + "i?" + "i" * len(limits) + _SIZES
+    sizes = ("I" if decoding else "").join(_SIZES)
+    text = _HEAD + pointers + _CHECKPOINT + level + xid + rest + "0Q" + recovery + "i?" + "i" * len(limits) + sizes
     count = len(_fields(_HEAD + pointers + _CHECKPOINT + level + xid + rest + recovery + "i?"))
     timeline = len(_fields(_HEAD + pointers)) + 1
     return _Layout(text, timeline, count, tuple(limits))
@@ -106,4 +110,5 @@ _LAYOUTS = {
     1300: _layout(prior=False, epoch=False, wal_level=False, senders=True),
     1700: _layout(prior=False, epoch=False, wal_level=True, senders=True),
     1800: _layout(prior=False, epoch=False, wal_level=True, senders=True),
+    1905: _layout(prior=False, epoch=False, wal_level=True, senders=True, decoding=True),
 }

@@ -62,6 +62,8 @@ def find(runner: Runner, given: Mapping[str, Any], recorded: Cluster | None) -> 
 
     What was given always wins over what was found. Raises WalgError with all that was found when it is not clear.
     """
+    if given.get("os_user"):  # a number becomes the name that cron knows
+        given = {**given, "os_user": User.by_name(str(given["os_user"])).name}
     up = running(runner)
     wanted = given.get("data_dir") or (recorded.data_dir if recorded else None)
     if wanted:

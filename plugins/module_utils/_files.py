@@ -83,10 +83,15 @@ def parent(path: str, user: User) -> FilePlan:
     return FilePlan(path, None, 0o755, user.uid, user.gid, keep=True)
 
 
-def read_text(path: str) -> str | None:
+def read_conf(path: str) -> str | None:
+    """Return the text of a configuration file of somebody else's, or None. Bytes that are no UTF-8 come back when it is written."""
+    return read_text(path, "surrogateescape")
+
+
+def read_text(path: str, errors: str = "strict") -> str | None:
     """Return the text of a file, or None if there is none."""
     try:
-        with open(path, encoding="utf-8", newline="") as stream:
+        with open(path, encoding="utf-8", errors=errors, newline="") as stream:
             return stream.read()
     except FileNotFoundError:
         return None
@@ -113,7 +118,7 @@ def write_atomic(path: str, content: str, mode: int = 0o600, uid: int = -1, gid:
     except OSError as exc:
         raise WalgError(f"Cannot write into {directory}: {exc.strerror}") from exc
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             if (uid, gid) != (-1, -1) and (uid, gid) != (os.geteuid(), os.getegid()):
                 os.fchown(stream.fileno(), uid, gid)
             os.fchmod(stream.fileno(), mode)
@@ -176,6 +181,18 @@ def free_bytes(path: str) -> int:
     """Return the bytes that an unprivileged user may still write on the file system of ``path``."""
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize
+
+
+def only_roots(path: str) -> bool:
+    """Say whether nobody but root can change what a directory's path leads to, or what is in it."""
+    while True:
+        found = os.lstat(path)
+        others = found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX
+        if found.st_uid != 0 or others or not stat.S_ISDIR(found.st_mode):
+            return False
+        if path == "/":
+            return True
+        path = os.path.dirname(path)
 
 
 def first_existing_parent(path: str) -> str:

@@ -18,6 +18,7 @@ from . import (
     _archiving,
     _backups,
     _compatibility,
+    _conf_place,
     _data_dir,
     _flow_owner,
     _flow_storage_change,
@@ -26,9 +27,9 @@ from . import (
     _walg,
 )
 from ._errors import WalgError
-from ._files import read_text, write_atomic
+from ._files import only_roots, read_conf, write_atomic
 from ._postgres import Server
-from ._process import call_as
+from ._process import User, call_as
 from ._service import Service
 from ._waiting import wait_until
 
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
     from ._process import Runner
 
 PROOF = "archive-proof.json"  # in the state directory, see _flow_archive_check
+_FILES = """
+SELECT json_agg(json_build_object('name', f.name, 'setting', f.setting, 'sourcefile', f.sourcefile, 'sourceline', f.sourceline,
+                                  'error', f.error, 'context', s.context) ORDER BY seqno)
+FROM pg_file_settings f LEFT JOIN pg_settings s USING (name)
+"""
 _APPLY_TIMEOUT = 20.0  # seconds for a reload to show
 
 
@@ -116,35 +122,30 @@ def plan(
     server = Server(runner, instance.cluster)
     facts = server.own_facts()
     current = server.settings(_archiving.NAMES)
-    files = server.ask_json(
-        "SELECT json_agg(json_build_object('name', f.name, 'setting', f.setting, 'sourcefile', f.sourcefile, 'sourceline', "
-        "f.sourceline, 'error', f.error, 'context', s.context) ORDER BY seqno) FROM pg_file_settings f LEFT JOIN pg_settings s USING (name)"
-    )
+    files = server.ask_json(_FILES) or []
     owner = instance.cluster.owner()
-    config_dir = os.path.dirname(facts.config_file)
-    main_before = call_as(owner, read_text, facts.config_file) or ""
-    if _pg_conf.includes_directory(main_before, "conf.d"):
-        conf_file, main_after = os.path.join(config_dir, "conf.d", _pg_conf.FILE_NAME), main_before
-    else:
-        conf_file, main_after = os.path.join(config_dir, _pg_conf.FILE_NAME), _pg_conf.with_include(main_before)
+    main_before = call_as(owner, read_conf, facts.config_file) or ""
+    place = _conf_place.choose(facts.config_file, main_before, facts.data_directory)
     command = _archiving.push_command(instance.program_dir, instance.record_file)
     wanted = _archiving.wanted_settings(current, command, timeout)
-    _archiving.refuse_broken_files(files or [])
-    _archiving.refuse_foreign(current, files or [], conf_file, wanted, replace_command)
-    _archiving.refuse_override(current, wanted, conf_file, os.path.join(facts.data_directory, "postgresql.auto.conf"))
-    conf_before = call_as(owner, read_text, conf_file)
+    _archiving.refuse_broken_files(files)
+    _archiving.refuse_foreign(current, files, place.conf_file, wanted, replace_command)
+    auto_conf = os.path.join(facts.data_directory, "postgresql.auto.conf")
+    _archiving.refuse_override(current, wanted, place.conf_file, auto_conf)
+    _conf_place.refuse_later(files, wanted, place)
+    conf_before = call_as(owner, read_conf, place.conf_file)
     kept = _kept(conf_before, wanted)
     made = ArchivePlan(
         instance,
         facts,
         wanted,
         _archiving.changes(current, wanted),
-        conf_file,
+        place.conf_file,
         conf_before,
         _pg_conf.conf_text({**kept, **wanted}),
         facts.config_file,
         main_before,
-        main_after,
+        place.main_after,
         ["storage"] if pending else [],
     )
     if made.restart and not restart:
@@ -175,21 +176,30 @@ def _kept(conf_before: str | None, wanted: dict[str, str]) -> dict[str, str]:
 
 
 def _refuse_unwritable(made: ArchivePlan) -> None:
-    """Refuse what could not be written: configuration of root's, or a single file that is mounted into a container."""
-    owner = made.instance.cluster.owner()
-    main, directory = os.path.realpath(made.main_file), os.path.dirname(made.conf_file)
+    """Refuse what could not be written: configuration of others, or a single file that is mounted into a container."""
+    main, owner = os.path.realpath(made.main_file), made.instance.cluster.owner()
     edits_main = made.main_before != made.main_after
-    for path, needed in ((directory, made.conf_before != made.conf_after), (os.path.dirname(main), edits_main)):
-        if needed and not call_as(owner, os.access, path, os.W_OK):
+    for path, needed in ((made.conf_file, made.conf_before != made.conf_after), (main, edits_main)):
+        if needed and _writer(path, owner) is None:
+            included = _conf_place.in_data_dir(made.facts.data_directory)
             raise WalgError(
-                f"{path}, where PostgreSQL's configuration lies, can't be written by {owner.name!r}, who owns the cluster: our "
-                f"archive settings belong there. Give the directory to {owner.name!r}.",
+                f"{os.path.dirname(path)} holds PostgreSQL's configuration, and {owner.name!r} can't write there. Put this line at the "
+                f"end of {made.main_file} yourself:\n  include_if_exists = '{included}'\nThen run again: our settings go into that "
+                "file. (Where root alone can change that directory and those above it, a play that runs as root writes there itself.)",
             )
     if edits_main and os.path.ismount(main):
         raise WalgError(
             f"{main} is mounted as a single file and can't be replaced. Put this line at its end yourself, and run again:\n"
             f"  {_pg_conf.INCLUDE_LINE}",
         )
+
+
+def _writer(path: str, owner: User) -> User | None:
+    """Return who writes a file of the configuration: the cluster's owner, or root in what is root's own all the way up."""
+    directory = os.path.dirname(path)
+    if call_as(owner, os.access, directory, os.W_OK):
+        return owner
+    return User.current() if os.geteuid() == 0 and only_roots(directory) else None
 
 
 def _refuse_unfit(runner: Runner, made: ArchivePlan) -> None:
@@ -204,9 +214,8 @@ def _refuse_unfit(runner: Runner, made: ArchivePlan) -> None:
                 "above it is closed to that user."
             )
     version = _walg.binary_version(runner, instance.binary, owner).version
-    refusals = _compatibility.check_pair(
-        version, facts.major, _storage.kind(_storage.storage_settings(instance.storage)), "backup"
-    )
+    kind = _storage.kind(_storage.storage_settings(instance.storage))
+    refusals = _compatibility.check_pair(version, facts.major, kind, "backup", untested=instance.cluster.untested)
     if refusals:
         raise WalgError(" ".join(refusals))
     walg = client(runner, instance)
@@ -248,15 +257,12 @@ def _takes_over(made: ArchivePlan) -> bool:
 def _put_in_force(runner: Runner, made: ArchivePlan, server: Server) -> None:
     instance = made.instance
     call_as(instance.cluster.owner(), _forget_proof, os.path.join(instance.state_dir, PROOF))
-    call_as(
-        instance.cluster.owner(),
-        _write,
-        made.conf_file,
-        made.conf_after,
-        made.main_file,
-        made.main_before,
-        made.main_after,
-    )
+    owner, main = instance.cluster.owner(), os.path.realpath(made.main_file)
+    if made.conf_before != made.conf_after:
+        writer = _writer(made.conf_file, owner)
+        call_as(writer, _write_ours, made.conf_file, made.conf_after, 0o600 if writer == owner else 0o644)
+    if made.main_before != made.main_after:  # last, so that PostgreSQL never sees the include without our file
+        call_as(_writer(main, owner), _write_main, main, made.main_after)
     server.ask("SELECT pg_reload_conf()")
     if made.restart:
         Service(runner, instance.cluster, os.path.join(instance.log_dir, "server.log")).restart()
@@ -285,15 +291,17 @@ def _forget_proof(path: str) -> None:
         os.unlink(path)
 
 
-def _write(conf_file: str, conf_after: str, main_file: str, main_before: str, main_after: str) -> None:
-    """As the owner: our file first, then the include, so that PostgreSQL never sees one without the other."""
-    if os.path.islink(conf_file):
-        raise WalgError(f"{conf_file} is a symbolic link; we write real files.")
-    if read_text(conf_file) != conf_after:
-        write_atomic(conf_file, conf_after, 0o600)
-    if main_before != main_after:
-        real = os.path.realpath(main_file)
-        write_atomic(real, main_after, os.stat(real).st_mode & 0o7777)
+def _write_ours(path: str, text: str, mode: int) -> None:
+    if os.path.islink(path):
+        raise WalgError(f"{path} is a symbolic link; we write real files.")
+    write_atomic(path, text, mode)
+
+
+def _write_main(path: str, text: str) -> None:
+    """Write it as the server can still read it: with its mode, and where root writes, with its owner."""
+    found = os.stat(path)
+    ids = (found.st_uid, found.st_gid) if os.geteuid() == 0 else (-1, -1)
+    write_atomic(path, text, found.st_mode & 0o7777, *ids)
 
 
 def result(made: ArchivePlan) -> dict[str, Any]:

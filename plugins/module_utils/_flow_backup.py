@@ -24,6 +24,8 @@ from . import (
     _lock,
     _owner,
     _progress,
+    _readable,
+    _sessions,
     _storage,
     _timelines,
     _walg,
@@ -73,16 +75,18 @@ def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetim
     It is, when none that counts exists for this system identifier and timeline, or (``max_age``, seconds) when the
     newest is older. ``max_age`` 0 means always. Raises WalgError for what can be known to fail.
     """
-    facts = Server(runner, instance.cluster).own_facts()
+    server = Server(runner, instance.cluster)
+    facts = server.own_facts()
     if facts.in_recovery:
         return BackupPlan(False, "this is a standby; its primary is backed up", None, facts, frozenset())
     if pending:
         return BackupPlan(True, "the settings are not written yet", None, facts, frozenset())
     version = _walg.binary_version(runner, instance.binary, instance.cluster.owner()).version
     kind = _storage.kind(_storage.storage_settings(instance.storage))
-    refusals = _compatibility.check_pair(version, facts.major, kind, "backup")
+    refusals = _compatibility.check_pair(version, facts.major, kind, "backup", untested=instance.cluster.untested)
     if refusals:
         raise WalgError(" ".join(refusals))
+    _sessions.refuse_cut_off(server, version, facts.major)
     walg = client(runner, instance)
     owner = _flow_owner.plan(walg, facts)
     found = walg.backups()
@@ -151,9 +155,11 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
     progress = _progress.Progress(os.path.join(instance.state_dir, "progress.json"), "backup")
     runner.tick = progress.touch
     progress.phase("backup-push")
+    _readable.refuse_closed(instance.cluster.data_dir, instance.cluster.owner())
     # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is refused.
     whole = full or made.existing is None or not made.deltas
-    pushed = walg.backup_push(instance.cluster.data_dir, _user_data(instance, server, made.facts), whole, timeout)
+    told, options = _user_data(instance, server, made.facts), _sessions.options(made.facts.major)
+    pushed = walg.backup_push(instance.cluster.data_dir, told, whole, timeout, options)
     if pushed.timed_out:
         raise WalgError(
             f"The base backup of {instance.cluster.data_dir} to {instance.storage} did not end within {timeout:.0f} s and was "

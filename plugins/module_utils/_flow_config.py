@@ -291,7 +291,8 @@ def plan(params: Mapping[str, Any], runner: Runner | None = None) -> ConfigPlan:
 def _make(params: Mapping[str, Any], environment: dict[str, str]) -> Instance:
     _instance.check_name(params["instance"])
     directories, cluster = _dict(params, "directories", _DIRECTORIES), _dict(params, "cluster", _CLUSTER)
-    names = {one.name for one in fields(Cluster)}
+    names = {one.name for one in fields(Cluster)} - {"credentials"}
+    known: dict[str, Any] = {key: str(value) for key, value in cluster.items() if key in names}
     return Instance(
         name=params["instance"],
         config_dir=directories["config_dir"],
@@ -300,7 +301,7 @@ def _make(params: Mapping[str, Any], environment: dict[str, str]) -> Instance:
         program_dir=directories["program_dir"],
         binary=params["binary"],
         storage=params["storage"],
-        cluster=Cluster(**{key: str(value) for key, value in cluster.items() if key in names}),
+        cluster=Cluster(**known),
         environment=environment,
         **{name: params[name] for name in ("push_timeout", "fetch_timeout", "backup_timeout") if name in params},
     )
@@ -324,7 +325,7 @@ def _connection(instance: Instance) -> dict[str, str]:
         "PGHOST": cluster.socket_dir,
         "PGPORT": cluster.port,
         "PGUSER": cluster.user,
-        "PGDATABASE": "postgres",
+        "PGDATABASE": cluster.database,
         "PGDATA": cluster.data_dir,
         "WALG_PREVENT_WAL_OVERWRITE": "true",
     }

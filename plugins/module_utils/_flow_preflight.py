@@ -8,11 +8,13 @@ The restore's own plan looks at the archive and the target directory; what is he
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from . import _compatibility, _data_dir, _flow_archive, _managers, _postgres
+from . import _compatibility, _data_dir, _flow_archive, _managers, _postgres, _readable, _releases, _sessions
 from ._errors import WalgError
 from ._instance import Instance
+from ._process import User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +29,32 @@ def check(runner: Runner, cluster: Cluster, version: str | None, storage: str | 
 
     ``purpose``: backup, restore, or None for a host that is only prepared.
     """
+    refuse_other_owner(cluster)
     major = _postgres.installed_major(runner, cluster)
-    _compatibility.refuse_unfit(version, major, storage, purpose or _compatibility.BACKUP)
+    _compatibility.refuse_unfit(version, major, storage, purpose or _compatibility.BACKUP, cluster.untested)
     if purpose:
         _managers.refuse(cluster)
     if purpose == _compatibility.BACKUP:
         refuse_no_server(runner, cluster, major)
+        _readable.refuse_closed(cluster.data_dir, cluster.owner())
+        if version:
+            wanted = None if version == "devel" else _releases.parse_version(version)
+            _sessions.refuse_cut_off(_postgres.Server(runner, cluster), wanted, major)
+
+
+def refuse_other_owner(cluster: Cluster) -> None:
+    """Raise WalgError where the data directory of a cluster belongs to somebody else than its recorded or given owner."""
+    try:
+        found = os.stat(os.path.join(cluster.data_dir, "global"))
+    except OSError:
+        return  # there is none, or it is not ours to look at: said below
+    if found.st_uid != cluster.owner().uid:
+        owner = User.by_uid(found.st_uid).name
+        raise WalgError(
+            f"{cluster.data_dir} belongs to {owner!r}, not to {cluster.os_user!r}. Leave walg_pg_os_user out, or set it to {owner}.",
+            found=owner,
+            wanted=cluster.os_user,
+        )
 
 
 def refuse_no_server(runner: Runner, cluster: Cluster, major: int) -> None:

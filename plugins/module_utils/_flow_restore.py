@@ -34,7 +34,7 @@ from . import (
     _ways,
 )
 from ._errors import WalgError
-from ._files import read_text, write_atomic
+from ._files import read_conf, write_atomic
 from ._flow_archive import client
 from ._process import call_as
 from ._targets import Target
@@ -351,6 +351,8 @@ class Restore:
             beside.kill()
             if isinstance(exc, WalgError):
                 exc.msg += f" {marker.data_dir} was not touched; what was recovered so far is in {work}."
+            if isinstance(exc, _targets.NotReachedError):
+                exc.msg += _restore_check.older_backups(plan, target)
             raise
         finally:
             self.progress.watch = None
@@ -422,7 +424,7 @@ def _recovery_files(work: str, files: dict[str, str], settings: dict[str, str], 
     for name, content in files.items():
         write_atomic(os.path.join(work, name), content)
     path = os.path.join(work, "postgresql.auto.conf")
-    before = read_text(path) or ""
+    before = read_conf(path) or ""
     after = _recovery.with_settings(_recovery.scrub(before), settings)
     if archive_off:
         after = _recovery.without_archiving(after, major)

@@ -9,6 +9,7 @@ it, the job and the modules parse it. So the programs on the host and the module
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -39,6 +40,14 @@ class Cluster:
     start_options: str = ""  # options of a pg_ctl start, shell-quoted
     system_identifier: str = ""
     config_file: str = ""  # the server's main configuration file where it lies outside of the data directory
+    database: str = "postgres"  # that we and WAL-G connect to
+    #: Variables of libpq that let a session in, as WAL-G's settings have them; secret, so never part of the record or an answer.
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    pg_untested: str = ""  # "true": a PostgreSQL newer than any that was tried is wanted all the same
+
+    @property
+    def untested(self) -> bool:
+        return self.pg_untested == "true"
 
     def owner(self) -> User:
         """The operating system user that owns the data directory."""
@@ -109,7 +118,8 @@ _CLUSTER_KEYS = {
     "SYSTEM_IDENTIFIER": "system_identifier",
 }
 #: Keys that a record of an older version lacks, and what they mean then is the field's default.
-_LATER_KEYS = {"PG_CONFIG_FILE": "config_file"}
+_LATER_KEYS = {"PG_CONFIG_FILE": "config_file", "PG_DATABASE": "database", "PG_UNTESTED": "pg_untested"}
+_CREDENTIALS = ("PGPASSWORD", "PGPASSFILE", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT")
 ENVIRONMENT = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _INSTANCE_KEYS = {
     "WALG_INSTANCE": "name",
@@ -147,7 +157,7 @@ def parse(text: str, path: str) -> Instance:
                 key, _equals, value = line.partition("=")
                 words = shlex.split(value)
                 pairs[key] = words[0] if words else ""
-        known = {name: pairs[key] for key, name in _CLUSTER_KEYS.items()}
+        known: dict[str, Any] = {name: pairs[key] for key, name in _CLUSTER_KEYS.items()}
         known.update({name: pairs[key] for key, name in _LATER_KEYS.items() if key in pairs})
         cluster = Cluster(**known)
         values: dict[str, Any] = {name: pairs[key] for key, name in _INSTANCE_KEYS.items()}
@@ -168,7 +178,20 @@ def load(config_dir: str, name: str) -> Instance | None:
     check_name(name)
     path = record_path(config_dir, name)
     text = read_text(path)
-    return None if text is None else parse(text, path)
+    return None if text is None else _with_credentials(parse(text, path))
+
+
+def credentials(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return what among WAL-G's settings lets a session of psql in as well."""
+    return {name: str(settings[name]) for name in _CREDENTIALS if settings.get(name) not in (None, "")}
+
+
+def _with_credentials(instance: Instance) -> Instance:
+    try:
+        found = credentials(json.loads(read_text(instance.settings_file) or "{}"))
+    except (WalgError, ValueError, AttributeError):  # closed to us, or damaged: who reads it for itself says so
+        return instance
+    return replace(instance, cluster=replace(instance.cluster, credentials=found))
 
 
 def require(config_dir: str, name: str) -> Instance:
@@ -184,15 +207,15 @@ def require(config_dir: str, name: str) -> Instance:
 
 def with_cluster(cluster: Cluster, given: Mapping[str, Any]) -> Cluster:
     """Return the cluster with the options that were given in place of its own."""
-    names = {one.name for one in fields(Cluster)}
-    return replace(
-        cluster, **{key: str(value) for key, value in given.items() if key in names and value not in (None, "")}
-    )
+    names = {one.name for one in fields(Cluster)} - {"credentials"}
+    told = {key: value for key, value in given.items() if key in names and value not in (None, "", False)}
+    values: dict[str, Any] = {key: "true" if value is True else str(value) for key, value in told.items()}
+    return replace(cluster, **values)
 
 
 def cluster_dict(cluster: Cluster) -> dict[str, str]:
     """Return the cluster as a plain dict for results and module options."""
-    return {key: str(value) for key, value in asdict(cluster).items()}
+    return {key: str(value) for key, value in asdict(cluster).items() if key != "credentials"}
 
 
 def _quoted(value: str) -> str:

@@ -78,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _refuse_other_user(instance: _instance.Instance) -> None:
-    wanted, me = instance.cluster.os_user, User.current().name
-    if wanted != me:
-        raise WalgError(f"run this as {wanted!r}, the owner of {instance.cluster.data_dir}; you are {me!r}.")
+    wanted, me = instance.cluster.owner(), User.current()
+    if wanted.uid != me.uid:  # one number may have several names
+        raise WalgError(f"run this as {wanted.name!r}, the owner of {instance.cluster.data_dir}; you are {me.name!r}.")
 
 
 def _log(instance: _instance.Instance) -> logging.Logger:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._errors import WalgError
@@ -62,6 +62,62 @@ class ServerFacts:
         return self.version_num // 10000
 
 
+#: What a server, database or role may set for every session and would end ours, or change what it reads. PGOPTIONS wins.
+_OPTIONS = {
+    "client_min_messages": "error",
+    "search_path": "pg_catalog",
+    "role": "none",
+    "datestyle": "ISO",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+OPTIONS = " ".join(f"-c {name}={value}" for name, value in _OPTIONS.items())
+#: The same of what not every version knows: named in PGOPTIONS, it would be refused there.
+_UNLIMITED = """SELECT set_config(name, '0', false) FROM unnest('{idle_session_timeout,transaction_timeout}'::text[]) AS name
+WHERE current_setting(name, true) IS NOT NULL
+\\g /dev/null
+"""
+#: What psql says when it gets no session, and what to do.
+_ADVICE = (
+    (
+        "no password supplied|password authentication failed|PAM authentication failed",
+        (
+            "The server wants a password of this role. Put it into walg_secrets as PGPASSWORD, or into the password file .pgpass in "
+            "{os_user}'s home directory (mode 0600); or let {os_user} in without one by a line `local all {user} peer` in pg_hba.conf."
+        ),
+    ),
+    (
+        "Peer authentication failed|Ident authentication failed",
+        (
+            "pg_hba.conf does not let the operating system user {os_user} be the role {user}: set walg_pg_user to a superuser that it may "
+            "be, or map the two in pg_ident.conf."
+        ),
+    ),
+    (
+        "no pg_hba.conf entry|pg_hba.conf rejects",
+        "Let the role in by a line `local all {user} peer` in pg_hba.conf.",
+    ),
+    ('role ".*" does not exist', "Set walg_pg_user to a superuser of this cluster."),
+    ('role ".*" is not permitted to log in', "Set walg_pg_user to a superuser of this cluster that may log in."),
+    (
+        "Permission denied",
+        (
+            "The user {os_user} can't pass to the socket: open {socket_dir} and the directories above it to that user, or set "
+            "walg_pg_socket_dir to another of unix_socket_directories."
+        ),
+    ),
+    (
+        "No such file or directory|Connection refused",
+        (
+            "Set walg_pg_socket_dir and walg_pg_port to where the server listens (unix_socket_directories, port); a host name such as "
+            "localhost goes too."
+        ),
+    ),
+)
+_NO_DATABASE = re.compile(r'database ".*" does not exist')
+
 _FACTS = """
 SELECT json_build_object(
   'version_num', current_setting('server_version_num')::int,
@@ -94,19 +150,24 @@ class Server:
         return found
 
     def run_sql(self, sql: str, timeout: float | None = None) -> Result:
-        """Run one SQL text in a session of its own; unaligned output without headers."""
+        """Run one SQL text in a session of its own, which no setting of others ends; unaligned output without headers."""
+        return self._psql(_UNLIMITED + sql, self.cluster.database, OPTIONS, timeout)
+
+    def _psql(self, sql: str, database: str, options: str, timeout: float | None) -> Result:
         cluster = self.cluster
         return self.runner.run(
             [self.psql(), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"],
             user=cluster.owner(),
             env={
+                **cluster.credentials,
                 "PGHOST": cluster.socket_dir,
                 "PGPORT": cluster.port,
                 "PGUSER": cluster.user,
-                "PGDATABASE": "postgres",
+                "PGDATABASE": database,
                 "PGCONNECT_TIMEOUT": "10",
                 "PGAPPNAME": "mapswipe.walg",
-                "PGOPTIONS": "-c client_min_messages=error -c search_path=pg_catalog",
+                "PGCLIENTENCODING": "UTF8",
+                "PGOPTIONS": options,
             },
             stdin=sql,
             timeout=timeout or self.timeout,
@@ -120,10 +181,35 @@ class Server:
             trouble = "did not answer in time" if result.timed_out else result.last_line()
             raise WalgError(
                 f"PostgreSQL (socket {cluster.socket_dir}, port {cluster.port}, role {cluster.user}, "
-                f"as {cluster.os_user}): {trouble}",
+                f"as {cluster.os_user}): {trouble}{self._advice(result)}",
                 **result.fields(),
             )
         return result.stdout.strip()
+
+    def _advice(self, result: Result) -> str:
+        """Say what to do where psql got no session (it ends with 2 then)."""
+        if result.rc != 2:
+            return ""
+        if _NO_DATABASE.search(result.stderr):
+            return f". Set walg_pg_database to one of those that exist: {self._databases()}."
+        for pattern, advice in _ADVICE:
+            if re.search(pattern, result.stderr):
+                return ". " + advice.format(**asdict(self.cluster))
+        return ""
+
+    def _databases(self) -> str:
+        """Return the names of the databases that take connections; template1 is in every cluster."""
+        listing = "SELECT datname FROM pg_database WHERE datallowconn ORDER BY datistemplate, datname"
+        listed = self._psql(listing, "template1", OPTIONS, None)
+        return ", ".join(listed.stdout.split("\n")[:-1][:20]) if listed.rc == 0 else "template1"
+
+    def session_settings(self, names: Sequence[str]) -> dict[str, str]:
+        """Return what these settings are in a session that sets nothing itself, as WAL-G's."""
+        shown = self._psql("".join(f"SHOW {name};\n" for name in names), self.cluster.database, "", None)
+        values = shown.stdout.split("\n")[: len(names)]
+        if shown.rc != 0 or len(values) < len(names):
+            raise WalgError(f"PostgreSQL did not show {', '.join(names)}: {shown.last_line()}", **shown.fields())
+        return dict(zip(names, values))
 
     def ask_json(self, sql: str) -> Any:
         """Return the parsed answer of a SQL text that yields one JSON value."""

@@ -86,7 +86,7 @@ class User:
         except KeyError:
             if name.isdigit():
                 return cls.by_uid(int(name))
-            raise WalgError(f"No operating system user named {name!r} on this host.") from None
+            raise WalgError(f"No operating system user named {name!r} on this host (walg_pg_os_user).") from None
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
     @classmethod
@@ -115,12 +115,10 @@ def dropper(user: User | None) -> PreExec | None:
             f"run the play as {user.name!r} or as root (become)."
         )
     who = user
+    groups = os.getgrouplist(who.name, who.gid)  # a number without an entry has its own group alone
 
     def drop() -> None:
-        if who.name.isdigit():
-            os.setgroups([])
-        else:
-            os.initgroups(who.name, who.gid)
+        os.setgroups(groups)
         os.setgid(who.gid)
         os.setuid(who.uid)
 

@@ -53,6 +53,18 @@ def refuse_less(
         )
 
 
+def older_backups(plan: Mapping[str, Any], target: _targets.Target) -> str:
+    """Say which base backups may lead to a name or an xid that was not found: only WAL after a base backup's end is looked through."""
+    older = list(plan.get("older_backups") or [])
+    if target.kind not in ("name", "xid") or not older:
+        return ""
+    others = f" Then there {'is' if len(older) == 2 else 'are'} {', '.join(older[1:6])}." if older[1:] else ""
+    return (
+        f" If it is older than the base backup {plan['backup']['name']}, an older one may hold it. Try this line, with the same request:\n"
+        f"  walg_restore_backup: {older[0]}\n{others.lstrip()}"
+    ).rstrip("\n")
+
+
 def must_reach(plan: Mapping[str, Any]) -> tuple[int, str] | None:
     """Return an LSN that replay of the latest state has to pass, and the segment that says so.
 

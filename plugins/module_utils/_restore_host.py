@@ -233,7 +233,10 @@ def refuse_unfit(runner: Runner, instance: Instance, backup: Backup, has_tablesp
     owner = instance.cluster.owner()
     version = _walg.binary_version(runner, instance.binary, owner).version
     kind = _storage.kind(_storage.storage_settings(instance.storage))
-    refusals = _compatibility.check_pair(version, backup.pg_major, kind, "restore", has_tablespaces, backup.delta)
+    untested = instance.cluster.untested
+    refusals = _compatibility.check_pair(
+        version, backup.pg_major, kind, "restore", has_tablespaces, backup.delta, untested
+    )
     if refusals:
         raise WalgError(" ".join(refusals))
     major = installed_major(runner, instance.cluster)

@@ -77,6 +77,7 @@ class RestorePlan:
     free: int
     needed: int
     notes: Sequence[str] = ()
+    older: Sequence[str] = ()  # base backups that lead there as well
 
     @property
     def data(self) -> _layout.Place:
@@ -98,6 +99,7 @@ class RestorePlan:
             "backup": _backups.as_dict(self.backup),
             "chain": [one.name for one in self.chain],
             "skipped_backups": list(self.skipped),
+            "older_backups": list(self.older),
             "timeline": self.timeline,
             "orphan_timelines": list(self.orphans),
             "last_segments": list(self.last_segments),
@@ -190,6 +192,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
         free,
         room.total,
         [*notes, *_follows(wish, found)],
+        choice.older,
     )
 
 

@@ -159,9 +159,13 @@ def ended_at(log: Sequence[str]) -> tuple[str, str]:
     return (lsn or [""])[-1], (commit or [""])[-1]
 
 
+class NotReachedError(WalgError):
+    """Recovery came to the end of all WAL without its target."""
+
+
 def not_reached(target: Target, lsn: Any, last_commit: Any, **fields: Any) -> WalgError:
     """Return the error for a recovery that came to the end of all WAL without its target."""
-    return WalgError(
+    return NotReachedError(
         f"The target {target.shown()} was not reached: recovery came to the end of all WAL without it. It ended at LSN "
         f"{lsn or 'unknown'}, the last commit replayed is of {last_commit or 'an unknown time'}. If what was committed until then is "
         "what you want, ask for the latest state.",

@@ -210,12 +210,17 @@ class Walg:
         """Remove one object. From 3.0.0 on, WAL-G also removes all that lies below this name as a folder."""
         self._ask(["st", "rm", name], place)
 
-    def backup_push(self, data_dir: str, user_data: dict[str, Any], full: bool, timeout: float) -> Result:
-        """Take a base backup of a local data directory; ``timeout`` in seconds ends WAL-G and its children."""
+    def backup_push(
+        self, data_dir: str, user_data: dict[str, Any], full: bool, timeout: float, options: str = ""
+    ) -> Result:
+        """Take a base backup of a local data directory; ``timeout`` in seconds ends WAL-G and its children.
+
+        ``options``: PGOPTIONS of its session (read from 3.0.8 on).
+        """
         arguments = ["backup-push", data_dir, "--add-user-data", json.dumps(user_data, sort_keys=True)]
         if full:
             arguments.append("--full")
-        return self._run(arguments, timeout, cwd=data_dir)
+        return self._run(arguments, timeout, cwd=data_dir, place={"PGOPTIONS": options} if options else None)
 
     def backup_fetch(self, destination: str, name: str, timeout: float, restore_spec: str = "") -> Result:
         """Fetch a base backup by name into a directory that is absent or empty. ``restore_spec``: a file, see restore_spec_text."""

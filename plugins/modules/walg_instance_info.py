@@ -46,9 +46,15 @@ options:
       user:
         description: Database role to connect as; it must be a superuser. C(postgres) if not given.
         type: str
-      os_user:
-        description: Operating system user that owns the data directory.
+      database:
+        description: Database to connect to. C(postgres) if not given.
         type: str
+      os_user:
+        description: Operating system user that owns the data directory, by name or number.
+        type: str
+      pg_untested:
+        description: Whether a PostgreSQL that is newer than any that this collection was tried with is accepted.
+        type: bool
       service:
         description:
           - "Who starts and stops the server: C(systemd:UNIT), C(pg_ctlcluster:VERSION/NAME), C(pg_ctl), C(command:/path) or
@@ -217,6 +223,8 @@ cluster:
     start_options: ""
     system_identifier: "7310203040506070809"
     config_file: /etc/postgresql/14/main/postgresql.conf
+    database: postgres
+    pg_untested: ""
 directories:
   description: Where the collection's files go. C(state_dir) and C(log_dir) are the instance's own.
   returned: success
@@ -242,6 +250,8 @@ record:
 """
 
 import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
@@ -258,6 +268,11 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import refuse_unprintable
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    """Return a dictionary, or none: walg_config refuses anything else by name."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def main() -> None:
@@ -294,7 +309,9 @@ def main() -> None:
                     "socket_dir": {"type": "path"},
                     "port": {"type": "str"},
                     "user": {"type": "str"},
+                    "database": {"type": "str"},
                     "os_user": {"type": "str"},
+                    "pg_untested": {"type": "bool"},
                     "service": {"type": "str"},
                 },
             },
@@ -327,6 +344,8 @@ def main() -> None:
         recorded = _instance.load(directories["config_dir"], name)
         runner = Runner()
         cluster = _discovery.find(runner, module.params["cluster"], recorded.cluster if recorded else None)
+        given = {**(module.params["settings"] or {}), **_mapping(module.params["secrets"])}
+        cluster = replace(cluster, credentials=_instance.credentials(given))
         version, storage, purpose = (module.params[key] for key in ("version", "storage", "purpose"))
         _flow_preflight.check(runner, cluster, version, storage, purpose)
         if purpose == "backup" and module.params["archive"]:

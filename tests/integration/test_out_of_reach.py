@@ -9,10 +9,22 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.restoring import History, archived_steps, beside, done, refused, restore, running, segments, unharmed
+from support.restoring import (
+    History,
+    archived_steps,
+    backup,
+    beside,
+    done,
+    refused,
+    restore,
+    running,
+    segments,
+    unharmed,
+)
 from support.sandbox import Sandbox
 
 
@@ -25,6 +37,28 @@ def moment(history: History) -> str:
     return history.cluster.sql(
         "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
     )
+
+
+@pytest.mark.parametrize("kind", ["xid", "name"])
+def test_a_target_before_the_newest_base_backup(make_sandbox: Callable[..., Sandbox], kind: str) -> None:
+    """It is looked for from the newest one on, since nothing tells where it is; the message leads to the older ones."""
+    sandbox = make_sandbox()
+    history = archived_steps(sandbox, 1)
+    first = sandbox.module("walg_backup_info", sandbox.instance())["backups"][0]["name"]
+    wanted = history.named("early")
+    history.cluster.ship()
+    second = backup(sandbox)["name"]
+    history.ship(1)
+    backup(sandbox)
+    history.ship(1)
+    target = {f"target_{kind}": {"xid": wanted["xid"], "name": "early"}[kind], "stop_running": True}
+    message = refused(sandbox, "r1", **target)
+    assert f"\n  walg_restore_backup: {second}\n" in message
+    assert f"Then there is {first}." in message
+    message = refused(sandbox, "r1", **target, backup=second)
+    assert message.endswith(f"\n  walg_restore_backup: {first}")
+    done(sandbox, "r1", **target, backup=first)
+    assert len(history.numbers()) == int(wanted["rows"])
 
 
 @pytest.mark.parametrize("kind", ["time", "xid", "name"])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -164,16 +165,20 @@ def test_what_the_command_line_says_wins(
 
 
 def test_a_configuration_that_is_not_the_owners(host: tuple[Sandbox, Cluster]) -> None:
-    """A container's ``-c config_file``: readable for the server, root's to write."""
+    """A container's ``-c config_file``: readable for the server, others' to write."""
     sandbox, cluster = host
     other = sandbox.root / "etc"
     other.mkdir()
     shutil.copy(cluster.data_dir / "postgresql.conf", other / "postgresql.conf")
     (other / "postgresql.conf").chmod(0o644)
+    if os.geteuid() == 0:
+        shutil.chown(other, "daemon")
     other.chmod(0o555)
     options = ("-c", f"config_file={other}/postgresql.conf", "-c", f"hba_file={cluster.data_dir}/pg_hba.conf")
     with running(cluster, *options):
-        assert f"{other}, where PostgreSQL's configuration lies, can't be written by" in refusal(sandbox, cluster)
+        assert f"{other} holds PostgreSQL's configuration, and {sandbox.user!r} can't write there" in refusal(
+            sandbox, cluster
+        )
         shutil.chown(other, sandbox.user)
         other.chmod(0o755)
         assert not preflight(sandbox, cluster).get("failed")

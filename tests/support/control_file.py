@@ -43,11 +43,15 @@ def control(version: int, state: int = 1, identifier: int = IDENTIFIER, segment_
     made.put("?", 1)
     if version >= 1700:
         made.put("i", 1)  # wal_level
+    if version >= 1905:
+        made.put("?", 1)  # logicalDecodingEnabled
     if version < 1201:
         made.put("I", 0xC1, 0xC2)  # nextXidEpoch, nextXid
     else:
         made.put("Q", 0xC1)  # nextXid
-    made.put("I", 0xC3, 0xC4, 0xC5, 0xC6, 0xC7, 0xC8, 0xC9)  # nextOid to oldestMultiDB
+    made.put("I", 0xC3, 0xC4)  # nextOid, nextMulti
+    made.put("Q" if version >= 1905 else "I", 0xC5)  # nextMultiOffset
+    made.put("I", 0xC6, 0xC7, 0xC8, 0xC9)  # oldestXid to oldestMultiDB
     made.put("q", 1700000001)
     made.put("I", 0xCA, 0xCB, 0xCC)  # the commit timestamps' ends, oldestActiveXid
     made.put("Q", 0xD1, 0xD2)  # unloggedLSN, minRecoveryPoint; the struct before ends on 8
@@ -62,5 +66,8 @@ def control(version: int, state: int = 1, identifier: int = IDENTIFIER, segment_
     made.put("?", 1)  # track_commit_timestamp
     made.put("I", 8)  # maxAlign
     made.put("d", 0x412E848)  # floatFormat
-    made.put("I", 8192, 131072, 8192, segment_size)  # of a block, of a relation's file in blocks, of a WAL page, of a segment
+    made.put("I", 8192, 131072)  # of a block, of a relation's file in blocks
+    if version >= 1905:
+        made.put("I", 32)  # slru_pages_per_segment
+    made.put("I", 8192, segment_size)  # of a WAL page, of a segment
     return made.data.ljust(8192, b"\0")

@@ -14,7 +14,7 @@ RELEASES = [
     _releases.parse_version(text)
     for text in ["1.1.0", "1.1.3", "2.0.0", "2.0.1", "3.0.0", "3.0.3", "3.0.5", "3.0.7", "3.0.8", "3.0.9", "3.0.10"]
 ]
-MAJORS = range(10, 19)
+MAJORS = range(10, 20)
 
 
 @pytest.mark.parametrize("walg", RELEASES)
@@ -57,11 +57,19 @@ def test_too_old_for_anything(walg: tuple[int, int, int]) -> None:
     assert "before 1.1" in _compatibility.check_pair(walg, 14, "file", "restore")[0]
 
 
-@pytest.mark.parametrize("major", [9, 19])
+@pytest.mark.parametrize("major", [9, 20])
 @pytest.mark.parametrize("walg", [(3, 0, 8), None])
 def test_other_majors(major: int, walg: tuple[int, int, int] | None) -> None:
     (refusal,) = _compatibility.check_pair(walg, major, "file", "backup")
-    assert refusal.startswith(f"Found PostgreSQL {major}; this collection serves PostgreSQL 10 to 18")
+    assert refusal.startswith(f"Found PostgreSQL {major}; this collection serves PostgreSQL 10 to 19")
+
+
+def test_a_newer_major_is_tried_all_the_same_where_that_is_said() -> None:
+    (refusal,) = _compatibility.check_pair((3, 0, 8), 20, "gs", "backup")
+    assert "\n  walg_pg_untested: true\n" in refusal
+    assert _compatibility.check_pair((3, 0, 8), 20, "gs", "backup", untested=True) == []
+    (old,) = _compatibility.check_pair((3, 0, 8), 9, "gs", "backup", untested=True)
+    assert "walg_pg_untested" not in old
 
 
 @pytest.mark.parametrize("major", MAJORS)
@@ -79,7 +87,7 @@ def test_a_refusal_says_what_was_found_why_not_and_what_would_do() -> None:
 
 
 def test_all_reasons_are_given() -> None:
-    assert len(_compatibility.check_pair((3, 0, 0), 19, "oss", "restore", has_tablespaces=True)) == 3
+    assert len(_compatibility.check_pair((3, 0, 0), 20, "oss", "restore", has_tablespaces=True)) == 3
 
 
 def test_a_purpose_that_is_none_is_a_mistake_of_the_caller() -> None:

@@ -325,7 +325,7 @@ def confirmed(world: World, name: str, *calls: Call) -> bool:
     return True
 
 
-@pytest.mark.parametrize("version", [1002, 1100, 1300, 1800])
+@pytest.mark.parametrize("version", [1002, 1100, 1300, 1800, 1905])
 @pytest.mark.parametrize(
     ("timeline", "name", "expected"),
     [

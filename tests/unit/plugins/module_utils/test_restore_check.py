@@ -50,6 +50,14 @@ def test_the_latest_state(proof: dict[str, Any], plan: dict[str, Any], text: str
         _restore_check.refuse_less(*arguments)
 
 
+def test_older_base_backups_are_named_where_they_may_hold_it() -> None:
+    plan = run_plan(backup={"name": "base_9"}, older_backups=["base_7", "base_5", "base_3"])
+    text = _restore_check.older_backups(plan, Target("name", "early"))
+    assert text.endswith("\n  walg_restore_backup: base_7\nThen there are base_5, base_3.")
+    assert _restore_check.older_backups(plan, Target("time", "2026-01-01T00:00:00Z")) == ""
+    assert _restore_check.older_backups({**plan, "older_backups": []}, Target("xid", "7")) == ""
+
+
 @pytest.mark.parametrize("state", ["promoted", "paused", "shut down"])
 @pytest.mark.parametrize("stopped", [True, False])
 def test_a_target_is_proved_by_the_log_alone(state: str, stopped: bool) -> None:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import _instance, _progress, _settings
+from . import _instance, _progress, _segment_size, _settings
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._flow_archive import PROOF, client
@@ -94,6 +94,7 @@ def _prove(runner: Runner, instance: Instance, server: Server, facts: ServerFact
     def archived() -> bool:
         return server.ask("SELECT coalesce(max(last_archived_wal), '') FROM pg_stat_archiver") >= segment
 
+    timeout *= _segment_size.patience(facts.segment_size)
     reached = wait_until(archived, timeout)
     statistics = server.ask_json("SELECT row_to_json(a) FROM pg_stat_archiver a")
     if not reached:
@@ -106,7 +107,7 @@ def _prove(runner: Runner, instance: Instance, server: Server, facts: ServerFact
         )
     with tempfile.TemporaryDirectory(prefix="check-", dir=instance.state_dir) as directory:
         destination = os.path.join(directory, segment)
-        fetched = client(runner, instance).fetch_segment(segment, destination)
+        fetched = client(runner, instance).fetch_segment(segment, destination, facts.segment_size)
         size = os.path.getsize(destination) if os.path.exists(destination) else 0
     if fetched.rc != 0 or size != facts.segment_size:
         raise WalgError(

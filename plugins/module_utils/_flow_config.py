@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from . import (
@@ -206,6 +206,7 @@ def candidate(params: Mapping[str, Any], archived_size: int = 0) -> Candidate:
         kind = _storage.kind(storage)
         tuned = _tuning.defaults(_host_facts.cores(), _host_facts.memory_mib(), kind, [*given, *secrets])
     size = _size(instance, given, archived_size)
+    instance = _with_patience(instance, size)
     settings = {**_connection(instance), **_segment_size.setting(size), **storage, **tuned, **given}
     credentials = params["google_credentials"] or ""
     if credentials:
@@ -231,6 +232,12 @@ def _size(instance: Instance, given: Mapping[str, Any], archived: int) -> int:
     )
     _segment_size.refuse_other(given, own or archived, source)
     return own or archived
+
+
+def _with_patience(instance: Instance, size: int) -> Instance:
+    """Return the instance with longer limits where its segments are large: PostgreSQL's are for those of every day."""
+    times = _segment_size.patience(size)
+    return replace(instance, push_timeout=instance.push_timeout * times, fetch_timeout=instance.fetch_timeout * times)
 
 
 def _of_archive(runner: Runner, wanted: Candidate) -> int:

@@ -82,7 +82,7 @@ def refuse_foreign_wal(walg: Walg, facts: ServerFacts, state_dir: str) -> None:
     path = os.path.join(state_dir, f"owner-{name}")
     call_as(walg.user, _remove, path)
     try:
-        fetched = walg.fetch_segment(name, path)
+        fetched = walg.fetch_segment(name, path, facts.segment_size)
         identifier = call_as(walg.user, _data_dir.segment_identifier, path)
     finally:
         call_as(walg.user, _remove, path)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: Bytes that recovery needs besides the files: WAL that is replayed, and PostgreSQL's own.
 ROOM = 512 * 1024 * 1024
+_AHEAD = 12  # segments that lie there at a time, at most: those that are fetched ahead, and the last ones replayed
 
 
 def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDir, wish: Wish) -> None:
@@ -158,21 +159,27 @@ def _refuse_occupied(
             )
 
 
+def wal_room(segments: int, segment_size: int) -> int:
+    """Return the bytes for the WAL of a recovery that reads so many segments: WAL-G fetches up to ten ahead, PostgreSQL makes three."""
+    return max(ROOM, (min(segments, _AHEAD) + 3) * segment_size)
+
+
 @dataclass(frozen=True)
 class Room:
     """Bytes that the restored parts need. Of a tablespace the size is not known before: all of them together have ``files``."""
 
     files: int
     salvaged: int
+    wal: int = ROOM
 
     @property
     def total(self) -> int:
         """Return what all places need together."""
-        return self.files + ROOM + self.salvaged
+        return self.files + self.wal + self.salvaged
 
     def of(self, link: str, apart: Collection[str]) -> int:
         """Return what one place needs at least. ``apart``: the links of the places outside of the data directory."""
-        wal = ROOM + self.salvaged
+        wal = self.wal + self.salvaged
         if link:
             return wal if link == "pg_wal" else 0
         spaces = any(one.startswith("pg_tblspc/") for one in apart)
@@ -204,7 +211,7 @@ def refuse_full(
         short = [(places_[-1].path, room.total, total)]
     for place, wanted, found in short:
         raise WalgError(
-            f"Too little room beside {place}: {wanted} bytes are needed (the base backup {name} and {ROOM} for WAL, as far as they go "
+            f"Too little room beside {place}: {wanted} bytes are needed (the base backup {name} and {room.wal} for WAL, as far as they go "
             f"there), {found} are free. Make room, restore on another host, or have the old cluster removed first "
             "(walg_restore_overwrite, its system identifier).",
             found=found,

@@ -173,7 +173,9 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     notes = _restore_host.refuse_unfit(runner, instance, choice.backup, bool(tablespaces), wish)
     places = _restore_host.places(instance, found, wish, data_dir, tablespaces, ours)
     chain = _backups.chain(choice.backup, listed)
-    room = _restore_host.Room(sum(one.uncompressed_size for one in chain), len(salvage) * size)
+    segments = sum(end - first for _timeline, first, end in _timelines.needed_segments(choice.needed, archive))
+    wal = _restore_host.wal_room(segments, size)
+    room = _restore_host.Room(sum(one.uncompressed_size for one in chain), len(salvage) * size, wal)
     free = _restore_host.refuse_full(instance, places, room, choice.backup.name, found if wish.overwrite else None)
     return RestorePlan(
         wish,
@@ -183,7 +185,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
         timeline,
         orphans,
         _timelines.last_listed(choice.legs, archive),
-        sum(end - first for _timeline, first, end in _timelines.needed_segments(choice.needed, archive)),
+        segments,
         size,
         salvage,
         source,

@@ -99,6 +99,11 @@ def refuse_other(settings: Mapping[str, object], known: int, source: str) -> Non
         )
 
 
+def patience(size: int) -> int:
+    """Return how many times longer one segment of so many bytes may take than those of up to 64 MiB, for which time-outs are made."""
+    return max(1, size // (64 * MIB))
+
+
 def setting(size: int) -> dict[str, str]:
     """Return what WAL-G has to be told of a size in bytes; nothing if it is unknown, or WAL-G's default."""
     return {SETTING: str(size // MIB)} if size not in (0, _timelines.DEFAULT_SEGMENT_SIZE) else {}

@@ -18,7 +18,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _releases, _storage_faults, _timelines, _wal_records
+from . import _backups, _releases, _segment_size, _storage_faults, _timelines, _wal_records
 from ._errors import WalgError
 from ._files import read_text
 from ._process import Result, Runner, call_as
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 ASK_TIMEOUT = 60.0
 #: Seconds for a listing, as long as the storage answers small questions meanwhile: a big archive is no dead storage.
 LIST_TIMEOUT = 3600.0
-_SEGMENT_SIZE = "WALG_PG_WAL_SIZE"
 _BACKUPS = "basebackups_005"  # WAL-G's folder for them
 #: What is asked of a storage; the rest lists.
 _ACTS = {"st put": "write", "st cat": "read", "st rm": "delete"}
@@ -122,7 +121,9 @@ class Walg:
 
     def wal(self, segment_size: int) -> _timelines.Inventory:
         """List the WAL in the storage, per timeline. ``segment_size`` in bytes."""
-        told = {_SEGMENT_SIZE: str(segment_size // 1024**2)}  # a host whose cluster is lost may not have the setting
+        told = {
+            _segment_size.SETTING: str(segment_size // 1024**2)
+        }  # a host whose cluster is lost may not have the setting
         text = self._list(["wal-show", "--detailed-json", "--without-backups"], told)
         try:
             shown = json.loads(text) if text.strip() else []
@@ -139,7 +140,7 @@ class Walg:
 
     def history(self, timeline: int) -> str:
         """Read the history file of a timeline."""
-        return str(self._fetched(f"{timeline:08X}.history", read_text))
+        return str(self._fetched(f"{timeline:08X}.history", read_text, 0))
 
     def segment_content(self, name: str, segment_size: int) -> _wal_records.SegmentContent:
         """Read what one segment holds; it is fetched to a temporary directory."""
@@ -149,14 +150,14 @@ class Walg:
             with open(path, "rb") as stream:
                 return asdict(_wal_records.read_segment(stream.read(), start))
 
-        return _wal_records.SegmentContent(**self._fetched(name, read))
+        return _wal_records.SegmentContent(**self._fetched(name, read, segment_size))
 
-    def _fetched(self, name: str, read: Callable[[str], Any]) -> Any:
+    def _fetched(self, name: str, read: Callable[[str], Any], segment_size: int) -> Any:
         """Fetch a segment or history file and return what ``read`` makes of it, all of it as the cluster's owner."""
         directory = call_as(self.user, tempfile.mkdtemp)
         try:
             destination = os.path.join(directory, name)
-            result = self.fetch_segment(name, destination)
+            result = self.fetch_segment(name, destination, segment_size)
             if result.rc != 0:
                 raise WalgError(
                     f"`wal-g wal-fetch {name}` on the storage {self.storage} ended with {result.rc}: {result.last_line()}",
@@ -170,13 +171,12 @@ class Walg:
         """Return when segments were uploaded (RFC 3339), of those that are wanted by name."""
         return _timelines.upload_times(self._list(["st", "ls", "wal_005"]), names)
 
-    def fetch_segment(self, name: str, destination: str) -> Result:
+    def fetch_segment(self, name: str, destination: str, segment_size: int) -> Result:
         """Fetch one segment to a path that does not exist. One stream: no prefetch child is left behind."""
+        timeout = self.ask_timeout * _segment_size.patience(segment_size)
         argv = [self.binary, "--config", self.config, "wal-fetch", name, destination]
         env = {**self.environment, "WALG_DOWNLOAD_CONCURRENCY": "1"}
-        return self.runner.run(
-            argv, user=self.user, timeout=self.ask_timeout, env=env, cwd=os.path.dirname(destination)
-        )
+        return self.runner.run(argv, user=self.user, timeout=timeout, env=env, cwd=os.path.dirname(destination))
 
     def sentinel(self, name: str) -> dict[str, Any]:
         """Read the record that WAL-G keeps of one base backup (tablespaces stand only there)."""

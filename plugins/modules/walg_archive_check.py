@@ -25,7 +25,7 @@ attributes:
     details: There is nothing to compare; the proof is new or it is not.
 options:
   timeout:
-    description: Seconds to wait for the segment.
+    description: Seconds to wait for the segment; of segments above 64 MiB, that many times longer (1 GiB, 16 times).
     type: int
     default: 120
   force:

@@ -67,10 +67,11 @@ options:
     description:
       - Seconds after which a wal-push is ended and counted as failed.
       - PostgreSQL tries three times in a row, and waits for that when it stops.
+      - Of segments above 64 MiB, each takes that many times longer, and so may its wal-push (1 GiB, 16 times).
     type: int
     default: 15
   fetch_timeout:
-    description: Seconds after which a wal-fetch is ended.
+    description: Seconds after which a wal-fetch is ended; longer for segments above 64 MiB, as O(push_timeout).
     type: int
     default: 60
   backup_timeout:

@@ -17,6 +17,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config,
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._files import FilePlan
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User
+from support.control_file import control
 
 PEM = "-----BEGIN PRIVATE KEY-----\\ns3cr3t-in-the-key\\n-----END PRIVATE KEY-----\\n"
 KEY = '{"type": "service_account", "client_email": "a@b.example", "private_key": "' + PEM + '"}'
@@ -303,3 +304,50 @@ def test_settings_in_force(params: dict[str, Any]) -> None:
     ):
         assert not _flow_config.candidate({**params, **changes}).in_force()
     assert _flow_config.configured(_flow_config.candidate(params).instance).rendered
+
+
+def with_segments(params: dict[str, Any], tmp_path: Path, mib: int) -> dict[str, Any]:
+    """Make the cluster's control file say a segment size."""
+    (tmp_path / "data" / "global").mkdir(parents=True)
+    (tmp_path / "data" / "global" / "pg_control").write_bytes(control(1300, segment_size=mib << 20))
+    return {**params, "cluster": {**params["cluster"], "data_dir": str(tmp_path / "data")}}
+
+
+@pytest.mark.parametrize(("mib", "told"), [(1, "1"), (16, None), (64, "64"), (1024, "1024")])
+def test_walg_is_told_the_size_of_segments(params: dict[str, Any], tmp_path: Path, mib: int, told: str | None) -> None:
+    made = _flow_config.plan(with_segments(params, tmp_path, mib), Answering())
+    assert json.loads(made.candidate.rendered).get("WALG_PG_WAL_SIZE") == told
+    times = 16 if mib == 1024 else 1
+    assert (made.instance.push_timeout, made.instance.fetch_timeout) == (15 * times, 60 * times)
+    assert f"PUSH_TIMEOUT='{15 * times}'" in made.record
+
+
+def test_a_size_that_is_not_the_cluster_s_is_refused(params: dict[str, Any], tmp_path: Path) -> None:
+    given = with_segments({**params, "settings": {"WALG_PG_WAL_SIZE": 32}}, tmp_path, 64)
+    with pytest.raises(WalgError, match=r"is 32 MiB, but the cluster in \S+/data has segments of 64 MiB"):
+        _flow_config.plan(given)
+
+
+class Archive(Answering):
+    """WAL-G whose storage holds a base backup of a cluster with segments of 64 MiB."""
+
+    def run(self, argv: Sequence[str], **options: Any) -> Result:
+        lsn = (5 << 26) + 40
+        backup = {"backup_name": "base_000000010000000000000005", "start_lsn": lsn, "system_identifier": 7}
+        self.listed = "obj basebackups_005/" if "st" in argv else json.dumps([backup])
+        return super().run(argv, **options)
+
+
+def test_of_a_lost_cluster_the_archive_is_asked(params: dict[str, Any], tmp_path: Path) -> None:
+    binary = tmp_path / "wal-g"
+    binary.write_text("")
+    here = {**params, "binary": str(binary)}
+    assert json.loads(_flow_config.plan(here, Archive()).candidate.rendered)["WALG_PG_WAL_SIZE"] == "64"
+    assert "WALG_PG_WAL_SIZE" not in json.loads(_flow_config.plan(here, Archive(rc=1)).candidate.rendered)
+    assert "WALG_PG_WAL_SIZE" not in json.loads(_flow_config.plan(here).candidate.rendered), "not asked"
+    with pytest.raises(
+        WalgError, match=r"is 32 MiB, but the cluster whose base backups are in s3://\S+ has segments of 64"
+    ):
+        _flow_config.plan({**here, "settings": {"WALG_PG_WAL_SIZE": "32"}}, Archive())
+    pending = {**params, "binary": str(tmp_path / "none")}
+    assert "WALG_PG_WAL_SIZE" not in json.loads(_flow_config.plan(pending, Archive()).candidate.rendered)

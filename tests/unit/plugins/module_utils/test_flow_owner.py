@@ -194,8 +194,9 @@ def test_wal_without_marker_and_base_backup(
     world.wal = [shown(1, 1, 9), shown(2, 9, 12)]
     runner, state = Scripted(calls=[world.shows()]), Path(world.instance.state_dir)
 
-    def fetch(self: _walg.Walg, name: str, destination: str) -> Result:
+    def fetch(self: _walg.Walg, name: str, destination: str, segment_size: int) -> Result:
         assert (name, os.path.dirname(destination)) == (segment(2, 12), str(state))
+        assert segment_size == 16 * 1024 * 1024
         if content is not None:
             Path(destination).write_bytes(b"\0" * 24 + content)
         return Result([], 0 if content is not None else 1, "", "no such object")

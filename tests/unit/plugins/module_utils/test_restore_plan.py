@@ -307,6 +307,13 @@ def test_what_is_overwritten_makes_room_where_it_lies(world: World, monkeypatch:
             _restore_host.refuse_full(world.instance, places, room, "base_1", less)
 
 
+@pytest.mark.parametrize(
+    ("segments", "mib", "wanted"), [(5000, 16, 512), (2, 64, 512), (50, 64, 15 * 64), (1, 1024, 4 * 1024)]
+)
+def test_room_for_segments_that_are_fetched_ahead(segments: int, mib: int, wanted: int) -> None:
+    assert _restore_host.wal_room(segments, mib << 20) == wanted << 20
+
+
 TABLESPACES = {"Spec": {"base_prefix": "/data", "tablespaces": ["16388"], "16388": {"loc": "/nowhere/t", "link": "x"}}}
 
 

@@ -125,7 +125,7 @@ def test_segment_is_fetched_without_a_prefetch_child() -> None:
     segment = "000000010000000000000002"
     argv = [*BASE, "wal-fetch", segment, "/state/check/x"]
     walg, runner = client(Call(argv, rc=74, env={**ENVIRONMENT, "WALG_DOWNLOAD_CONCURRENCY": "1"}, user="postgres"))
-    assert walg.fetch_segment(segment, "/state/check/x").rc == 74
+    assert walg.fetch_segment(segment, "/state/check/x", 16 * 1024 * 1024).rc == 74
     assert runner.cwds == ["/state/check"]
 
 

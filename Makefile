@@ -8,6 +8,7 @@
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
 #   make test-soak SEEDS=200      random lives of a cluster with restores in them; seconds for each
+#   make test-soak WHAT=odd SEEDS=100   lives of odd clusters: segment sizes, tablespaces, mounts, subscriptions and more
 #   make test-soak WHAT=kills SEEDS=5   restores killed at random instants, each seed in each phase; minutes for each
 #   make test-matrix WALG_BINARY=/path/to/wal-g   the main job and every kind of target on every PostgreSQL; a table at the end
 #   make test-core                 the main job with newer ansible-cores and older Pythons on the host, where the machine has them

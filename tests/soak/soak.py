@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,30 +28,52 @@ from support.lives import KINDS, Earth, life_of, table
 from support.sandbox import load_tools
 
 WORKERS = 2
+_WRONG = (AssertionError, LookupError, OSError, ValueError, subprocess.SubprocessError)
 
 
-def live(seeds: range, results: Any) -> None:
+class Tidy:
+    """What a worker needs for one life after another: one cluster, copied."""
+
+    kinds: Sequence[str] = KINDS
+
+    def __init__(self) -> None:
+        self.sandbox = ForkingSandbox(load_tools())
+        self.earth = Earth(self.sandbox)
+
+    def live(self, seed: int, counts: Counter[tuple[str, str]]) -> None:
+        self.earth.live(life_of(seed), counts)
+
+    @staticmethod
+    def show(seed: int) -> str:
+        """Return what is lived there, for people."""
+        return str(life_of(seed))
+
+    def close(self) -> None:
+        self.sandbox.close()
+
+
+def work(kind: Any, seeds: range, results: Any) -> None:
     """In a process of its own: one life after another, each result told at once."""
-    sandbox = ForkingSandbox(load_tools())
+    world = kind()
     try:
-        earth = Earth(sandbox)
         for seed in seeds:
             began, wrong = time.monotonic(), ""
             counts: Counter[tuple[str, str]] = Counter()
             try:
-                earth.live(life_of(seed), counts)
-            except (AssertionError, LookupError, OSError, ValueError, subprocess.SubprocessError):
-                wrong = traceback.format_exc()
+                world.live(seed, counts)
+            except _WRONG:
+                wrong = f"{world.show(seed)}\n{traceback.format_exc()}"
             results.put((seed, time.monotonic() - began, counts, wrong))
     finally:
-        sandbox.close()
+        world.close()
 
 
-def main() -> int:
+def run(kind: Any, must_reach: Sequence[str]) -> int:
+    """Live the lives that the command line asks for, in worlds of this kind, and print what came of them."""
     count, first = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
     results: Any = multiprocessing.Queue()
     shares = [range(first + number, first + count, WORKERS) for number in range(min(WORKERS, count))]
-    workers = [multiprocessing.Process(target=live, args=(share, results)) for share in shares]
+    workers = [multiprocessing.Process(target=work, args=(kind, share, results)) for share in shares]
     for worker in workers:
         worker.start()
     counts: Counter[tuple[str, str]] = Counter()
@@ -66,16 +89,17 @@ def main() -> int:
         print(f"{done} of {count}: seed {seed}, {seconds:.0f} s{', WRONG' if wrong else ''}", flush=True)
         if wrong:
             bad.append(seed)
-            print(life_of(seed), wrong, sep="\n", flush=True)
+            print(wrong, flush=True)
         if done % 10 == 0 and done < count:
-            print(table(counts), flush=True)
+            print(table(counts, kind.kinds), flush=True)
     for worker in workers:
         worker.join()
-    print(table(counts))
-    never = [kind for kind in KINDS if not counts[kind, "reached"]]
-    print(f"{count} lives, {counts.total()} targets; wrong: {bad or 'none'}; kinds never reached: {never or 'none'}")
-    return 1 if bad or never else 0
+    print(table(counts, kind.kinds))
+    targets = sum(number for (what, _outcome), number in counts.items() if what in KINDS)
+    never = [what for what in kind.kinds if not counts[what, "reached"]]
+    print(f"{count} lives, {targets} targets; wrong: {bad or 'none'}; kinds never reached: {never or 'none'}")
+    return 1 if bad or set(never).intersection(must_reach) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(Tidy, must_reach=KINDS))

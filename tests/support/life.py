@@ -110,8 +110,16 @@ class Living:
         elif end == "crash":
             self.cluster.stop("immediate")
         else:
-            self.cluster.lose()
+            self.lose()
             self.archived_only = True
+
+    def lose(self) -> None:
+        """The machine dies, and its disks are gone."""
+        self.cluster.lose()
+
+    def files(self) -> str:
+        """Return a digest of all that no restore beside the cluster may change."""
+        return tree(self.cluster.data_dir)
 
     def lose_segment(self, where: float) -> None:
         """Remove a segment from the archive: not the last one, whose absence nobody could know."""
@@ -146,7 +154,7 @@ class Living:
                 assert discarded.get("changed"), discarded
             assert self.history.rows() == self.rows_now()
             return True
-        self._compare(look(self.cluster), self._taken(point, answer))
+        self._compare(self._taken(point, answer))
         self.archived_only = False
         timeline = int(point.options.get("timeline") or self.history.timeline)
         new = int(answer["restore"]["timeline"])
@@ -158,7 +166,7 @@ class Living:
     def look_for(self, wish: Wish) -> None:
         """Restore, compare, and leave everything as it was."""
         point = self.point(wish)
-        before = tree(self.cluster.data_dir)
+        before = self.files()
         promote = wish.kind == "latest" or wish.action == "promote"
         if promote and not before:
             self._keep_archive()
@@ -166,22 +174,22 @@ class Living:
         outcome = self._outcome(answer, point)
         point = self._taken(point, answer)
         if outcome == "reached" and promote:
-            self._compare(look(self.cluster), point)
+            self._compare(point)
             self._go_back(before)
             return
         if outcome == "reached":
             connect = str(answer["restore"]["connect"]).split()
-            self._compare(look(self.cluster, connect[2], connect[4]), point)
-        assert tree(self.cluster.data_dir) == before, f"{point}: the data directory was changed"
+            self._compare(point, connect[2], connect[4])
+        assert self.files() == before, f"{point}: the data directory was changed"
         if outcome != "refused":
             discarded = self.run(point, new=False, discard=True)
             assert discarded.get("changed"), discarded
         assert sorted(path.name for path in self.cluster.data_dir.parent.glob("main.restore-*")) == []
-        assert tree(self.cluster.data_dir) == before
+        assert self.files() == before
 
     def _go_back(self, before: str) -> None:
         if not before:
-            self.cluster.lose()
+            self.lose()
             self._put_archive_back()
             return
         answer = self.run(Point("", {}, 0, ()), new=False, rollback=True, stop_running=True)
@@ -232,7 +240,9 @@ class Living:
         counts = {one.name: one.count for line in self.history.lines.values() for one in line.backups}
         return replace(point, count=counts[name])
 
-    def _compare(self, seen: Any, point: Point) -> None:
+    def _compare(self, point: Point, socket_dir: str = "", port: str = "") -> None:
+        """Hold a restored server against the model: the cluster's own, or one that was left beside on another socket."""
+        seen = look(self.cluster, socket_dir, port)
         commits = self.history.lines[int(point.options.get("timeline") or self.history.timeline)].commits
         at = commits[point.count - 1] if point.count else None
         rows, value = (dict(at.rows), at.value) if at else ({}, 1)

@@ -66,8 +66,8 @@ def run_matrix(reports: Path) -> bool:
 
 
 def run_soak() -> bool:
-    """Live random lives of a cluster, or what WHAT names (kills): SEEDS of them, from the seed FIRST on."""
-    script = "kills.py" if os.environ.get("WHAT") == "kills" else "soak.py"
+    """Live random lives of a cluster, or what WHAT names (odd, kills): SEEDS of them, from the seed FIRST on."""
+    script = {"odd": "odd.py", "kills": "kills.py"}.get(os.environ.get("WHAT") or "", "soak.py")
     argv = [str(tools_dir() / "venv" / "bin" / "python"), f"tests/soak/{script}"]
     argv += [os.environ.get("SEEDS") or "200", os.environ.get("FIRST") or "1"]
     return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0

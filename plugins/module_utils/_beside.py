@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A server that recovers in a directory beside the real one: private socket, no TCP, archiving held. Private.
 
-PostgreSQL is started directly and not by pg_ctl: there is no time limit on a recovery, and every setting goes as one
-argument, where it wins over what an old postgresql.auto.conf says.
+PostgreSQL is started directly and not by pg_ctl: there is no time limit on a recovery. The cluster's own settings stand in a
+private file, what makes them harmless goes as arguments, where it wins over what an old postgresql.auto.conf says.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import shutil
 import signal
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _host_facts, _recovery, _targets, _timelines
+from . import _beside_settings, _data_dir, _host_facts, _pg_conf, _recorded, _recovery, _targets, _timelines
 from ._errors import WalgError
 from ._files import read_conf, write_atomic
+from ._own_settings import Own
 from ._postgres import Server
 from ._process import call_as
 
@@ -41,7 +42,7 @@ _LOG_BYTES = 256 * 1024
 _UNREADABLE = re.compile(
     r"hot standby is not possible|insufficient parameter settings|could not create semaphores|could not map anonymous shared memory"
 )
-_TELLING = re.compile(r"FATAL|PANIC|mapswipe\.walg")
+_TELLING = re.compile(r"FATAL|PANIC|mapswipe\.walg|HINT")
 #: What our own questions are answered meanwhile, and that archiving is held (_recovery.HELD).
 _POLLED = re.compile(r"FATAL: +(the database system is |archive command failed)")
 _REPLAYING = re.compile(r"(?:recovering|waiting for) ([0-9A-F]{24})")
@@ -49,6 +50,10 @@ _ASK = """
 SELECT json_build_object('recovery', pg_is_in_recovery(), 'lsn', pg_last_wal_replay_lsn()::text,
   'time', pg_last_xact_replay_timestamp()::text, 'paused', CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END)
 """
+_SUPERUSER = """
+SELECT rolname FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY rolname <> current_user, oid LIMIT 1
+"""
+_CUT_OFF = "UPDATE pg_subscription SET subenabled = false, subslotname = NULL"
 
 
 class UnreadableError(WalgError):
@@ -64,6 +69,7 @@ class Beside:
     directory: str
     major: int
     socket_dir: str
+    own: Own = field(default_factory=Own)  # the cluster's own settings
     process: Background | None = None
     readable: bool = False
     follow_until: int = 0  # LSN that a standby has to pass
@@ -82,19 +88,21 @@ class Beside:
         """Return the client for questions to it."""
         return Server(self.runner, self.cluster())
 
-    def prepare(self, recovery: _recovery.Recovery) -> None:
-        """Clear leftovers of the backup's time and write what makes PostgreSQL recover."""
-        call_as(
-            self.instance.cluster.owner(), _prepare, self.directory, self.socket_dir, self.log, dict(recovery.files)
-        )
+    def prepare(self, recovery: _recovery.Recovery, wished: Mapping[str, str]) -> None:
+        """Clear leftovers of the backup's time and write what makes PostgreSQL recover.
+
+        ``wished``: settings of the request, which stay in the restored cluster.
+        """
+        conf = _pg_conf.settings_text(_beside_settings.kept(self.own))
+        directories = self.directory, self.socket_dir, self.log
+        call_as(self.instance.cluster.owner(), _prepare, *directories, dict(recovery.files), conf, dict(wished))
 
     def start(self, recovery: _recovery.Recovery, limits: Mapping[str, int] | None) -> None:
         """Start it and return at once. ``limits``: it can be read during recovery; None: it can't."""
-        size = _data_dir.look(self.directory, self.instance.cluster.owner()).segment_size
-        settings = {
-            **_recovery.beside_settings(self.major, PORT, self.socket_dir, self.socket_dir, limits, size),
-            **recovery.settings,
-        }
+        looked = _data_dir.look(self.directory, self.instance.cluster.owner())
+        place = _beside_settings.Place(PORT, self.socket_dir, self.directory, looked.segment_size)
+        harmless = _beside_settings.overrides(self.major, place, self.own, limits, _host_facts.memory_left())
+        settings = {**harmless, **recovery.settings}
         argv = [os.path.join(self.instance.cluster.bin_dir, "postgres"), "-D", self.directory]
         for name in sorted(settings):
             argv += ["-c", f"{name}={settings[name]}"]
@@ -177,6 +185,19 @@ class Beside:
         """Make it write, and say where it stands."""
         self.server().ask("SELECT txid_current()")  # assigns a transaction id: refused on a server that can't write
         return self.standing()
+
+    def subscriptions(self, *, cut_off: bool) -> list[dict[str, Any]]:
+        """Return the cluster's subscriptions, in all of its databases. ``cut_off``: disable them, and have them forget their slots.
+
+        A copy's would take the changes that are meant for the cluster it was made from, and dropped they would drop its slots.
+        By the shared catalog: ALTER SUBSCRIPTION works in one database only, and some take no connections.
+        """
+        server = self.server()
+        found = _recorded.subscriptions(server)
+        if cut_off and found:
+            role = server.ask(_SUPERUSER) or self.instance.cluster.user
+            Server(self.runner, replace(self.cluster(), user=role)).ask(_CUT_OFF)
+        return found
 
     def stop(self) -> None:
         """Stop it cleanly, so that the real start needs no recovery."""
@@ -277,13 +298,14 @@ def remove_files(directory: str, names: tuple[str, ...]) -> None:
             os.unlink(path)
 
 
-def _prepare(directory: str, private: str, log: str, files: dict[str, str]) -> None:
+def _prepare(directory: str, private: str, log: str, files: dict[str, str], conf: str, wished: dict[str, str]) -> None:
     remove_files(directory, _recovery.LEFTOVERS)
     auto_conf = os.path.join(directory, "postgresql.auto.conf")
     text = read_conf(auto_conf)
-    if text is not None and _recovery.scrub(text) != text:
-        write_atomic(auto_conf, _recovery.scrub(text))
-    write_atomic(os.path.join(private, "postgresql.conf"), "")
+    wanted = _recovery.with_settings(_recovery.scrub(text or ""), wished)
+    if wanted != (text or ""):
+        write_atomic(auto_conf, wanted)
+    write_atomic(os.path.join(private, "postgresql.conf"), conf)
     write_atomic(os.path.join(private, "pg_hba.conf"), "local all all trust\n")  # the directory is 0700
     write_atomic(os.path.join(private, "pg_ident.conf"), "")
     write_atomic(log, "")

@@ -25,6 +25,7 @@ from . import (
     _owner,
     _progress,
     _readable,
+    _recorded,
     _sessions,
     _storage,
     _timelines,
@@ -46,14 +47,6 @@ if TYPE_CHECKING:
 WAL_TIMEOUT = 300.0
 #: Seconds for a gap to close: WAL-G uploads several segments at once, and a later one may arrive first.
 _GAP_PATIENCE = 20.0
-#: Limits that a server needs at recovery at least as high as the primary had them; kept in the backup's user data.
-_LIMITS = (
-    "max_connections",
-    "max_prepared_transactions",
-    "max_worker_processes",
-    "max_wal_senders",
-    "max_locks_per_transaction",
-)
 
 
 @dataclass(frozen=True)
@@ -212,7 +205,7 @@ def _delta_restorable(version: tuple[int, int, int] | None, kind: str, instance:
 
 def _user_data(instance: Instance, server: Server, facts: ServerFacts) -> dict[str, Any]:
     """What a later restore wants to know and WAL-G does not record."""
-    limits = server.settings(_LIMITS)
+    limits = server.settings(_recorded.LIMITS)
     return {
         "mapswipe_walg": {
             "instance": instance.name,
@@ -223,5 +216,6 @@ def _user_data(instance: Instance, server: Server, facts: ServerFacts) -> dict[s
             "libc": _host_facts.libc(),
             "os": _host_facts.system(),
             "icu": server.ask(_host_facts.ICU_VERSION),
+            **_recorded.ask(server),
         }
     }

@@ -19,10 +19,13 @@ from . import (
     _data_dir,
     _layout,
     _marker,
+    _own_settings,
     _progress,
+    _recorded,
     _recovery,
     _registration,
     _restore_check,
+    _restore_settings,
     _roll_back,
     _salvage,
     _stall,
@@ -178,7 +181,7 @@ class Restore:
         _beside.stop_left_running(work)
         _beside.stop_stray(work, self.instance.binary)  # children of one that died
         marker.target = wish.target.as_dict()
-        marker.plan.update({"target": marker.target, "action": wish.action})
+        marker.plan.update({"target": marker.target, "action": wish.action, "settings": dict(wish.settings)})
         _beside.remove_directory(self.instance, marker.socket_dir)
         marker.socket_dir = _beside.make_socket_dir(self.instance)
         self._recover(marker, wish, "moving on")
@@ -257,6 +260,7 @@ class Restore:
                 "salvage_from": _swap.salvaged_from(plan),
                 "icu": str(_restore_check.recorded_icu(plan.backup)),
                 "other_host_allowed": plan.wish.other_host_allowed,
+                "recorded": _recorded.as_dict(plan.backup),
             },
             keeps_old=plan.kept_as is not None,
             stopped=self.stopped,
@@ -323,10 +327,10 @@ class Restore:
         else:
             command = self._fetch_command("recovery", fragment)
             recovery = _recovery.recover_to(major, command, int(plan["timeline"]), target, wish.action)
-        beside = _beside.Beside(self.runner, instance, work, major, marker.socket_dir)
+        beside = _beside.Beside(self.runner, instance, work, major, marker.socket_dir, self._own_settings(marker, work))
         if wish.standby:
             beside.follow_until = (_restore_check.must_reach(plan) or (0, ""))[0]
-        beside.prepare(recovery)
+        beside.prepare(recovery, plan.get("settings") or {})
         self.progress.watch = _restore_check.Watch(beside, plan).details
         try:
             state = self._through(beside, recovery, "follow" if wish.standby else wish.action, target)
@@ -335,13 +339,15 @@ class Restore:
             _restore_check.refuse_other_icu(plan, proof)
             stopped_at = _targets.proof(beside.lines(), target)
             marker.result = {
-                **plan,
+                **{name: value for name, value in plan.items() if name != "recorded"},
                 **proof,
                 "stopped_at": stopped_at,
                 "state": state,
                 "made_again": self._made_again(marker),
             }
             if state in ("promoted", "following"):
+                if state == "promoted":
+                    self._tell_of_subscriptions(marker, beside)
                 self.enter("stop beside")
                 beside.stop()
                 self._finish(marker, work)
@@ -359,6 +365,29 @@ class Restore:
         if state == "paused":
             marker.result["connect"] = f"psql -h {marker.socket_dir} -p {_beside.PORT} -U {instance.cluster.user}"
         self._set(marker, "recovered" if state in ("promoted", "following") else state)
+
+    def _own_settings(self, marker: _marker.Marker, work: str) -> _own_settings.Own:
+        """Return the cluster's own settings, now that its files are here. Raises WalgError for what this host lacks for them."""
+        plan, cluster = marker.plan, self.instance.cluster
+        recorded, wished = _recorded.read(plan.get("recorded") or {}), dict(plan.get("settings") or {})
+        own = _own_settings.fetched(cluster, work, recorded, wished)
+        try:
+            _restore_settings.Checker(
+                self.runner, cluster, int(plan["major"]), recorded, wished, marker.standby
+            ).refuse(own)
+        except WalgError as exc:
+            exc.msg += f"\n{marker.data_dir} was not touched; the base backup that was fetched is in {work}."
+            raise
+        return own
+
+    def _tell_of_subscriptions(self, marker: _marker.Marker, beside: _beside.Beside) -> None:
+        """Name the cluster's subscriptions in the answer; those of a copy are cut off first."""
+        copy = marker.plan["archive"] == "none"
+        found = beside.subscriptions(cut_off=copy)
+        marker.result["subscriptions"] = found
+        told = _restore_settings.subscriptions_note(found, copy=copy)
+        before = [one for one in marker.result.get("notes") or [] if not _restore_settings.is_on_subscriptions(one)]
+        marker.result["notes"] = [*before, *([told] if found else [])]
 
     def _made_again(self, marker: _marker.Marker) -> dict[str, str]:
         """Return the tablespaces that replay made, OID -> location: they are in their place already, and no part of the swap."""

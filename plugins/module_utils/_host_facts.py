@@ -16,6 +16,7 @@ ICU_VERSION = (
 
 #: Where a container sees its limit in bytes: control groups 2, and 1.
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_MEMORY_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
 
 def libc() -> str:
@@ -47,6 +48,17 @@ def memory_mib() -> int:
     except OSError:
         pass
     return min(filter(None, told), default=0)
+
+
+def memory_left() -> int | None:
+    """Return the bytes of memory that programs may still take here, or None if the host does not say."""
+    told = [_number(limit) - _number(used) for limit, used in zip(_MEMORY_LIMITS, _MEMORY_USED) if _number(limit)]
+    try:
+        with open("/proc/meminfo", encoding="ascii") as stream:
+            told += [int(line.split()[1]) << 10 for line in stream if line.startswith("MemAvailable:")]
+    except OSError:
+        pass
+    return max(0, min(told)) if told else None
 
 
 def _number(path: str) -> int:

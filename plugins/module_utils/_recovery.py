@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._errors import WalgError
-from ._pg_conf import settings_text
+from ._pg_conf import parse, settings_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -101,62 +101,11 @@ def follow(major: int, restore_command: str, primary_conninfo: str = "", slot: s
 HELD = "exit 255"
 
 
-def beside_settings(
-    major: int,
-    port: str,
-    socket_dir: str,
-    private_dir: str,
-    limits: Mapping[str, int] | None,
-    segment_size: int = 0,
-) -> dict[str, str]:
-    """Return the settings of a server that recovers beside the real one: private socket, no TCP, archiving held.
-
-    A *failing* archive_command (HELD) keeps the new timeline's WAL for the real server to push. ``limits``: the cluster's
-    max_connections and its sisters, which a server that can be read during recovery needs at least; None: it can't be read.
-    """
-    settings = {
-        "config_file": os.path.join(private_dir, "postgresql.conf"),
-        "hba_file": os.path.join(private_dir, "pg_hba.conf"),
-        "ident_file": os.path.join(private_dir, "pg_ident.conf"),
-        "listen_addresses": "",
-        "port": port,
-        "unix_socket_directories": socket_dir,
-        "archive_mode": "on",
-        "archive_command": HELD,
-        "archive_timeout": "0",
-        "hot_standby": "off" if limits is None else "on",
-        "lc_messages": "C",
-        "logging_collector": "off",
-        "log_destination": "stderr",
-        "log_min_messages": "warning",
-        "log_line_prefix": "%m [%p] ",
-        "external_pid_file": "",
-        "shared_preload_libraries": "",
-        "update_process_title": "on",
-        "ssl": "off",
-    }
-    if major >= 15:
-        settings["archive_library"] = ""
-    settings.update(_least_wal(segment_size))
-    settings.update({name: str(value) for name, value in (limits or {}).items()})
-    return settings
-
-
-def _least_wal(segment_size: int) -> dict[str, str]:
-    """Return what keeps a server with large segments from refusing to start: both sizes have to be two segments at least."""
-    least = 2 * segment_size // 1024**2
-    given = {"min_wal_size": (80, least), "max_wal_size": (1024, least)}  # PostgreSQL's defaults, in MB
-    return {name: f"{least}MB" for name, (default, least) in given.items() if least > default}
-
-
 def scrub(auto_conf: str, names: Collection[str] = RECOVERY_NAMES) -> str:
     """Return a postgresql.auto.conf without the settings of these names: a target or an address of another day."""
-    kept = [line for line in auto_conf.splitlines(keepends=True) if _name_of(line) not in names]
-    return "".join(kept)
-
-
-def _name_of(line: str) -> str:
-    return line.split("=", 1)[0].strip().lower() if "=" in line and not line.lstrip().startswith("#") else ""
+    lines = auto_conf.split("\n")
+    gone = {line.number for line in parse(auto_conf) if line.name in names}
+    return "\n".join(line for number, line in enumerate(lines, 1) if number not in gone)
 
 
 def with_settings(auto_conf: str, settings: Mapping[str, str]) -> str:

@@ -16,8 +16,11 @@ from . import (
     _data_dir,
     _flow_owner,
     _layout,
+    _own_settings,
     _owner,
+    _recorded,
     _restore_host,
+    _restore_settings,
     _salvage,
     _segment_size,
     _swap,
@@ -53,6 +56,7 @@ class Wish:
     overwrite: str = ""
     archive: str = "resume"
     other_host_allowed: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's, that win over the cluster's own
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class RestorePlan:
             "kept_as": self.kept_as,
             "places": [{"path": one.path, "link": one.link, "kept_as": one.aside} for one in self.places if one.link],
             "host_was": _backups.host_of(self.backup),
+            "settings": dict(self.wish.settings),
             "bytes": self.needed,
             "free_bytes": self.free,
             "notes": list(self.notes),
@@ -171,6 +176,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
         known.update(_restore_host.tablespaces(walg.sentinel(mine[0].name)).items())
     _restore_host.refuse_later_tablespaces(instance, choice.backup.name, tablespaces, known)
     notes = _restore_host.refuse_unfit(runner, instance, choice.backup, bool(tablespaces), wish)
+    notes = [*notes, *_settings(runner, instance, choice.backup, wish)]
     places = _restore_host.places(instance, found, wish, data_dir, tablespaces, ours)
     chain = _backups.chain(choice.backup, listed)
     segments = sum(end - first for _timeline, first, end in _timelines.needed_segments(choice.needed, archive))
@@ -253,6 +259,17 @@ def _salvaged(
         return []
     owner = instance.cluster.owner()
     return list(call_as(owner, _salvage.after, source, last, identifier, archive.segment_size))
+
+
+def _settings(runner: Runner, instance: Instance, backup: _backups.Backup, wish: Wish) -> list[str]:
+    """Refuse what the cluster's settings ask of this host and it lacks, as far as that is known before the fetch; returns notes."""
+    recorded = _recorded.of(backup)
+    own = _own_settings.predicted(instance.cluster, recorded, wish.settings)
+    checker = _restore_settings.Checker(
+        runner, instance.cluster, backup.pg_major, recorded, wish.settings, wish.standby
+    )
+    checker.refuse(own)
+    return _restore_settings.notes(own, recorded, copy=wish.archive == "none", standby=wish.standby)
 
 
 def _follows(wish: Wish, found: _data_dir.DataDir) -> list[str]:

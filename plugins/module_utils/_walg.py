@@ -217,10 +217,10 @@ class Walg:
 
         ``options``: PGOPTIONS of its session (read from 3.0.8 on).
         """
-        arguments = ["backup-push", data_dir, "--add-user-data", json.dumps(user_data, sort_keys=True)]
-        if full:
-            arguments.append("--full")
-        return self._run(arguments, timeout, cwd=data_dir, place={"PGOPTIONS": options} if options else None)
+        arguments = ["backup-push", data_dir, *(["--full"] if full else [])]
+        # Not as an argument: everybody on the host may read those.
+        env = {"WALG_SENTINEL_USER_DATA": json.dumps(user_data, sort_keys=True)}
+        return self._run(arguments, timeout, cwd=data_dir, place={**env, **({"PGOPTIONS": options} if options else {})})
 
     def backup_fetch(self, destination: str, name: str, timeout: float, restore_spec: str = "") -> Result:
         """Fetch a base backup by name into a directory that is absent or empty. ``restore_spec``: a file, see restore_spec_text."""

@@ -111,6 +111,13 @@ options:
     description: Restore on a host whose C library or ICU sorts text otherwise. Indexes on text may need REINDEX.
     type: bool
     default: false
+  settings:
+    description:
+      - Settings of PostgreSQL by name that win over the cluster's own, while it recovers and in the restored cluster, where they
+        stand in C(postgresql.auto.conf). For what this host lacks, such as a preloaded library.
+      - Not for what a restore decides itself (recovery, archiving, port, places), nor for secrets.
+    type: dict
+    default: {}
   rollback:
     description:
       - Put the old data directory back that this request replaced. What was restored is kept beside it.
@@ -168,6 +175,7 @@ restore:
   description:
     - The plan in check mode; what was done, and where recovery ended, otherwise.
     - C(archive_mode) is that of the restored server, where it was started.
+    - C(subscriptions) are those of the cluster at the target. Those of a copy (O(archive=none)) were disabled, which C(notes) say.
     - C(made_again) holds the tablespaces, by OID, that are newer than the base backup. Replay made them where they were.
   returned: success
   type: dict
@@ -181,6 +189,10 @@ restore:
     archive_mode: "on"
     made_again:
       "16403": /srv/space
+    subscriptions:
+      - name: orders
+        database: shop
+        enabled: true
     host_was:
       hostname: db1
       libc: glibc 2.36
@@ -208,7 +220,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _lock, _restore_request, _targets
+from ansible_collections.mapswipe.walg.plugins.module_utils import _beside_settings, _lock, _restore_request, _targets
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
@@ -242,6 +254,7 @@ def main() -> None:
             "overwrite": {"type": "str", "default": ""},
             "archive": {"type": "str", "choices": ["resume", "none"], "default": "resume"},
             "allow_other_collation": {"type": "bool", "default": False},
+            "settings": {"type": "dict", "default": {}},
             "rollback": {"type": "bool", "default": False},
             "discard": {"type": "bool", "default": False},
             "fetch_timeout": {"type": "int", "default": 86400},
@@ -289,6 +302,7 @@ def _wish(params: dict[str, Any]) -> Wish:
         overwrite=params["overwrite"],
         archive=params["archive"],
         other_host_allowed=params["allow_other_collation"],
+        settings=_beside_settings.wished(params["settings"]),
     )
 
 

@@ -110,9 +110,9 @@ def planned(sandbox: Sandbox, request: str, **options: Any) -> dict[str, Any]:
     return dict(answer["restore"])
 
 
-def refused(sandbox: Sandbox, request: str, **options: Any) -> str:
+def refused(sandbox: Sandbox, request: str, check: bool = False, **options: Any) -> str:
     """Run the module, which has to fail; return its message."""
-    answer = restore(sandbox, request, **options)
+    answer = restore(sandbox, request, check, **options)
     assert answer.get("failed"), answer
     return str(answer["msg"])
 

@@ -69,17 +69,17 @@ def test_prepare_clears_leftovers_and_keeps_what_recovery_needs(world: World, ma
         (world.data_dir / name).write_text("of the backup's time")
     auto_conf = world.data_dir / "postgresql.auto.conf"
     auto_conf.write_text("recovery_target_time = 'then'\nwork_mem = '4MB'\n")
-    made.prepare(_recovery.recover_to(major, "cmd", 1, LATEST, "promote"))
+    made.prepare(_recovery.recover_to(major, "cmd", 1, LATEST, "promote"), {"jit": "off"})
     found = {name for name in os.listdir(world.data_dir) if name not in ("global", "PG_VERSION")}
     assert found == {file, "backup_label", "tablespace_map", "postgresql.auto.conf"}
     assert (world.data_dir / file).read_text() != "of the backup's time"
-    assert auto_conf.read_text() == "work_mem = '4MB'\n"
+    assert auto_conf.read_text() == "work_mem = '4MB'\njit = 'off'\n"
     assert (world.data_dir / "backup_label").read_text() == "of the backup's time"
     assert (world.root / "private" / "pg_hba.conf").read_text() == "local all all trust\n"
     assert Path(made.log).read_text() == ""
 
 
-def test_start_gives_every_setting_as_one_argument(world: World) -> None:
+def test_start_gives_what_makes_it_harmless_as_arguments(world: World) -> None:
     made = beside(world)
     recovery = _recovery.recover_to(14, "/opt/wal-fetch 'a b' \"%f\"", 3, LATEST, "promote")
     made.start(recovery, None)

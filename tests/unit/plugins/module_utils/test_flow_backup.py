@@ -155,11 +155,26 @@ def push(world: World, *more: str, **answer: Any) -> list[Call]:
             "system_identifier": IDENTIFIER,
             "timeline": 1,
             "segment_size": 16 * 1024 * 1024,
+            "settings": {"track_commit_timestamp": "on"},
+            "withheld": ["archive_command"],
+            "altered": [],
+            "subscriptions": [],
+            "origins": 15,
         }
     }
-    text = json.dumps(data, sort_keys=True)
-    icu = world.psql("153.120\n", stdin="pg_collation_actual_version")
-    return [limits, icu, world.walg("backup-push", str(world.data_dir), "--add-user-data", text, *more, **answer)]
+    env = {"WALG_SENTINEL_USER_DATA": json.dumps(data, sort_keys=True)}
+    rows = [
+        {"name": "archive_command", "setting": "/bin/x", "vartype": "string", "altered": False},
+        {"name": "track_commit_timestamp", "setting": "on", "vartype": "bool", "altered": False},
+    ]
+    return [
+        limits,
+        world.psql("153.120\n", stdin="pg_collation_actual_version"),
+        world.psql(rows, stdin="pg_settings"),
+        world.psql("", stdin="pg_subscription"),
+        world.psql("15\n", stdin="pg_replication_origin"),
+        world.walg("backup-push", str(world.data_dir), *more, env=env, **answer),
+    ]
 
 
 SECOND = listed(1, 6, "2026-01-03T12:00:00Z", segments=1)

@@ -18,25 +18,23 @@ COMMAND = '/opt/wal-fetch recovery /etc/main.env /var/plan.env "%f" "%p"'
 TARGET = Target("lsn", "0/5000000", inclusive=False)
 
 MAJORS = [
-    # (major, files, has settings, archive_library)
-    (10, {"recovery.conf"}, False, False),
-    (11, {"recovery.conf"}, False, False),
-    (12, {"recovery.signal"}, True, False),
-    (13, {"recovery.signal"}, True, False),
-    (14, {"recovery.signal"}, True, False),
-    (15, {"recovery.signal"}, True, True),
-    (16, {"recovery.signal"}, True, True),
-    (17, {"recovery.signal"}, True, True),
-    (18, {"recovery.signal"}, True, True),
+    # (major, files, has settings)
+    (10, {"recovery.conf"}, False),
+    (11, {"recovery.conf"}, False),
+    (12, {"recovery.signal"}, True),
+    (13, {"recovery.signal"}, True),
+    (14, {"recovery.signal"}, True),
+    (15, {"recovery.signal"}, True),
+    (16, {"recovery.signal"}, True),
+    (17, {"recovery.signal"}, True),
+    (18, {"recovery.signal"}, True),
 ]
 
 
-@pytest.mark.parametrize(("major", "files", "by_settings", "library"), MAJORS)
-def test_recovery_by_major(major: int, files: set[str], by_settings: bool, library: bool) -> None:
+@pytest.mark.parametrize(("major", "files", "by_settings"), MAJORS)
+def test_recovery_by_major(major: int, files: set[str], by_settings: bool) -> None:
     made = _recovery.recover_to(major, COMMAND, 3, Target(), "promote")
     assert set(made.files) == files
-    beside = _recovery.beside_settings(major, "5432", "/tmp/s", "/tmp/p", None)
-    assert ("archive_library" in beside) is library
     if not by_settings:
         assert made.files == {"recovery.conf": f"recovery_target_timeline = '3'\nrestore_command = '{COMMAND}'\n"}
         assert made.settings == {}
@@ -94,33 +92,6 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(address: str) ->
 )
 def test_addresses_without_one(address: str) -> None:
     assert _recovery.follow(14, COMMAND, address).settings.get("primary_conninfo", "") == address
-
-
-@pytest.mark.parametrize("major", [row[0] for row in MAJORS])
-@pytest.mark.parametrize("limits", [None, {"max_connections": 300}])
-def test_server_beside_is_out_of_everybodys_way(major: int, limits: dict[str, int] | None) -> None:
-    """No TCP, a private socket, and an archive_command that fails: the new timeline is the real server's to push."""
-    made = _recovery.beside_settings(major, "5432", "/tmp/sock", "/tmp/private", limits)
-    assert made["listen_addresses"] == ""
-    assert made["unix_socket_directories"] == "/tmp/sock"
-    assert (made["archive_mode"], made["archive_command"]) == ("on", "exit 255")
-    assert (made["hot_standby"], made.get("max_connections")) == (("on", "300") if limits else ("off", None))
-    assert {made[name] for name in ("config_file", "hba_file", "ident_file")} == {
-        "/tmp/private/postgresql.conf",
-        "/tmp/private/pg_hba.conf",
-        "/tmp/private/pg_ident.conf",
-    }
-    assert made.get("archive_library", "") == ""
-
-
-@pytest.mark.parametrize(
-    ("mib", "least"),
-    [(1, {}), (32, {}), (64, {"min_wal_size": "128MB"}), (1024, {"min_wal_size": "2048MB", "max_wal_size": "2048MB"})],
-)
-def test_a_server_with_large_segments_starts(mib: int, least: dict[str, str]) -> None:
-    """Both have to be two segments at least, or PostgreSQL refuses to start."""
-    made = _recovery.beside_settings(14, "5432", "/tmp/sock", "/tmp/private", None, mib << 20)
-    assert {name: made[name] for name in ("min_wal_size", "max_wal_size") if name in made} == least
 
 
 #: Every recovery setting of PostgreSQL 12 to 18 that can end recovery elsewhere, or make a standby of the server.

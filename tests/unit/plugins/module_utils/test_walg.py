@@ -140,8 +140,12 @@ def test_sentinel() -> None:
 @pytest.mark.parametrize(("full", "last"), [(True, ["--full"]), (False, [])])
 def test_backup_push(full: bool, last: list[str]) -> None:
     data: dict[str, Any] = {"b": 'quote " and ü', "a": {"n": 1}}
-    argv = [*BASE, "backup-push", "/data", "--add-user-data", json.dumps(data, sort_keys=True), *last]
-    walg, runner = client(Call(argv, rc=3, env=ENVIRONMENT, user="postgres"))
+    argv = [*BASE, "backup-push", "/data", *last]
+    env = {
+        **ENVIRONMENT,
+        "WALG_SENTINEL_USER_DATA": json.dumps(data, sort_keys=True),
+    }  # arguments are everybody's to read
+    walg, runner = client(Call(argv, rc=3, env=env, user="postgres"))
     assert walg.backup_push("/data", data, full, 99.0).rc == 3
     assert (runner.timeouts, runner.cwds) == ([99.0], ["/data"])
 

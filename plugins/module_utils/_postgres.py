@@ -69,6 +69,7 @@ _OPTIONS = {
     "role": "none",
     "datestyle": "ISO",
     "default_transaction_read_only": "off",
+    "default_transaction_isolation": r"read\ committed",  # a standby refuses serializable
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",

@@ -91,6 +91,22 @@ def test_everything_is_the_clusters_own(sandbox: Sandbox, history: History) -> N
     done(sandbox, "own", rollback=True, stop_running=True)
 
 
+def test_settings_of_roles_and_databases_do_not_reach_our_questions(sandbox: Sandbox, history: History) -> None:
+    cluster = history.cluster
+    hostile = ("role = weak", "statement_timeout = 1", "default_transaction_read_only = on")
+    settings = "".join(f"ALTER ROLE postgres IN DATABASE postgres SET {one};" for one in hostile)
+    # In one session, which was there before them.
+    lsn = cluster.sql(
+        f"CREATE ROLE weak; {settings} ALTER DATABASE postgres SET search_path = nowhere; SELECT pg_current_wal_insert_lsn();"
+        "ALTER ROLE postgres IN DATABASE postgres RESET ALL; ALTER DATABASE postgres RESET search_path"
+    )
+    cluster.ship()
+    with unharmed(cluster):
+        found = done(sandbox, "hostile", target_lsn=lsn, action="pause")
+    assert found["state"] == "paused"
+    restore(sandbox, "hostile", discard=True)
+
+
 def test_a_library_that_this_host_lacks(sandbox: Sandbox, history: History, library: Path) -> None:
     """Refused in the plan by name, with the line that leaves exactly that out; with it, restored and started without."""
     cluster = history.cluster

@@ -162,7 +162,8 @@ def push(world: World, *more: str, **answer: Any) -> list[Call]:
             "origins": 15,
         }
     }
-    env = {"WALG_SENTINEL_USER_DATA": json.dumps(data, sort_keys=True)}
+    options = "-c statement_timeout=0 -c idle_session_timeout=0"
+    env = {"WALG_SENTINEL_USER_DATA": json.dumps(data, sort_keys=True), "PGOPTIONS": options}
     rows = [
         {"name": "archive_command", "setting": "/bin/x", "vartype": "string", "altered": False},
         {"name": "track_commit_timestamp", "setting": "on", "vartype": "bool", "altered": False},

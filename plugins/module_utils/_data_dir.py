@@ -140,12 +140,21 @@ def _postmaster(path: str) -> tuple[int, str, str, str]:
     return pid, padded[3].strip(), padded[4].strip(), padded[7].strip()
 
 
+def pid_file_start(path: str) -> float:
+    """Return when the server of a directory's pid file was started, in seconds since the epoch; 0 if it does not say."""
+    try:
+        with open(os.path.join(path, "postmaster.pid"), encoding="utf-8") as stream:
+            return float(stream.read().splitlines()[2])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def alive(pid: int) -> bool:
     """Say whether a process of that number is a PostgreSQL server (a pid file may outlive its server)."""
     return _server_process.is_server(pid)
 
 
-def _start_words(path: str) -> list[str]:
+def start_words(path: str) -> list[str]:
     """Return the words of the last start after the program, as PostgreSQL left them in postmaster.opts."""
     try:
         with open(os.path.join(path, "postmaster.opts"), encoding="utf-8") as stream:
@@ -156,7 +165,7 @@ def _start_words(path: str) -> list[str]:
 
 def _config_file(path: str, pid: int) -> str:
     """Return the configuration file of the last start where it lies outside of the directory, else an empty text."""
-    words = _start_words(path)
+    words = start_words(path)
     named = _pg_conf.on_command_line(words).get("config_file", "")
     called = [after for word, after in zip(words, words[1:]) if word == "-D"]
     called += [word[2:] for word in words if word.startswith("-D") and len(word) > 2]
@@ -171,7 +180,7 @@ def _start_options(path: str) -> str:
     """Return the options of the last start besides -D, quoted as PostgreSQL left them in postmaster.opts."""
     kept: list[str] = []
     skip = False
-    for word in _start_words(path):
+    for word in start_words(path):
         if skip:
             skip = False
         elif word == "-D":
@@ -280,12 +289,8 @@ def family(pid: int) -> tuple[int, int]:
 
 def environment(pid: int) -> dict[str, str]:
     """Return the variables that a process was started with; none if it is gone or not ours to look at."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as stream:
-            texts = stream.read().decode("utf-8", "replace").split("\0")
-    except OSError:
-        return {}
-    return dict(text.partition("=")[::2] for text in texts if "=" in text)
+    text = str(_server_process.read_as_owner(pid, _server_process.read, f"/proc/{pid}/environ") or "")
+    return dict(one.partition("=")[::2] for one in text.split("\0") if "=" in one)
 
 
 def command_line(pid: int) -> list[str]:

@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _debian, _service
+from . import _data_dir, _debian, _launch, _service
 from ._errors import WalgError
 from ._instance import Cluster, with_cluster
 from ._process import User
@@ -53,8 +53,19 @@ def _cluster(runner: Runner, looked: _data_dir.DataDir, bin_dir: str, user: User
         system_identifier=looked.system_identifier,
         config_file=looked.config_file,
     )
-    debian = _debian.of_running(made) if made.service == "pg_ctl" else ""
-    return replace(made, service=debian, start_options="") if debian else made
+    if made.service != "pg_ctl":
+        return made
+    debian = _debian.of_running(made)
+    return replace(made, service=debian, start_options="") if debian else _by_hand(made, looked.pid)
+
+
+def _by_hand(cluster: Cluster, pid: int) -> Cluster:
+    """Return the cluster with what a start like the last one needs. Where that can't be told, a restart is refused later."""
+    try:
+        launch = _launch.of(pid, cluster.data_dir, cluster.owner())
+    except WalgError:
+        return cluster
+    return _launch.recorded(cluster, launch)
 
 
 def find(runner: Runner, given: Mapping[str, Any], recorded: Cluster | None) -> Cluster:

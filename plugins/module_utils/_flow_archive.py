@@ -159,6 +159,7 @@ def plan(
     if made.restart:
         service = Service(runner, instance.cluster, "")
         service.refuse_unstoppable(_data_dir.servers_on(instance.cluster.data_dir))
+        service.as_started(facts.config_file)
     _refuse_unwritable(made)
     if pending:
         return made

@@ -39,6 +39,8 @@ class Cluster:
     service: str = ""  # who starts and stops it, see _service
     start_options: str = ""  # options of a pg_ctl start, shell-quoted
     system_identifier: str = ""
+    start_dir: str = ""  # what a pg_ctl start names with -D, where it is not the data directory
+    start_environment: str = ""  # variables of a pg_ctl start, as words for a shell
     config_file: str = ""  # the server's main configuration file where it lies outside of the data directory
     database: str = "postgres"  # that we and WAL-G connect to
     #: Variables of libpq that let a session in, as WAL-G's settings have them; secret, so never part of the record or an answer.
@@ -118,7 +120,13 @@ _CLUSTER_KEYS = {
     "SYSTEM_IDENTIFIER": "system_identifier",
 }
 #: Keys that a record of an older version lacks, and what they mean then is the field's default.
-_LATER_KEYS = {"PG_CONFIG_FILE": "config_file", "PG_DATABASE": "database", "PG_UNTESTED": "pg_untested"}
+_LATER_KEYS = {
+    "PG_CONFIG_FILE": "config_file",
+    "PG_DATABASE": "database",
+    "PG_UNTESTED": "pg_untested",
+    "PG_START_DIR": "start_dir",
+    "PG_START_ENVIRONMENT": "start_environment",
+}
 _CREDENTIALS = ("PGPASSWORD", "PGPASSFILE", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT")
 ENVIRONMENT = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _INSTANCE_KEYS = {

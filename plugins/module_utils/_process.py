@@ -177,8 +177,9 @@ class Runner:
         timeout: float = 60.0,
         cwd: str = "/",
         stdin: str = "",
+        bare: bool = False,
     ) -> Result:
-        """Run a program to its end or its time-out (seconds). Never raises for a non-zero exit.
+        """Run a program to its end or its time-out (seconds). Never raises for a non-zero exit. ``bare``: no variables but ``env``.
 
         Raises WalgError when the program can't be started.
         """
@@ -186,7 +187,8 @@ class Runner:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as inp:
             inp.write(stdin.encode())
             inp.seek(0)
-            process = self._spawn(argv, user, env, cwd, inp, out, err)
+            whole = dict(env or {}) if bare else environment(user, env)
+            process = self._spawn(argv, user, whole, cwd, inp, out, err)
 
             def ended(timed_out: bool) -> Result:
                 seconds = time.monotonic() - started
@@ -218,7 +220,7 @@ class Runner:
         """Start a program in a session of its own and leave it running; both streams go to the file ``output``."""
         try:
             with open(output, "ab", opener=_private) as log, open(os.devnull, "rb") as null:
-                return Background(list(argv), self._spawn(argv, user, env, cwd, null, log, log))
+                return Background(list(argv), self._spawn(argv, user, environment(user, env), cwd, null, log, log))
         except OSError as exc:
             raise WalgError(f"Cannot write the log {output}: {exc.strerror}") from exc
 
@@ -226,7 +228,7 @@ class Runner:
     def _spawn(
         argv: Sequence[str],
         user: User | None,
-        env: Mapping[str, str] | None,
+        env: Mapping[str, str],
         cwd: str,
         stdin: IO[bytes],
         out: IO[bytes],
@@ -239,7 +241,7 @@ class Runner:
                 stdout=out,
                 stderr=err,
                 cwd=cwd,
-                env=environment(user, env),
+                env=dict(env),
                 start_new_session=True,
                 preexec_fn=dropper(user),
             )

@@ -108,17 +108,17 @@ def _is_there(path: str) -> bool:
 
 
 def _maps_segment(pid: int) -> bool:
-    maps = read_as_owner(pid, _read, f"/proc/{pid}/maps")
+    maps = read_as_owner(pid, read, f"/proc/{pid}/maps")
     return maps is not None and " /SYSV" in maps
 
 
 def _is_starting(pid: int) -> bool:
     """Say whether the pid file names a process that may not have its segment yet, or whose memory we can't see."""
-    lines = str(read_as_owner(pid, _read, f"/proc/{pid}/cwd/postmaster.pid") or "").splitlines()
+    lines = str(read_as_owner(pid, read, f"/proc/{pid}/cwd/postmaster.pid") or "").splitlines()
     if not named_by(lines, pid):
         return False
     has_segment = len(lines) > _SEGMENT_LINE and bool(lines[_SEGMENT_LINE].strip())
-    return not has_segment or not read_as_owner(pid, _read, f"/proc/{pid}/maps")
+    return not has_segment or not read_as_owner(pid, read, f"/proc/{pid}/maps")
 
 
 def named_by(lines: Sequence[str], pid: int) -> bool:
@@ -130,6 +130,7 @@ def named_by(lines: Sequence[str], pid: int) -> bool:
     return number in numbers(pid) and started_at(pid) <= started + _CLOCK_SLACK
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as stream:
+def read(path: str) -> str:
+    """Return a file's text."""
+    with open(path, encoding="utf-8", errors="replace", newline="") as stream:
         return stream.read()

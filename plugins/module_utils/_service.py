@@ -14,6 +14,7 @@ a killed run left is taken over by the next run's and ends with it; ``start`` en
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -21,10 +22,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _supervision
+from . import _data_dir, _launch, _supervision
 from ._errors import WalgError
 from ._files import write_atomic
 from ._postgres import Server
+from ._process import call_as
 from ._waiting import wait_until
 
 if TYPE_CHECKING:
@@ -36,6 +38,13 @@ if TYPE_CHECKING:
 KINDS = ("systemd", "pg_ctlcluster", "pg_ctl", "command", "none")
 _WITH_ARGUMENT = ("systemd", "pg_ctlcluster", "command")
 _CLUSTER = re.compile(r"([0-9]+)/([^/\s'\"]+)\Z")
+_IDENTITY = """
+SELECT json_build_object('data_directory', current_setting('data_directory'),
+  'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+  'started', extract(epoch FROM pg_postmaster_start_time()))
+"""
+_CLOCK_SLACK, _START_SLACK = 5.0, 600.0  # seconds between the start in a pid file and the one that the server tells
+_LOG_LINES = 10
 _UNITS = "/run/systemd/system"
 _GONE = 10.0  # seconds after which a server that vanished while starting is given up, and for a stop to show
 
@@ -98,6 +107,7 @@ class Service:
     log: str
     timeout: float = 300.0
     recovery_timeout: float = 86400.0
+    launch: _launch.Launch | None = None  # how the server was started by hand, all of its variables included
 
     @property
     def managed(self) -> bool:
@@ -121,7 +131,7 @@ class Service:
         elif kind == "command":
             result = self.runner.run([argument, "start"], timeout=self.timeout)
         else:
-            result = self._pg_ctl(["-W", "-l", self.log, *self._options(), "start"])
+            result = self._start_by_hand()
         # A manager that gives up waiting leaves the server in its recovery.
         if _failed(result) and not _data_dir.servers_on(self.cluster.data_dir):
             self._fail(result, "start")
@@ -161,12 +171,66 @@ class Service:
             )
 
     def restart(self) -> None:
-        """Stop and start; the options of a pg_ctl start are kept."""
-        found = _data_dir.look(self.cluster.data_dir, self.cluster.owner())
-        options = found.start_options or self.cluster.start_options
-        service = replace(self, cluster=replace(self.cluster, start_options=options))
+        """Stop and start; what was started by hand is started that way again."""
+        service = self.as_started()
         service.stop()
-        service.start()
+        service._start_stopped("restart")
+
+    def as_started(self, config_file: str = "") -> Service:
+        """Return the service that starts this cluster the way its running server was started. Raises WalgError if that can't be told.
+
+        ``config_file``: as the server itself says it.
+        """
+        found = _data_dir.look(self.cluster.data_dir, self.cluster.owner())
+        if self._kind()[0] != "pg_ctl" or not found.pid:
+            return replace(
+                self, cluster=replace(self.cluster, start_options=found.start_options or self.cluster.start_options)
+            )
+        launch = _launch.of(
+            found.pid, self.cluster.data_dir, self.cluster.owner(), config_file or self._asked_config_file()
+        )
+        return replace(self, cluster=_launch.recorded(self.cluster, launch), launch=launch)
+
+    def _asked_config_file(self) -> str:
+        answer = Server(self.runner, self.cluster).run_sql("SHOW config_file")
+        return answer.stdout.strip() if answer.rc == 0 else ""
+
+    def _start_stopped(self, verb: str) -> None:
+        """Start what we have stopped; where that fails, production is down, and the message has to be enough to bring it up."""
+        try:
+            self.start()
+        except WalgError as exc:
+            if _data_dir.servers_on(self.cluster.data_dir) or self._kind()[0] != "pg_ctl":
+                raise
+            tail = call_as(self.cluster.owner(), _last_lines, self._log_file())
+            exc.msg += (
+                f" Production on {self.cluster.data_dir} is down: it was stopped for a {verb}, and started as before by\n  "
+                f"{self.start_command()}\nThe last lines of its log {self._log_file()}:\n{tail}"
+            )
+            raise
+
+    def start_command(self) -> str:
+        """Return the command that starts the server by hand the way it was."""
+        shown = f"{self.cluster.start_environment} " if self.cluster.start_environment else ""
+        return shown + shlex.join(self._by_hand())
+
+    def _by_hand(self) -> list[str]:
+        directory = self.cluster.start_dir or self.cluster.data_dir
+        program = os.path.join(self.cluster.bin_dir, "pg_ctl")
+        return [program, "-D", directory, "-W", "-l", self._log_file(), *self._options(), "start"]
+
+    def _log_file(self) -> str:
+        return self.launch.log if self.launch and self.launch.log else self.log
+
+    def _start_by_hand(self) -> Result:
+        # pg_ctl hands -o to a shell; the options come from PostgreSQL's own command line or are quoted by us.
+        owner, limit = self.cluster.owner(), self.timeout + 30
+        if self.launch and self.launch.environment:
+            return self.runner.run(
+                self._by_hand(), user=owner, env=self.launch.environment, bare=True, timeout=limit, cwd="/"
+            )
+        env = _launch.variables(self.cluster.start_environment)
+        return self.runner.run(self._by_hand(), user=owner, env=env, timeout=limit, cwd="/")
 
     def refuse_unstoppable(self, pids: Sequence[int]) -> None:
         """Raise WalgError if these servers run and we can't stop them for good. For a plan that would stop them."""
@@ -242,7 +306,7 @@ class Service:
         # A program of somebody's own may return before the server is there; the other managers do not.
         patience = self.timeout if self._kind()[0] == "command" else min(self.timeout, _GONE)
         came, seen, pause = False, began, 0.1
-        while not server.ready():
+        while not (server.ready() and not self._other()):
             looked, now = _data_dir.look(cluster.data_dir, cluster.owner()), time.monotonic()
             if looked.pid:
                 came, seen, patience = True, now, _GONE
@@ -252,18 +316,40 @@ class Service:
                 raise self._elsewhere(looked)
             if now > seen + patience:
                 fate = "ended again" if came else "did not come up"
-                raise WalgError(f"The server on {cluster.data_dir} was started and {fate}. Read its log{self._log()}.")
+                told = f"The server on {cluster.data_dir} was started and {fate}. Read its log{self._log()}."
+                raise WalgError(told + self._other_answers())
             if now >= deadline:
                 if looked.socket_dir not in ("", cluster.socket_dir):
                     raise self._elsewhere(looked)
                 raise WalgError(
                     f"The server on {cluster.data_dir} is {looked.status or 'there'}, but takes no connections at "
-                    f"{cluster.socket_dir}:{cluster.port} after {now - began:.0f} s. Read its log{self._log()}."
+                    f"{cluster.socket_dir}:{cluster.port} after {now - began:.0f} s. Read its log{self._log()}.{self._other_answers()}"
                 )
             if self.runner.tick:
                 self.runner.tick()
             time.sleep(pause)
             pause = min(pause * 1.5, 1.0)
+
+    def _other_answers(self) -> str:
+        other = self._other()
+        return f" At {self.cluster.socket_dir}:{self.cluster.port} {other} answers instead." if other else ""
+
+    def _other(self) -> str:
+        """Say who answers where our server should, if it is another one; empty if it is ours or nobody answers."""
+        cluster = self.cluster
+        answer = Server(self.runner, cluster).run_sql(_IDENTITY)
+        if answer.rc != 0 or answer.timed_out:
+            return ""
+        told, owner = json.loads(answer.stdout), cluster.owner()
+        who = f"the server on {told['data_directory']} (system identifier {told['system_identifier']})"
+        if told["system_identifier"] != _data_dir.look(cluster.data_dir, owner).system_identifier:
+            return who
+        started = float(call_as(owner, _data_dir.pid_file_start, cluster.data_dir))
+        if started and not -_CLOCK_SLACK <= told["started"] - started <= _START_SLACK:
+            return f"{who}, which is not the one of {cluster.data_dir}/postmaster.pid,"
+        # A program of somebody's own may start it where its process is not seen from here.
+        seen = self._kind()[0] == "command" or _data_dir.servers_on(cluster.data_dir)
+        return "" if seen else f"{who}, none of whose processes works in {cluster.data_dir},"
 
     def _elsewhere(self, looked: _data_dir.DataDir) -> WalgError:
         """Its own configuration says where it listens; that of a restored cluster came with it."""
@@ -288,13 +374,12 @@ class Service:
             return f" (/var/log/postgresql/postgresql-{argument.replace('/', '-')}.log)"
         if kind == "systemd":
             return f" (journalctl -u {argument}, /var/log/postgresql)"
-        return f": {self.log}" if kind == "pg_ctl" else ""
+        return f": {self._log_file()}" if kind == "pg_ctl" else ""
 
     def _options(self) -> list[str]:
         return ["-o", self.cluster.start_options] if self.cluster.start_options else []
 
     def _pg_ctl(self, arguments: list[str]) -> Result:
-        # pg_ctl hands -o to a shell; the options come from PostgreSQL's own postmaster.opts or are quoted by us.
         argv = [os.path.join(self.cluster.bin_dir, "pg_ctl"), "-D", self.cluster.data_dir, *arguments]
         return self.runner.run(argv, user=self.cluster.owner(), timeout=self.timeout + 30, cwd="/")
 
@@ -317,3 +402,12 @@ def _nobody_stops(data_dir: str, why: str) -> str:
         "keeps it stopped, and starts it again, with walg_pg_service: command:/path (called with stop and start). A container "
         "that is there for its server is stopped from outside; restore in another one that mounts the same volume."
     )
+
+
+def _last_lines(path: str) -> str:
+    """Return the last lines of a log, as far as it is there."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return "".join(stream.readlines()[-_LOG_LINES:]).rstrip()
+    except OSError as exc:
+        return f"({exc.strerror})"

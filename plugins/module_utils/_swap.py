@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import (
@@ -50,6 +50,7 @@ class Swap:
     instance: Instance
     progress: _progress.Progress
     enter: Callable[..., None]
+    started: Service | None = None  # how the server that was stopped had been started
 
     def forth(self, marker: _marker.Marker, stop_running: bool, seconds: dict[str, float]) -> dict[str, Any]:
         """Put the restored cluster in place, or finish that, start it and look at it."""
@@ -111,11 +112,13 @@ class Swap:
 
     def service(self) -> Service:
         """Who starts and stops the real server."""
-        return Service(self.runner, self.instance.cluster, os.path.join(self.instance.log_dir, "server.log"))
+        made = Service(self.runner, self.instance.cluster, os.path.join(self.instance.log_dir, "server.log"))
+        return replace(made, cluster=self.started.cluster, launch=self.started.launch) if self.started else made
 
     def stop_running(self, data_dir: str) -> None:
         """Stop what runs on a directory, by its manager and in fast mode."""
         pids = _data_dir.servers_on(data_dir)
+        self.started = self.started or self.service().as_started()
         if os.path.lexists(os.path.join(data_dir, "postmaster.pid")):
             self.service().stop()
         for pid in pids:  # a directory deleted under its server leaves pg_ctl nothing to go by
@@ -209,6 +212,14 @@ class Swap:
         if facts.system_identifier != marker.system_identifier:
             raise WalgError(
                 f"The server on {marker.data_dir} has system identifier {facts.system_identifier}, not {marker.system_identifier}."
+            )
+        wanted_timeline = int(marker.result.get("timeline") or 0)
+        if wanted_timeline and not marker.standby and facts.timeline != wanted_timeline:
+            raise WalgError(
+                f"The server on {marker.data_dir} is on timeline {facts.timeline}, and timeline {wanted_timeline} was restored: it is not "
+                "the server that was to be started. Look who started it, on what.",
+                found=facts.timeline,
+                wanted=wanted_timeline,
             )
         mode = server.ask("SHOW archive_mode")
         if marker.plan.get("archive") == "none" and mode != "off":

@@ -26,6 +26,7 @@ class Call:
     env: Mapping[str, str] | None = None
     user: str | None = None
     stdin: str | None = None  # a part of it
+    bare: bool = False  # no variables besides
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Scripted(Runner):
         timeout: float = 60.0,
         cwd: str = "/",
         stdin: str = "",
+        bare: bool = False,
     ) -> Result:
         """Compare with the next expected call and return its answer."""
         place = len(self.timeouts)
@@ -54,6 +56,7 @@ class Scripted(Runner):
         assert list(argv) == list(wanted.argv)
         if wanted.env is not None:
             assert dict(env or {}) == dict(wanted.env)
+        assert bare is wanted.bare
         if wanted.user is not None:
             assert user is not None
             assert user.name == wanted.user

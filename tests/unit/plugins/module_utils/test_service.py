@@ -21,8 +21,15 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._process import Resu
 from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
 from support.scripted import Call, Scripted
 
+pytestmark = pytest.mark.usefixtures("ours")
 ME = User.current().name
 PID = 4711
+
+
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever answers is the server that was started."""
+    monkeypatch.setattr(Service, "_other", lambda _self: "")
 
 
 @pytest.fixture

@@ -55,8 +55,11 @@ def variables(words: str) -> dict[str, str]:
 def recorded(cluster: Cluster, launch: Launch) -> Cluster:
     """Return the cluster as it is started by hand the next time."""
     elsewhere = os.path.realpath(launch.directory) != os.path.realpath(cluster.data_dir)
+    settings = {_setting(word)[0]: _setting(word)[2] for word in launch.options}
+    config_file = settings.get("config_file") or os.path.join(launch.directory, "postgresql.conf")
     return replace(
         cluster,
+        config_file=cluster.config_file or (config_file if elsewhere else ""),
         start_dir=launch.directory if elsewhere else "",
         start_options=" ".join(shlex.quote(word) for word in launch.options),
         start_environment=words_of(launch.environment),

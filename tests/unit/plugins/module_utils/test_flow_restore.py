@@ -300,7 +300,8 @@ def test_a_server_started_on_the_old_directory_meanwhile(world: World, monkeypat
     assert (told(paths[0]), told(paths[1])) == ("old", "new")
 
 
-def test_a_restored_server_of_another_identity_is_not_done(world: World) -> None:
+def test_a_restored_server_of_another_identity_is_not_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "_other", lambda _self: "")
     given = marker(world, "starting")
     tell(Path(given.data_dir), "new")
     runner = Scripted(calls=started(world, system_identifier="7"))

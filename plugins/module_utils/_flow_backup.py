@@ -21,6 +21,7 @@ from . import (
     _data_dir,
     _flow_owner,
     _host_facts,
+    _linked,
     _lock,
     _owner,
     _progress,
@@ -35,6 +36,7 @@ from ._choice import counts
 from ._errors import WalgError
 from ._flow_archive import client
 from ._postgres import Server
+from ._process import call_as
 from ._waiting import wait_until
 
 if TYPE_CHECKING:
@@ -217,5 +219,6 @@ def _user_data(instance: Instance, server: Server, facts: ServerFacts) -> dict[s
             "os": _host_facts.system(),
             "icu": server.ask(_host_facts.ICU_VERSION),
             **_recorded.ask(server),
+            "links": call_as(instance.cluster.owner(), _linked.found, instance.cluster.data_dir),
         }
     }

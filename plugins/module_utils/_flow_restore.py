@@ -18,6 +18,7 @@ from . import (
     _beside,
     _data_dir,
     _layout,
+    _linked,
     _marker,
     _own_settings,
     _progress,
@@ -197,6 +198,9 @@ class Restore:
 
     def swap(self, marker: _marker.Marker, wish: Wish) -> dict[str, Any]:
         """Put the recovered directories in place and start the server; begun anew or taken up where a killed run stopped."""
+        _linked.refuse_unfit(wish.links)
+        marker.plan["check_start"] = wish.check_start
+        marker.plan["links"] = {**(marker.plan.get("links") or {}), **wish.links}
         return self.swapper.forth(marker, wish.stop_running, self.seconds)
 
     def roll_back(self, marker: _marker.Marker, stop_running: bool) -> dict[str, Any]:
@@ -287,6 +291,7 @@ class Restore:
             call_as(owner, write_atomic, spec, _walg.restore_spec_text(work, spaces), 0o644)
         self._backup_fetch(plan, marker, spec)
         call_as(owner, _layout.after_fetch, _layout.encode(plan.places))
+        call_as(owner, _linked.after_fetch, work)
         if plan.salvage:
             call_as(owner, _salvage.copy, marker.plan["salvage_from"], list(plan.salvage), os.path.join(work, "pg_wal"))
 

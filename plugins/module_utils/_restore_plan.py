@@ -16,6 +16,7 @@ from . import (
     _data_dir,
     _flow_owner,
     _layout,
+    _linked,
     _own_settings,
     _owner,
     _recorded,
@@ -57,6 +58,8 @@ class Wish:
     archive: str = "resume"
     other_host_allowed: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's, that win over the cluster's own
+    links: Mapping[str, str] = field(default_factory=dict)  # what links in the data directory lead to; empty: no link
+    check_start: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class RestorePlan:
     needed: int
     notes: Sequence[str] = ()
     older: Sequence[str] = ()  # base backups that lead there as well
+    links: Mapping[str, str] = field(default_factory=dict)  # to what is not data, path in the data directory -> target
 
     @property
     def data(self) -> _layout.Place:
@@ -113,6 +117,7 @@ class RestorePlan:
             "data_dir_found": self.found.kind,
             "kept_as": self.kept_as,
             "places": [{"path": one.path, "link": one.link, "kept_as": one.aside} for one in self.places if one.link],
+            "links": dict(self.links),
             "host_was": _backups.host_of(self.backup),
             "settings": dict(self.wish.settings),
             "bytes": self.needed,
@@ -201,6 +206,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
         room.total,
         [*notes, *_follows(wish, found)],
         choice.older,
+        _linked.planned(instance.cluster.owner(), choice.backup, found, data_dir, wish.links),
     )
 
 

@@ -18,10 +18,12 @@ from . import (
     _host_facts,
     _journal,
     _layout,
+    _linked,
     _marker,
     _progress,
     _registration,
     _salvage,
+    _start_check,
     _stopped,
 )
 from ._errors import WalgError
@@ -57,6 +59,7 @@ class Swap:
         self.enter("swap")
         if marker.state not in ("swapping", "starting"):
             self._refuse_started(marker)
+            self._prove_start(marker)
             if _data_dir.servers_on(marker.data_dir) and stop_running and not marker.stopped:
                 marker.stopped = True
                 _marker.save(self.instance, marker)
@@ -151,6 +154,13 @@ class Swap:
         for one in plan.places:
             if not one.link or plan.found.links.get(one.link) == one.path:
                 call_as(self.actor(one.parent), _layout.clear, one.path, one.mount, f"{one.work}~old")
+
+    def _prove_start(self, marker: _marker.Marker) -> None:
+        """Make the restored directory what it will be in its place, and refuse what would not start there."""
+        owner = self.instance.cluster.owner()
+        call_as(owner, _linked.lay, marker.work_dirs()[-1], marker.plan.get("links") or {})
+        if marker.plan.get("check_start", True):
+            _start_check.StartCheck(self.runner, self.instance, marker).refuse()
 
     def _write_journal(self, marker: _marker.Marker, stopped: bool) -> None:
         """Write down all steps before the first; where that fails, nothing was moved, and what was stopped runs again."""

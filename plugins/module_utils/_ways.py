@@ -31,7 +31,12 @@ def of(marker: Marker) -> str:
     name = f"walg_restore_request: {marker.request}"
     if going_back(marker):
         return f"Way on: run {name} with walg_restore_rollback: true again; it finishes the way back."
-    return f"Way on ({name}): {_ON[marker.state]}. Way back: {_back(marker)}."
+    anew = " (it begins anew if the old server has run since)" if _may_be_stale(marker) else ""
+    return f"Way on ({name}): {_ON[marker.state]}{anew}. Way back: {_back(marker)}."
+
+
+def _may_be_stale(marker: Marker) -> bool:
+    return marker.state == "recovered" and marker.keeps_old and marker.target.get("kind") == "latest"
 
 
 def going_back(marker: Marker) -> bool:

@@ -90,6 +90,21 @@ options:
   wal_dir:
     description: Separate directory for WAL. Not given, it is where the old cluster had it.
     type: path
+  links:
+    description:
+      - Where symbolic links in the data directory lead, by their path in it, such as C(postgresql.conf) with the
+        target C(/etc/db/postgresql.conf). A base backup records where they led, and those are made again; this is for those that led
+        elsewhere or are not recorded.
+        An empty target leaves a link out.
+    type: dict
+    default: {}
+  check_start:
+    description:
+      - Try the restored configuration before the directory is put in place, by a start of PostgreSQL that ends before it recovers, writes
+        or serves anything. What would keep the server down is refused then.
+      - V(false) is for a library that can't be loaded twice on this host.
+    type: bool
+    default: true
   stop_running:
     description: Stop a server that runs on the data directory. Otherwise it is refused.
     type: bool
@@ -250,6 +265,8 @@ def main() -> None:
             "primary_conninfo": {"type": "str", "default": ""},
             "tablespaces": {"type": "dict", "default": {}},
             "wal_dir": {"type": "path"},
+            "links": {"type": "dict", "default": {}},
+            "check_start": {"type": "bool", "default": True},
             "stop_running": {"type": "bool", "default": False},
             "overwrite": {"type": "str", "default": ""},
             "archive": {"type": "str", "choices": ["resume", "none"], "default": "resume"},
@@ -298,6 +315,8 @@ def _wish(params: dict[str, Any]) -> Wish:
         primary_conninfo=params["primary_conninfo"],
         tablespaces={str(key): str(value) for key, value in params["tablespaces"].items()},
         wal_dir=params["wal_dir"] or "",
+        links={str(key): str(value or "") for key, value in params["links"].items()},
+        check_start=params["check_start"],
         stop_running=params["stop_running"],
         overwrite=params["overwrite"],
         archive=params["archive"],

@@ -160,6 +160,7 @@ def push(world: World, *more: str, **answer: Any) -> list[Call]:
             "altered": [],
             "subscriptions": [],
             "origins": 15,
+            "links": {},
         }
     }
     options = "-c statement_timeout=0 -c idle_session_timeout=0"

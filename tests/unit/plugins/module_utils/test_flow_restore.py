@@ -21,6 +21,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _layout,
     _marker,
     _stall,
+    _start_check,
     _stopped,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
@@ -36,7 +37,8 @@ from support.walg_world import IDENTIFIER, World, write_cluster
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(_start_check.StartCheck, "refuse", lambda _self: None)  # it needs a real PostgreSQL
     return World(tmp_path)
 
 

@@ -20,6 +20,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _layout,
     _marker,
     _roll_back,
+    _start_check,
     _swap,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
@@ -43,6 +44,7 @@ def world(tmp_path: Path) -> World:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the service manager is told, and the archive."""
     told_to: list[str] = []
+    monkeypatch.setattr(_start_check.StartCheck, "refuse", lambda _self: None)  # it needs a real PostgreSQL
     for name in ("hold", "release", "start", "stop"):
         monkeypatch.setattr(Service, name, lambda _self, name=name: told_to.append(name))
     monkeypatch.setattr(_roll_back.RollBack, "_disown", lambda _self, left: told_to.append(f"left {left}"))

@@ -17,6 +17,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _marker,
     _progress,
     _salvage,
+    _start_check,
     _swap,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
@@ -38,6 +39,7 @@ def world(tmp_path: Path) -> World:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the service manager is told."""
     told_to: list[str] = []
+    monkeypatch.setattr(_start_check.StartCheck, "refuse", lambda _self: None)  # it needs a real PostgreSQL
     for name in ("hold", "release", "start", "stop"):
         monkeypatch.setattr(Service, name, lambda _self, name=name: told_to.append(name))
     return told_to

@@ -1,0 +1,197 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The restored directory's own configuration is tried before the swap, as the server will read it in its place. Private.
+
+PostgreSQL itself is asked, by a start that ends before it begins. `postgres -C` reads the settings only: of the faults that keep
+a server down it misses authentication files, keys, libraries and settings that exclude each other. A start of the recovered
+cluster would see them all, and run its schedulers and subscriptions. So the server is started on a scaffold: a directory beside
+the data directory, with the configuration, a copy of the control file, and no WAL. It reads and loads whatever it needs, looks for
+pg_wal last and ends there, a few hundredths of a second later, before it recovers, writes or serves anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import _beside, _data_dir, _debian, _layout, _linked, _pg_conf, _pg_files, _place_check, _registration
+from ._errors import WalgError
+from ._process import call_as
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._instance import Instance
+    from ._marker import Marker
+    from ._process import Runner
+
+_TIMEOUT = 60.0
+#: How the start ends when all was read: XLogCtl's ValidateXLOGDirectoryStructure, the first thing that a recovery does.
+_CAME_THROUGH = 'required WAL directory "pg_wal" does not exist'
+#: Directories whose content is the cluster's data; on the scaffold they are empty.
+_EMPTY = (*_linked.DATA, "pg_stat_tmp")
+#: Entries that would make the start a recovery, or belong to another one.
+_NOT_THERE = (
+    "backup_label",
+    "tablespace_map",
+    "recovery.signal",
+    "standby.signal",
+    "recovery.conf",
+    "postmaster.pid",
+    "postmaster.opts",
+)
+#: Settings that name files; where one leads into the data directory by its full path, the scaffold's is meant.
+_PATHS = (
+    *("hba_file", "ident_file", "krb_server_keyfile", "ssl_ca_file", "ssl_cert_file", "ssl_crl_dir", "ssl_crl_file"),
+    *("ssl_dh_params_file", "ssl_key_file"),
+)
+_USUAL = re.compile(
+    r"LOG: +(starting PostgreSQL|listening on|database system is shut down|database system was shut down|skipping missing"
+    r"|shutting down|could not open directory|startup process)|aborting startup|^\s*$"
+)
+
+
+@dataclass
+class StartCheck:
+    """One trial of what was recovered. ``scaffold``: where; ``work``: the recovered directory; ``data_dir``: its place."""
+
+    runner: Runner
+    instance: Instance
+    marker: Marker
+
+    def __post_init__(self) -> None:
+        self.data = _layout.decode(self.marker.places)[-1]
+        self.work, self.data_dir = self.data.work, self.data.path
+        # Beside the data directory links and includes lead where they will; inside a mount point they need not.
+        self.beside = not self.data.mount
+        self.scaffold = f"{self.work}~start"
+
+    def refuse(self) -> None:
+        """Raise WalgError where the restored server would not start in its place, as far as that can be known."""
+        if _registration.wanted(self.instance.cluster) is not None:
+            return  # Debian's default configuration is made with the first start
+        main_file = self._main_file()
+        if main_file is None:
+            return
+        owner, links = self.instance.cluster.owner(), [self.work, self.scaffold, self.data_dir]
+        call_as(owner, _build, *links, self.beside)
+        socket_dir = _beside.make_socket_dir(self.instance)
+        try:
+            files = _pg_files.read(owner, main_file or os.path.join(self.scaffold, _pg_files.MAIN), self.scaffold)
+            given = _pg_conf.on_command_line(shlex.split(self.instance.cluster.start_options))
+            settings = {**{name: one.value for name, one in files.settings.items()}, **given}
+            self._try(main_file, settings, socket_dir)
+            _place_check.refuse(self.instance, self.data, settings, int(self.marker.plan["major"]))
+        except WalgError as exc:
+            exc.msg = (
+                f"The restored server would not start on {self.data_dir}: {self._translated(exc.msg).rstrip('.')}. Nothing was put in "
+                f"place; the restored directory is {self.work}. Mend that there, or where its links and includes lead."
+                f"{self._lost_links()} (walg_restore_check_start: false puts it in place unchecked.)"
+            )
+            raise
+        finally:
+            _beside.remove_directory(self.instance, socket_dir)
+            _beside.remove_directory(self.instance, self.scaffold)
+
+    def _main_file(self) -> str | None:
+        """Return the main configuration file where it lies outside of the data directory; None: nobody can say which one it is."""
+        cluster = self.instance.cluster
+        inside = os.path.lexists(os.path.join(self.work, _pg_files.MAIN))
+        laid_out = [one.config_file for one in _debian.configured() if os.path.realpath(one.data_dir) == self.data_dir]
+        outside = cluster.config_file or next(iter(laid_out), "")
+        if outside or inside or cluster.service in ("", "pg_ctl"):
+            return outside
+        return None
+
+    def _try(self, main_file: str, settings: Mapping[str, str], socket_dir: str) -> None:
+        cluster = self.instance.cluster
+        argv = [os.path.join(cluster.bin_dir, "postgres"), "-D", self.scaffold, *shlex.split(cluster.start_options)]
+        for name, value in {**self._own(settings), **self._harmless(main_file, socket_dir)}.items():
+            argv += ["-c", f"{name}={value}"]
+        ended = self.runner.run(argv, user=cluster.owner(), timeout=_TIMEOUT, cwd=self.scaffold)
+        if _CAME_THROUGH in ended.stderr:
+            return
+        said = [line.strip() for line in ended.stderr.splitlines() if not _USUAL.search(line)]
+        if ended.timed_out:
+            said.append(f"it did not end within {_TIMEOUT:.0f} s")
+        raise WalgError(" | ".join(said[-6:]) or f"it ended with {ended.rc}", **ended.fields())
+
+    def _own(self, settings: Mapping[str, str]) -> dict[str, str]:
+        inside = os.path.join(self.data_dir, "")
+        return {
+            name: os.path.join(self.scaffold, settings[name][len(inside) :])
+            for name in _PATHS
+            if settings.get(name, "").startswith(inside)
+        }
+
+    def _harmless(self, main_file: str, socket_dir: str) -> dict[str, str]:
+        """Return what the trial does otherwise than the start: no address, no file or log elsewhere, no memory that production has."""
+        settings = {
+            **({"config_file": main_file} if main_file else {}),
+            "data_directory": self.scaffold,
+            "external_pid_file": "",
+            "lc_messages": "C",
+            "listen_addresses": "",
+            "log_destination": "stderr",
+            "log_line_prefix": "",
+            "log_min_messages": "warning",
+            "logging_collector": "off",
+            "unix_socket_directories": socket_dir,
+        }
+        if _data_dir.servers_on(self.data_dir):
+            settings.update({"huge_pages": "off", "shared_buffers": "16MB"})
+        return settings
+
+    def _lost_links(self) -> str:
+        names = call_as(self.instance.cluster.owner(), _linked.lost, self.work)
+        if not names:
+            return ""
+        return (
+            f" These were symbolic links, and the base backup does not say where to: {', '.join(names)}. Put files or links in their "
+            "place, or say where they lead with walg_restore_links."
+        )
+
+    def _translated(self, text: str) -> str:
+        """Return a message with the paths that will be, for links, and those of the restored directory, for files."""
+        for name in sorted(os.listdir(self.scaffold), reverse=True):
+            path = os.path.join(self.scaffold, name)
+            if os.path.islink(path) and os.path.islink(os.path.join(self.work, name)):
+                text = text.replace(path, os.path.normpath(os.path.join(self.scaffold, os.readlink(path))))
+        return text.replace(self.scaffold, self.work)
+
+
+def _build(work: str, scaffold: str, data_dir: str, beside: bool) -> None:
+    """As the owner: make the scaffold."""
+    _beside.remove_tree(scaffold)
+    os.mkdir(scaffold, os.stat(work).st_mode & 0o777)
+    os.chmod(scaffold, os.stat(work).st_mode & 0o777)
+    for name in _EMPTY:
+        if name != "pg_wal":
+            os.mkdir(os.path.join(scaffold, name), 0o700)
+    shutil.copyfile(os.path.join(work, "global", "pg_control"), os.path.join(scaffold, "global", "pg_control"))
+    for name in os.listdir(work):
+        if name not in _EMPTY and name not in _NOT_THERE:
+            _bring(os.path.join(work, name), os.path.join(scaffold, name), data_dir, beside)
+
+
+def _bring(source: str, target: str, data_dir: str, beside: bool) -> None:
+    scaffold = os.path.dirname(target)
+    if os.path.islink(source):
+        leads = os.readlink(source)
+        os.symlink(leads if beside else os.path.normpath(os.path.join(data_dir, leads)), target)
+        return
+    if source.endswith(".conf") and os.path.isfile(source):
+        with open(source, "rb") as stream:
+            content = stream.read()
+        inside = os.fsencode(os.path.join(data_dir, ""))
+        if inside in content:  # it names files of its own by the path that they will have
+            with open(target, "xb") as copy:
+                copy.write(content.replace(inside, os.fsencode(os.path.join(scaffold, ""))))
+            os.chmod(target, os.stat(source).st_mode & 0o777)
+            return
+    os.symlink(source, target)

@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _debian, _launch, _service
+from . import _data_dir, _debian, _launch, _service, _sockets
 from ._errors import WalgError
 from ._instance import Cluster, with_cluster
 from ._process import User
@@ -45,7 +45,7 @@ def _cluster(runner: Runner, looked: _data_dir.DataDir, bin_dir: str, user: User
     made = Cluster(
         data_dir=looked.path,
         bin_dir=bin_dir,
-        socket_dir=looked.socket_dir,
+        socket_dir=_sockets.reached(looked, user),
         port=looked.port or "5432",
         os_user=user.name,
         service=_service.detect(runner, looked.pid),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from . import _compatibility, _data_dir, _flow_archive, _managers, _postgres, _readable, _releases, _sessions
+from . import _compatibility, _data_dir, _flow_archive, _managers, _postgres, _readable, _releases, _sessions, _sockets
 from ._errors import WalgError
 from ._instance import Instance
 from ._process import User
@@ -35,6 +35,7 @@ def check(runner: Runner, cluster: Cluster, version: str | None, storage: str | 
     if purpose:
         _managers.refuse(cluster)
     if purpose == _compatibility.BACKUP:
+        _sockets.refuse_abstract(cluster)
         refuse_no_server(runner, cluster, major)
         _readable.refuse_closed(cluster.data_dir, cluster.owner())
         if version:

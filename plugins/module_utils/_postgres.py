@@ -176,7 +176,10 @@ class Server:
 
     def ask(self, sql: str, timeout: float | None = None) -> str:
         """Return the answer of one SQL text. Raises WalgError with what the server said."""
-        result = self.run_sql(sql, timeout)
+        return self._answered(self.run_sql(sql, timeout)).stdout.strip()
+
+    def _answered(self, result: Result) -> Result:
+        """Return an answer that is one; raises WalgError with what the server said, and what to do."""
         if result.rc != 0 or result.timed_out:
             cluster = self.cluster
             trouble = "did not answer in time" if result.timed_out else result.last_line()
@@ -185,7 +188,7 @@ class Server:
                 f"as {cluster.os_user}): {trouble}{self._advice(result)}",
                 **result.fields(),
             )
-        return result.stdout.strip()
+        return result
 
     def _advice(self, result: Result) -> str:
         """Say what to do where psql got no session (it ends with 2 then)."""
@@ -207,9 +210,7 @@ class Server:
     def session_settings(self, names: Sequence[str]) -> dict[str, str]:
         """Return what these settings are in a session that sets nothing itself, as WAL-G's."""
         shown = self._psql("".join(f"SHOW {name};\n" for name in names), self.cluster.database, "", None)
-        values = shown.stdout.split("\n")[: len(names)]
-        if shown.rc != 0 or len(values) < len(names):
-            raise WalgError(f"PostgreSQL did not show {', '.join(names)}: {shown.last_line()}", **shown.fields())
+        values = self._answered(shown).stdout.split("\n")[: len(names)]
         return dict(zip(names, values))
 
     def ask_json(self, sql: str) -> Any:

@@ -296,3 +296,108 @@ def test_what_the_owner_can_not_read_is_named(host: Host, name: str) -> None:
     finally:
         path.rmdir() if name.endswith("/") else path.unlink()
     passes(sandbox, cluster)
+
+
+# --- how the server is reached -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def served(cluster: Cluster, *options: str) -> Iterator[None]:
+    """Restart it with options, and as before afterwards."""
+    cluster.stop()
+    cluster.start(*options)
+    try:
+        yield
+    finally:
+        cluster.stop()
+        cluster.start()
+
+
+def found_host(sandbox: Sandbox, cluster: Cluster) -> dict[str, Any]:
+    """Ask without saying where the socket is."""
+    return preflight(sandbox, cluster, socket_dir="")
+
+
+def test_the_address_alone(host: Host) -> None:
+    sandbox, cluster = host
+    with served(cluster, "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1"):
+        answer = found_host(sandbox, cluster)
+        assert (answer.get("failed"), answer["cluster"]["socket_dir"]) == (None, "127.0.0.1"), answer
+
+
+def test_several_sockets(host: Host) -> None:
+    sandbox, cluster = host
+    both = f"@mapswipe-{cluster.port}, {cluster.socket_dir}"
+    with served(cluster, "-c", f"unix_socket_directories={both}"):
+        answer = found_host(sandbox, cluster)
+        assert (answer.get("failed"), answer["cluster"]["socket_dir"]) == (None, str(cluster.socket_dir)), answer
+
+
+def test_an_abstract_socket_alone_is_refused(host: Host) -> None:
+    sandbox, cluster = host
+    with served(cluster, "-c", f"unix_socket_directories=@mapswipe-{cluster.port}"):
+        message = refusal(sandbox, cluster, socket_dir="")
+        assert f"the abstract socket @mapswipe-{cluster.port} alone, which WAL-G can't use" in message
+        assert "unix_socket_directories" in message
+
+
+def test_a_socket_that_is_not_there(host: Host) -> None:
+    sandbox, cluster = host
+    message = refusal(sandbox, cluster, socket_dir="/nowhere")
+    assert "Set walg_pg_socket_dir and walg_pg_port to where the server listens" in message
+
+
+def test_no_database_postgres(configured: Callable[..., Host]) -> None:
+    sandbox, cluster = configured()
+    cluster.sql("CREATE DATABASE maps")
+    argv = [
+        str(cluster.bin_dir / "psql"),
+        "-XAtqw",
+        "-h",
+        str(cluster.socket_dir),
+        "-p",
+        str(cluster.port),
+        "-U",
+        "postgres",
+    ]
+    assert sandbox.run([*argv, "-d", "maps", "-c", "ALTER DATABASE postgres RENAME TO renamed"]).returncode == 0
+    message = refusal(sandbox, cluster)
+    assert "Set walg_pg_database to one of those that exist: maps, renamed, template1." in message
+    assert passes(sandbox, cluster, database="maps")["database"] == "maps"
+    sandbox.configure(cluster, cluster_options={"database": "maps"})
+    archived = sandbox.module("walg_archive", sandbox.instance())
+    assert archived.get("changed"), archived
+    assert backup(sandbox)["name"]
+    assert sandbox.run([*argv, "-d", "maps", "-c", "ALTER DATABASE renamed RENAME TO postgres"]).returncode == 0
+
+
+@pytest.mark.parametrize("way", ["secret", "passfile"])
+def test_a_password_on_the_socket(configured: Callable[..., Host], way: str) -> None:
+    sandbox, cluster = configured()
+    cluster.sql("SET password_encryption = 'scram-sha-256'; ALTER ROLE postgres PASSWORD 'open sesame'")
+    hba = cluster.data_dir / "pg_hba.conf"
+    before = hba.read_text()
+    hba.write_text("local all all scram-sha-256\n")
+    cluster.sql("SELECT pg_reload_conf()")
+    try:
+        message = refusal(sandbox, cluster)
+        assert "The server wants a password of this role. Put it into walg_secrets as PGPASSWORD" in message
+        wrong = refusal(sandbox, cluster, secrets={"PGPASSWORD": "wrong"})
+        assert "password authentication failed" in wrong
+        passfile = sandbox.pg_dir / "passfile"
+        passfile.write_text("*:*:*:postgres:open sesame\n")
+        passfile.chmod(0o600)
+        shutil.chown(passfile, sandbox.user)
+        given: dict[str, Any] = {
+            "secret": {"secrets": {"PGPASSWORD": "open sesame"}},
+            "passfile": {"settings": {"PGPASSFILE": str(passfile)}},
+        }[way]
+        passes(sandbox, cluster, **given)
+        sandbox.configure(cluster, **given)
+        archived = sandbox.module("walg_archive", sandbox.instance())
+        assert archived.get("changed"), archived
+        assert "open sesame" not in str(archived)
+        assert backup(sandbox)["name"]
+    finally:
+        hba.write_text(before)
+        passfile.unlink(missing_ok=True)

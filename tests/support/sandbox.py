@@ -367,6 +367,7 @@ class Sandbox:
         storage: str = "",
         settings: dict[str, str] | None = None,
         service: str = "",
+        cluster_options: dict[str, str] | None = None,
         **more: Any,
     ) -> None:
         """Do what the role mapswipe.walg.walg does, by its modules: binary, programs, settings. ``service``: who starts the server.
@@ -398,7 +399,11 @@ class Sandbox:
             "storage": storage or self.storage(cluster.name),
             "settings": settings or {},
             "binary": binary,
-            "cluster": {**found["cluster"], "service": service or found["cluster"]["service"]},
+            "cluster": {
+                **found["cluster"],
+                "service": service or found["cluster"]["service"],
+                **(cluster_options or {}),
+            },
             "directories": found["directories"],
             **more,
         }

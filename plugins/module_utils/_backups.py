@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from ._errors import WalgError
-from ._timelines import timeline_of
+from ._timelines import SEGMENT_NAME, timeline_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -184,6 +184,12 @@ def recorded(backup: Backup) -> Mapping[str, Any]:
     """Return what our own job wrote into a base backup's user data; empty for one that another tool took."""
     told = backup.user_data.get("mapswipe_walg") if isinstance(backup.user_data, dict) else None
     return told if isinstance(told, dict) else {}
+
+
+def passed(backups: Iterable[Backup]) -> list[str]:
+    """Return the segments that no recovery passes, as the base backups that began after them tell (see _wal_level)."""
+    told = [name for backup in backups for name in recorded(backup).get("wal_level_minimal") or ()]
+    return sorted({name for name in told if isinstance(name, str) and SEGMENT_NAME.match(name)})
 
 
 def host_of(backup: Backup) -> dict[str, Any]:

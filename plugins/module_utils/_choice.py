@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from . import _backups, _timelines
+from . import _backups, _timelines, _windows
 from ._errors import WalgError
 from ._timelines import Leg, format_lsn
 
@@ -98,10 +98,10 @@ def choose(situation: Situation, target: Target, timeline: int, name: str = "") 
 
 
 def _leading(situation: Situation, timeline: int) -> list[tuple[Backup, list[Leg]]]:
-    found = []
+    found, broken = [], _windows.broken_chains(situation.mine)
     for backup in situation.mine:
         legs = _timelines.path_to(timeline, backup.start_lsn, backup.finish_lsn, backup.timeline, situation.archive)
-        if legs is not None and counts(backup, situation.archive):
+        if legs is not None and backup.name not in broken and counts(backup, situation.archive):
             found.append((backup, legs))
     return found
 
@@ -119,7 +119,8 @@ def _named(
             f"There is no base backup {name} of this cluster in {situation.storage}. There: {listed}.",
             found=sorted(known),
         )
-    if not counts(known[name], situation.archive):
+    lost = _windows.broken_chains(situation.mine).get(name)
+    if lost or not counts(known[name], situation.archive):
         raise _nothing(situation, timeline, known[name])
     raise WalgError(
         f"The base backup {name} (timeline {known[name].timeline}, finished at {format_lsn(known[name].finish_lsn)}) does not lead "
@@ -133,8 +134,14 @@ def _names(leading: Sequence[tuple[Backup, Sequence[Leg]]]) -> str:
 
 
 def _nothing(situation: Situation, timeline: int, backup: Backup | None = None) -> WalgError:
-    archive = situation.archive
+    archive, broken = situation.archive, _windows.broken_chains(situation.mine)
     for one in [backup] if backup else situation.mine:
+        if one.name in broken:
+            return WalgError(
+                f"No base backup in {situation.storage} can be restored to timeline {timeline}: {one.name} is a delta, and its chain lacks "
+                f"{broken[one.name]}, which is not in the storage.",
+                missing=[broken[one.name]],
+            )
         missing = archive.missing_between(one.timeline, one.start_lsn, max(one.finish_lsn - 1, one.start_lsn))
         if missing:
             return WalgError(

@@ -22,6 +22,7 @@ from . import (
     _data_dir,
     _flow_owner,
     _flow_storage_change,
+    _owner_seen,
     _pg_conf,
     _storage,
     _walg,
@@ -227,7 +228,8 @@ def _refuse_unfit(runner: Runner, made: ArchivePlan) -> None:
 
 
 def client(runner: Runner, instance: Instance) -> _walg.Walg:
-    """Return the WAL-G client of an instance."""
+    """Return the WAL-G client of an instance. Raises WalgError if its storage is a share that is not mounted."""
+    _owner_seen.refuse_unmounted(instance.cluster.owner(), instance.state_dir, instance.storage)
     return _walg.Walg(
         runner,
         instance.binary,

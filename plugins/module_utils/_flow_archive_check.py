@@ -5,7 +5,7 @@
 
 A record is written, WAL is switched, and that very segment is fetched back: WAL-G's archive-status cache can say
 "done" for a segment that the storage never got, so neither the exit code nor pg_stat_archiver is proof.
-The proof is kept in the state directory and holds until the archive, the cluster or its timeline changes.
+The proof is kept in the state directory and holds until the archive, the cluster or its timeline changes, or the archiver fails.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import _instance, _progress, _segment_size, _settings
+from . import _instance, _present, _progress, _segment_size, _settings
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._flow_archive import PROOF, client
 from ._postgres import Server
+from ._process import call_as
 from ._waiting import wait_until
 
 if TYPE_CHECKING:
@@ -65,9 +66,15 @@ def proved(instance: Instance) -> bool:
     return isinstance(subject, dict) and _where(instance).items() <= subject.items()
 
 
-def holds(instance: Instance, facts: ServerFacts) -> bool:
-    """Say whether the archive of this very cluster and timeline is proved."""
-    return _known(instance).get("subject") == _subject(instance, facts)
+def holds(runner: Runner, instance: Instance, facts: ServerFacts) -> bool:
+    """Say whether the archive of this very cluster and timeline is proved, and the archiver has not failed since."""
+    if _known(instance).get("subject") != _subject(instance, facts):
+        return False
+    return facts.in_recovery or not call_as(instance.cluster.owner(), _trouble, runner, instance, facts)
+
+
+def _trouble(runner: Runner, instance: Instance, facts: ServerFacts) -> str:
+    return _present.ask(Server(runner, instance.cluster), facts).trouble()
 
 
 def check(runner: Runner, instance: Instance, *, timeout: float, force: bool, dry: bool) -> dict[str, Any]:
@@ -78,10 +85,13 @@ def check(runner: Runner, instance: Instance, *, timeout: float, force: bool, dr
         return {"changed": False, "skipped": True, "reason": "a standby writes no WAL: its primary proves the archive"}
     subject = _subject(instance, facts)
     known = _known(instance)
-    if known.get("subject") == subject and not force:
+    if known.get("subject") == subject and not force and not _trouble(runner, instance, facts):
         return {"changed": False, "segment": known["segment"], "latency": known["latency"], "checked": known["checked"]}
     if dry:
-        return {"changed": True, "reason": "no proof for this storage, cluster and timeline yet"}
+        return {
+            "changed": True,
+            "reason": "no proof for this storage, cluster and timeline yet, or the archiver has failed since",
+        }
     answer = _prove(runner, instance, server, facts, timeout)
     write_atomic(_proof_file(instance), json.dumps({"subject": subject, **answer}, indent=2) + "\n", 0o644)
     return {"changed": True, **answer}

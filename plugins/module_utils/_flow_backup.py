@@ -4,21 +4,19 @@
 """Flow: a base backup exists. The module walg_backup and the job on the host are one and the same code. Private.
 
 A backup counts only when its WAL from start to finish is in the storage: up to WAL-G 3.0.8, PostgreSQL 15 and later
-are not waited for, and a backup without its WAL can't be restored.
+are not waited for, and a backup without its WAL can't be restored. Nothing ends well before the question is answered that a
+restore's plan asks: does this archive lead to what the server holds.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from . import (
     _backups,
-    _compatibility,
-    _data_dir,
     _flow_owner,
     _host_facts,
     _linked,
@@ -28,93 +26,23 @@ from . import (
     _readable,
     _recorded,
     _sessions,
-    _storage,
-    _timelines,
-    _walg,
+    _wal_level,
 )
+from ._backup_need import BackupPlan, plan
 from ._choice import counts
 from ._errors import WalgError
 from ._flow_archive import client
 from ._postgres import Server
 from ._process import call_as
-from ._waiting import wait_until
 
 if TYPE_CHECKING:
     from ._instance import Instance
-    from ._postgres import ServerFacts
     from ._process import Runner
     from ._timelines import Inventory
+    from ._walg import Walg
 
 #: Seconds to wait for the backup's last segment; the archiver may be behind.
 WAL_TIMEOUT = 300.0
-#: Seconds for a gap to close: WAL-G uploads several segments at once, and a later one may arrive first.
-_GAP_PATIENCE = 20.0
-
-
-@dataclass(frozen=True)
-class BackupPlan:
-    """What would be done and why. ``existing``: the newest backup that counts, if any."""
-
-    needed: bool
-    reason: str
-    existing: _backups.Backup | None
-    facts: ServerFacts
-    names: frozenset[str]
-    owner: _flow_owner.OwnerPlan | None = None
-    deltas: bool = True  # this WAL-G can restore a delta of this cluster
-
-
-def plan(runner: Runner, instance: Instance, max_age: float | None, now: datetime, pending: bool = False) -> BackupPlan:
-    """Decide whether a base backup is needed. ``pending``: WAL-G or its settings are not there yet (check mode).
-
-    It is, when none that counts exists for this system identifier and timeline, or (``max_age``, seconds) when the
-    newest is older. ``max_age`` 0 means always. Raises WalgError for what can be known to fail.
-    """
-    server = Server(runner, instance.cluster)
-    facts = server.own_facts()
-    if facts.in_recovery:
-        return BackupPlan(False, "this is a standby; its primary is backed up", None, facts, frozenset())
-    if pending:
-        return BackupPlan(True, "the settings are not written yet", None, facts, frozenset())
-    version = _walg.binary_version(runner, instance.binary, instance.cluster.owner()).version
-    kind = _storage.kind(_storage.storage_settings(instance.storage))
-    refusals = _compatibility.check_pair(version, facts.major, kind, "backup", untested=instance.cluster.untested)
-    if refusals:
-        raise WalgError(" ".join(refusals))
-    _sessions.refuse_cut_off(server, version, facts.major)
-    walg = client(runner, instance)
-    owner = _flow_owner.plan(walg, facts)
-    found = walg.backups()
-    _backups.refuse_foreign(found, facts.system_identifier, instance.storage)
-    names = frozenset(backup.name for backup in found)
-    mine = [one for one in _backups.of_cluster(found, facts.system_identifier) if one.timeline == facts.timeline]
-    archive = walg.wal(facts.segment_size) if mine else None
-    newest = next((one for one in mine if archive and counts(one, archive)), None)
-    gap = _gap(walg, facts, newest, archive) if newest and archive else []
-    if newest is None:
-        where = f"system identifier {facts.system_identifier}, timeline {facts.timeline}"
-        reason = f"no restorable base backup exists for {where}"
-        return BackupPlan(True, reason, None, facts, names, owner)
-    age = (now - _backups.moment(newest.finish_time)).total_seconds()
-    deltas = _delta_restorable(version, kind, instance, facts)
-    if gap:
-        reason = f"the archive has a gap after {newest.name}: {gap[0]} is missing, so it does not lead to the present"
-        return BackupPlan(True, reason, newest, facts, names, owner, deltas)
-    if max_age is not None and (age >= max_age or max_age == 0):
-        reason = f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are wanted"
-        return BackupPlan(True, reason, newest, facts, names, owner, deltas)
-    return BackupPlan(False, f"{newest.name} is {age:.0f} s old", newest, facts, names)
-
-
-def _gap(walg: _walg.Walg, facts: ServerFacts, newest: _backups.Backup, archive: Inventory) -> list[str]:
-    """Return the segments that are missing after a backup: archiving was off for a while. Uploads that overtake others pass."""
-    legs = [_timelines.Leg(newest.timeline, newest.start_lsn, None)]
-    found = _timelines.gaps(legs, archive)
-    deadline = time.monotonic() + _GAP_PATIENCE
-    while found and time.monotonic() < deadline:
-        time.sleep(1.0)
-        found = _timelines.gaps(legs, walg.wal(facts.segment_size))
-    return found
 
 
 def ensure(
@@ -153,7 +81,7 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
     _readable.refuse_closed(instance.cluster.data_dir, instance.cluster.owner())
     # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is refused.
     whole = full or made.existing is None or not made.deltas
-    told, options = _user_data(instance, server, made.facts), _sessions.options(made.facts.major)
+    told, options = _user_data(instance, server, made), _sessions.options(made.facts.major)
     pushed = walg.backup_push(instance.cluster.data_dir, told, whole, timeout, options)
     if pushed.timed_out:
         raise WalgError(
@@ -166,25 +94,18 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
             f"The base backup of {instance.cluster.data_dir} to {instance.storage} ended with {pushed.rc}: {pushed.last_line()}",
             **pushed.fields(),
         )
-    new = [
-        one for one in _backups.of_cluster(walg.backups(), made.facts.system_identifier) if one.name not in made.names
-    ]
+    listed = walg.backups()
+    new = [one for one in _backups.of_cluster(listed, made.facts.system_identifier) if one.name not in made.names]
     if not new:
         raise WalgError(
             f"WAL-G reported success, but {instance.storage} lists no new base backup of this cluster.",
             **pushed.fields(),
         )
     progress.phase("waiting for WAL")
-    if not wait_until(lambda: counts(new[0], walg.wal(made.facts.segment_size)), WAL_TIMEOUT, every=0.5):
-        archive = walg.wal(made.facts.segment_size)
-        missing = archive.missing_between(
-            new[0].timeline, new[0].start_lsn, max(new[0].finish_lsn - 1, new[0].start_lsn)
-        )
-        raise WalgError(
-            f"The base backup {new[0].name} is in {instance.storage}, but its WAL is not: {', '.join(missing[:5])} missing after "
-            f"{WAL_TIMEOUT:.0f} s. It can't be restored. Is archiving working? See pg_stat_archiver and the server's log.",
-            missing=missing,
-        )
+    archive = _awaited(walg, made.facts.segment_size, new[0], listed)
+    if made.look is not None:
+        made.look.require_restorable(made.owner, _backups.of_cluster(listed, made.facts.system_identifier), archive)
+    _wal_level.forget(instance.state_dir, made.facts.system_identifier, made.passed)
     progress.done({"backup": new[0].name})
     return {
         "changed": True,
@@ -195,21 +116,29 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
     }
 
 
-def _delta_restorable(version: tuple[int, int, int] | None, kind: str, instance: Instance, facts: ServerFacts) -> bool:
-    """Say whether this WAL-G could restore a delta of this cluster; otherwise each base backup is a full one."""
-    spaces = bool(_data_dir.look(facts.data_directory, instance.cluster.owner()).tablespaces())
-    full, delta = (
-        _compatibility.check_pair(version, facts.major, kind, _compatibility.RESTORE, spaces, is_delta)
-        for is_delta in (False, True)
+def _awaited(walg: Walg, size: int, new: _backups.Backup, listed: list[_backups.Backup]) -> Inventory:
+    """Wait for the WAL of a base backup. Returns the archive when it is there; raises WalgError when it does not come."""
+    archive = walg.archive(size, listed)
+    deadline = time.monotonic() + WAL_TIMEOUT
+    while not counts(new, archive) and time.monotonic() < deadline:
+        time.sleep(0.5)
+        archive = walg.archive(size, listed)
+    if counts(new, archive):
+        return archive
+    missing = archive.missing_between(new.timeline, new.start_lsn, max(new.finish_lsn - 1, new.start_lsn))
+    raise WalgError(
+        f"The base backup {new.name} is in {walg.storage}, but its WAL is not: {', '.join(missing[:5])} missing after "
+        f"{WAL_TIMEOUT:.0f} s. It can't be restored. Is archiving working? See pg_stat_archiver and the server's log.",
+        missing=missing,
     )
-    return full == delta
 
 
-def _user_data(instance: Instance, server: Server, facts: ServerFacts) -> dict[str, Any]:
+def _user_data(instance: Instance, server: Server, made: BackupPlan) -> dict[str, Any]:
     """What a later restore wants to know and WAL-G does not record."""
-    limits = server.settings(_recorded.LIMITS)
+    limits, facts = server.settings(_recorded.LIMITS), made.facts
     return {
         "mapswipe_walg": {
+            **({"wal_level_minimal": list(made.passed)} if made.passed else {}),
             "instance": instance.name,
             "system_identifier": facts.system_identifier,
             "timeline": facts.timeline,

@@ -20,6 +20,7 @@ from . import (
     _google,
     _host_facts,
     _instance,
+    _owner_seen,
     _segment_size,
     _settings,
     _storage,
@@ -73,6 +74,7 @@ class Candidate:
     def walg(self, runner: Runner, binary: str, timeout: float) -> Iterator[_walg.Walg]:
         """Yield WAL-G with these settings, from private files that are gone afterwards. Run as the cluster's owner."""
         instance, content = self.instance, self.rendered
+        _owner_seen.refuse_unmounted(instance.cluster.owner(), instance.state_dir, instance.storage)
         with tempfile.TemporaryDirectory(prefix="mapswipe-walg-") as directory:
             if self.credentials:
                 path = os.path.join(directory, "credentials.json")

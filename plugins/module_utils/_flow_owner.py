@@ -12,7 +12,7 @@ import platform
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _owner, _progress
+from . import _data_dir, _owner, _owner_seen, _progress, _wal_level
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._process import call_as
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Place = dict[str, str]  # what overrides WAL-G's settings: nothing is the prefix itself
 
+_SEARCH = 5.0  # seconds for a search in WAL, of those that a push may take
 _MACHINE_ID = "/etc/machine-id"
 _FILE_PREFIXES = ("WALG_FILE_PREFIX", "WALE_FILE_PREFIX")
 
@@ -40,8 +41,14 @@ class OwnerPlan:
 
     def diff(self) -> tuple[str, str]:
         """Before and after, for people."""
-        before = f"archive of {self.before.who()}" if self.before else "archive of nobody"
-        return before, f"archive of {self.after.who()}" if self.after else before
+        return _told(self.before), _told(self.after or self.before)
+
+
+def _told(owner: _owner.Owner | None) -> str:
+    if owner is None:
+        return "archive of nobody"
+    heirs = ", ".join(f"{one.data_dir} on {one.host}" for one in owner.successors)
+    return f"archive of {owner.who()}" + (f"; successors: {heirs}" if heirs else "")
 
 
 def result(made: OwnerPlan | None) -> dict[str, Any] | None:
@@ -77,6 +84,7 @@ def refuse_foreign_wal(walg: Walg, facts: ServerFacts, state_dir: str) -> None:
     """Raise WalgError if an archive with neither marker nor base backup holds WAL of another cluster: a header says whose."""
     timelines = walg.wal(facts.segment_size).timelines
     if not timelines:
+        refuse_lost(walg, OwnerPlan(None, None, None), facts, state_dir)
         return
     name = timelines[max(timelines)].end
     path = os.path.join(state_dir, f"owner-{name}")
@@ -99,13 +107,15 @@ def refuse_foreign_wal(walg: Walg, facts: ServerFacts, state_dir: str) -> None:
 def plan(walg: Walg, facts: ServerFacts, take_over: str = "") -> OwnerPlan:
     """Decide what the marker has to say. Raises WalgError if the archive is not this server's to write to.
 
-    A standby is no writer: it passes by the identifier, and leaves the marker to its primary.
+    A standby is no writer: it passes by the identifier, and enters itself as a successor of its primary, whose marker it is.
     """
     found, place = _find(walg)
     if facts.in_recovery:
         if found is not None:
             _owner.refuse_other_cluster(found, facts.system_identifier, walg.storage)
-        return OwnerPlan(found, None, place)
+            after = _owner.with_successor(found, writer_on(facts.data_directory), _progress.now())
+            return OwnerPlan(found, after, place)
+        return OwnerPlan(None, None, place)
     writer = writer_on(facts.data_directory)
     if found is not None:
         _owner.refuse_foreign(found, facts.system_identifier, writer, facts.timeline, walg.storage, take_over)
@@ -129,6 +139,8 @@ def apply(walg: Walg, made: OwnerPlan, state_dir: str) -> None:
             f"The marker {_owner.OBJECT} was written to the storage {walg.storage}, but reads differently: does another host write "
             "it at the same time? Run again."
         )
+    path = _path(walg, place)
+    call_as(walg.user, _owner_seen.note, state_dir, path, walg.storage, made.after.system_identifier)
 
 
 def leave(walg: Walg, facts: ServerFacts, left: int, state_dir: str) -> None:
@@ -145,6 +157,20 @@ def leave(walg: Walg, facts: ServerFacts, left: int, state_dir: str) -> None:
     apply(walg, OwnerPlan(found, after, place), state_dir)
 
 
+def succeed(walg: Walg, data_dir: str, state_dir: str) -> None:
+    """Enter the cluster that is restored to ``data_dir`` as a successor: a human named the writer that it replaces.
+
+    A key that may only read can't; then this cluster's WAL waits until the role runs with one that can.
+    """
+    found, place = _find(walg)
+    after = _owner.with_successor(found, writer_on(data_dir), _progress.now()) if found is not None else None
+    try:
+        apply(walg, OwnerPlan(found, after, place), state_dir)
+    except WalgError as exc:
+        if not _owner.denied(exc):
+            raise
+
+
 def forget(instance: Instance) -> None:
     """Have the push wrapper ask again; run as the owner. For a writer who learns that the archive is no longer his."""
     _remove(os.path.join(instance.state_dir, _owner.NOTE))
@@ -159,7 +185,7 @@ def confirm(walg: Walg, instance: Instance, data_dir: str, name: str) -> None:
     found = _data_dir.look(data_dir, walg.user)
     if found.kind != "cluster":
         raise WalgError(f"{data_dir} is no data directory, and it is there that PostgreSQL calls archive_command.")
-    owner = read(walg)
+    owner, place = _find(walg)
     if owner is None:
         raise WalgError(
             f"The storage {walg.storage} does not say whose archive it is: it has no {_owner.OBJECT}. Run the role "
@@ -171,12 +197,14 @@ def confirm(walg: Walg, instance: Instance, data_dir: str, name: str) -> None:
             f"{data_dir} has system identifier {found.system_identifier}, but the instance {instance.name} is of {known}."
         )
     _owner.refuse_other_cluster(owner, found.system_identifier, walg.storage)
+    _owner_seen.note(instance.state_dir, _path(walg, place or {}), walg.storage, found.system_identifier)
     if found.standby:
         return  # it archives what its primary wrote (archive_mode=always)
     timeline = found.timeline
     with contextlib.suppress(WalgError):
         timeline = max(timeline, timeline_of(name))
     _owner.refuse_foreign(owner, found.system_identifier, writer_on(data_dir), timeline, walg.storage)
+    _wal_level.look(instance.state_dir, data_dir, found.system_identifier, _SEARCH)
 
 
 def _find(walg: Walg) -> tuple[_owner.Owner | None, Place | None]:
@@ -217,6 +245,22 @@ def _beside(walg: Walg) -> Place | None:
     except ValueError as exc:
         raise WalgError(f"{walg.config} is not the JSON of WAL-G's settings ({exc}): run the role again.") from None
     return _owner.place_beside(settings)
+
+
+def _path(walg: Walg, place: Place) -> str:
+    """Return the marker's path in a file storage, "" for others."""
+    prefix, beside = _directories(place or _beside(walg) or {"": ""})
+    return os.path.join(beside if place else prefix, _owner.OBJECT) if prefix else ""
+
+
+def refuse_lost(walg: Walg, made: OwnerPlan, facts: ServerFacts, state_dir: str) -> None:
+    """Raise WalgError if the storage has no marker though this host saw one: for those who write none."""
+    if made.before is None and call_as(walg.user, _owner_seen.seen, state_dir, walg.storage, facts.system_identifier):
+        raise WalgError(
+            f"The storage {walg.storage} has lost the marker {_owner.OBJECT}, which said whose archive it is: was it emptied, or is this "
+            f"another place? Nothing is written to it. If WAL of this cluster is in it, mapswipe.walg.site writes the marker again. "
+            f"{_owner_seen.way_on(state_dir)}"
+        )
 
 
 def _directories(place: Place) -> tuple[str, str]:

@@ -7,8 +7,9 @@ The writer is a machine and a data directory on it: all copies of a cluster have
 would let a staging copy write into production's archive. Who may write:
 
 - the writer that the marker names, on whatever timeline (a rollback to the old directory goes down);
-- another one of the same cluster whose timeline is above all that the marker's writers were on: a failover, or a restore
-  on another host. A copy that was promoted looks the same; it must not be given production's prefix;
+- a successor whose timeline is above all that the marker's writers were on: a failover, or a restore on the same host. A
+  successor is a standby on which the role ran (it enters itself in the marker), a writer before this one that it followed, or
+  another directory on the writer's own host. A restore elsewhere has a higher timeline too, and must not capture the archive;
 - another one that was told to take over from the writer in the marker, by that writer's name.
 
 Where it lies was measured (WAL-G 1.1.3, 2.0.1, 3.0.7 and 3.0.8): of all forms of `wal-g delete` only `everything` removes an object
@@ -18,8 +19,10 @@ beside: at a bucket's root, with credentials that end at the prefix, and where a
 would be on another file system) or lies in a directory in which nobody of us may write. There `delete everything` takes
 it along. A host that may see only the prefix does not see a marker beside it.
 
-Limits: a host cloned with its /etc/machine-id, and containers that have none or share one, are told apart by the data
-directory only.
+The host is the same if machine-id and name are: images are cloned with their machine-id, and containers have none. Markers of
+earlier versions have neither machine nor successors; versions that know no successors read today's marker, and go by the timeline.
+
+Limits: containers that have no machine-id, or clones that share one, are told apart as writers by the data directory only.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ import hashlib
 import hmac
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import _storage
@@ -65,8 +68,25 @@ class Writer:
     @property
     def name(self) -> str:
         """A name that survives a change of the host's; no machine-id leaves the machine (machine-id(5))."""
-        text = f"{self.machine}\n{self.data_dir}".encode("utf-8", "surrogateescape")
-        return "w" + hmac.new(b"mapswipe.walg owner", text, hashlib.sha256).hexdigest()[:16]
+        return "w" + _hidden(f"{self.machine}\n{self.data_dir}")
+
+    @property
+    def machine_name(self) -> str:
+        """A name of the machine alone, "" where it has none."""
+        return "m" + _hidden(self.machine) if self.machine else ""
+
+
+def _hidden(text: str) -> str:
+    return hmac.new(b"mapswipe.walg owner", text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Successor:
+    """A writer that may go on where the owner's ends, on a higher timeline."""
+
+    writer: str
+    host: str
+    data_dir: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,8 @@ class Owner:
     timeline: int
     highest_timeline: int
     written: str
+    machine: str = ""  # the writer's, "" where it has none or an earlier version wrote this
+    successors: tuple[Successor, ...] = ()
 
     def who(self) -> str:
         """The writer, for messages."""
@@ -136,7 +158,16 @@ def _checked(values: Mapping[str, Any]) -> Owner:
     ]
     if wrong or not _IDENTIFIER.fullmatch(texts["system_identifier"]) or not texts["writer"]:
         raise ValueError(f"a wrong value of {', '.join(wrong) or 'system_identifier or writer'}")
-    return Owner(**texts, **numbers)
+    machine, listed = values.get("machine", ""), values.get("successors", [])
+    if not isinstance(machine, str) or not isinstance(listed, list):
+        raise ValueError("a wrong value of machine or successors")
+    return Owner(**texts, **numbers, machine=machine, successors=tuple(_successor(one) for one in listed))
+
+
+def _successor(entry: object) -> Successor:
+    if not isinstance(entry, dict):
+        raise ValueError("a successor that is no object")
+    return Successor(str(entry["writer"]), str(entry["host"]), str(entry["data_dir"]))
 
 
 def refuse_other_cluster(found: Owner, system_identifier: str, where: str) -> None:
@@ -150,29 +181,87 @@ def refuse_other_cluster(found: Owner, system_identifier: str, where: str) -> No
         )
 
 
+def follows(found: Owner, writer: Writer) -> bool:
+    """Say whether a writer is one that may go on where the owner's ends: entered in the marker, or on the same host."""
+    if any(one.writer == writer.name for one in found.successors):
+        return True
+    return found.host == writer.host and found.machine in ("", writer.machine_name)
+
+
 def refuse_foreign(
     found: Owner, system_identifier: str, writer: Writer, timeline: int, where: str, take_over: str = ""
 ) -> None:
     """Raise WalgError unless this writer, on this timeline, may write to the archive. ``take_over``: the writer to replace."""
     refuse_other_cluster(found, system_identifier, where)
-    if found.writer == writer.name or timeline > found.highest_timeline or take_over == found.writer:
+    above = timeline > found.highest_timeline
+    if found.writer in (writer.name, take_over) or (above and follows(found, writer)):
         return
+    if above:
+        why = (
+            "and is on a higher timeline, but it is no successor of that writer: the role mapswipe.walg.walg_backup never ran on it "
+            "while it was its standby. It may be a test restore"
+        )
+    else:
+        why = f"and is on timeline {timeline}, not above {found.highest_timeline}: it is a copy of that cluster or an old primary"
     raise ForeignError(
         f"The storage {where} is the archive of {found.who()}. {writer.data_dir} on {writer.host} (writer {writer.name}) has the same "
-        f"system identifier {system_identifier} and is on timeline {timeline}, not above {found.highest_timeline}: it is a copy of that "
-        "cluster or an old primary, and would write among production's WAL. Give it a prefix of its own in walg_storage. Only if "
-        "that writer is gone for good, and this one goes on in its place, say so with this line:\n"
+        f"system identifier {system_identifier} {why}, and would write among production's WAL. Give it a prefix of its own in "
+        "walg_storage. Only if that writer is gone for good, and this one goes on in its place, say so with this line:\n"
         f'  walg_backup_take_over: "{found.writer}"',
         found=found.writer,
         wanted=writer.name,
     )
 
 
+def refuse_capture(found: Owner, writer: Writer, where: str, take_over: str = "") -> None:
+    """Raise WalgError for a restore whose cluster could go on as the archive's writer, and is not meant to by anybody."""
+    if found.writer in (writer.name, take_over) or follows(found, writer):
+        return
+    raise ForeignError(
+        f"The storage {where} is the archive of {found.who()}. Restored as {writer.data_dir} on {writer.host} (writer {writer.name}), "
+        "which is not registered as its successor, the cluster would go on archiving there and shut production out. For a copy "
+        "or a test, say that it archives nothing:\n"
+        "  walg_restore_archive: none\n"
+        "Only if that writer is gone for good, and this one goes on in its place, say so with this line:\n"
+        f'  walg_backup_take_over: "{found.writer}"',
+        found=found.writer,
+        wanted=writer.name,
+    )
+
+
+def with_successor(found: Owner, writer: Writer, written: str) -> Owner | None:
+    """Return the marker with one more successor, or None if it needs none."""
+    if found.writer == writer.name or any(one.writer == writer.name for one in found.successors):
+        return None
+    entry = Successor(writer.name, writer.host, writer.data_dir)
+    return replace(found, successors=(*found.successors, entry), written=written)
+
+
 def next_owner(
     found: Owner | None, system_identifier: str, writer: Writer, timeline: int, written: str
 ) -> Owner | None:
-    """Return the marker as it has to be when this writer may write, or None if it says so already."""
+    """Return the marker as it has to be when this writer may write, or None if it says so already.
+
+    The writer before it stays a successor, for the way back, if this one followed it; one that was replaced by name is gone.
+    """
     highest = max(timeline, found.highest_timeline) if found else timeline
-    wanted = Owner(system_identifier, writer.name, writer.host, writer.data_dir, timeline, highest, written)
-    same = found is not None and {**asdict(found), "written": written} == asdict(wanted)
-    return None if same else wanted
+    left: list[Successor] = []
+    if found is not None:
+        left = [one for one in found.successors if one.writer != writer.name]
+        if found.writer != writer.name and follows(found, writer):
+            left = [
+                *(one for one in left if one.writer != found.writer),
+                Successor(found.writer, found.host, found.data_dir),
+            ]
+    wanted = Owner(
+        system_identifier,
+        writer.name,
+        writer.host,
+        writer.data_dir,
+        timeline,
+        highest,
+        written,
+        writer.machine_name,
+        tuple(left),
+    )
+    return None if found is not None and replace(found, written=written) == wanted else wanted

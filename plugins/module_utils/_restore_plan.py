@@ -20,13 +20,13 @@ from . import (
     _own_settings,
     _owner,
     _recorded,
+    _reach,
     _restore_host,
     _restore_settings,
     _salvage,
     _segment_size,
     _swap,
     _timelines,
-    _windows,
 )
 from ._errors import WalgError
 from ._flow_archive import client
@@ -60,6 +60,7 @@ class Wish:
     settings: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's, that win over the cluster's own
     links: Mapping[str, str] = field(default_factory=dict)  # what links in the data directory lead to; empty: no link
     check_start: bool = True
+    take_over: str = ""  # the archive's writer that the restored cluster replaces, see _owner
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,8 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     owner = _flow_owner.read(walg)
     if owner is not None:
         _owner.refuse_other_cluster(owner, identifier, instance.storage)
+        if wish.archive == "resume" and not wish.standby:
+            _owner.refuse_capture(owner, _flow_owner.writer_on(data_dir), instance.storage, wish.take_over)
     timeline, orphans = _timeline(instance, wish, archive, mine, owner)
     # A cluster that is there may have written more since its WAL was saved; of one that is half removed more is saved.
     sources = [os.path.join(data_dir, "pg_wal"), *_swap.all_saved(_layout.place(data_dir, "", wish.request))]
@@ -245,15 +248,7 @@ def _timeline(
     """Return the timeline to follow, and the orphans that are not. A number that was asked for is taken."""
     if wish.timeline is not None:
         return wish.timeline, ()
-    trunk = _windows.trunk(archive, mine, owner.timeline if owner else None, owner.highest_timeline if owner else 0)
-    if trunk.timeline is None:
-        listed = ", ".join(map(str, trunk.candidates)) or "none"
-        raise WalgError(
-            f"Which timeline in {instance.storage} is the cluster's own can't be told: {trunk.reason}. In question: {listed}. "
-            "Say which with walg_restore_timeline.",
-            found=list(trunk.candidates),
-        )
-    return trunk.timeline, trunk.orphans
+    return _reach.trunk(instance.storage, archive, mine, owner)
 
 
 def _salvaged(

@@ -10,8 +10,20 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _flow_restore, _marker, _recovery, _restore_host, _restore_plan, _roll_back, _stopped, _ways
+from . import (
+    _data_dir,
+    _flow_owner,
+    _flow_restore,
+    _marker,
+    _recovery,
+    _restore_host,
+    _restore_plan,
+    _roll_back,
+    _stopped,
+    _ways,
+)
 from ._errors import WalgError
+from ._flow_archive import client
 from ._postgres import Server
 from ._waiting import wait_until
 
@@ -142,6 +154,8 @@ class Run:
             restore.old = self._stopped_state(data_dir)
             wish = replace(self.wish, stop_running=self.wish.stop_running and not stopped)
             plan = _restore_plan.make(self.runner, self.instance, wish, ours)
+            if wish.take_over and wish.archive == "resume":
+                _flow_owner.succeed(client(self.runner, self.instance), data_dir, self.instance.state_dir)
             return {"changed": True, "restore": restore.run(replace(plan, wish=self.wish), marker), "diff": plan.diff()}
         except WalgError as exc:
             if stopped and not self.wish.overwrite and self._untouched() and not isinstance(exc, _stopped.StartedError):

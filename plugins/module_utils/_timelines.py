@@ -9,7 +9,7 @@ Names and arithmetic as in PostgreSQL's xlog_internal.h; LSNs are plain integers
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +178,16 @@ def with_history(archive: Inventory, timeline: int, text: str) -> Inventory:
     for ancestor, left_at in parse_history(text):
         found.setdefault(ancestor, TimelineWal(ancestor, "", "", parent, switch))
         parent, switch = ancestor, left_at
+    return Inventory(found, archive.segment_size)
+
+
+def without(archive: Inventory, names: Iterable[str]) -> Inventory:
+    """Return the inventory with segments taken for missing: they are there, but no recovery passes them."""
+    found = dict(archive.timelines)
+    for name in names:
+        wal = found.get(timeline_of(name))
+        if wal is not None and wal.start <= name <= wal.end:
+            found[wal.timeline] = replace(wal, missing=wal.missing | {name})
     return Inventory(found, archive.segment_size)
 
 

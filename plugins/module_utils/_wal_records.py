@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on the content of one segment: its last record and its last commit. Private to this collection.
+"""Rules on the content of one segment: its last record, its last commit, a change to wal_level = minimal. Private to this collection.
 
 What is read here has had the same form from PostgreSQL 9.5 to 18 (access/xlogrecord.h, xlog_internal.h, xact.h), and
 pg_waldump is in few installations; it also reads its own major only.
@@ -9,11 +9,17 @@ pg_waldump is in few installations; it also reads its own major only.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
+from . import _timelines
 from ._errors import WalgError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 _PAGE = struct.Struct("=HHIQI")  # magic, info, timeline, address, what is left of the record from the page before
 _LONG = struct.Struct("=QII")  # after it (at 24) on the first page: system identifier, segment size, page size
@@ -23,6 +29,11 @@ _CONTINUES, _IS_LONG, _OVERWRITES = 0x01, 0x02, 0x08  # flags of a page
 _XACT, _COMMITS = 1, (0x00, 0x30)  # resource manager; COMMIT, COMMIT_PREPARED
 _OPERATION = 0x70
 _DATA_SHORT, _DATA_LONG, _ORIGIN, _TOPLEVEL = 255, 254, 253, 252  # ids of a record's parts, besides blocks
+#: XLOG_PARAMETER_CHANGE: its length up to PostgreSQL 11 and from 12 on, xid 0, the record before, info and resource manager,
+#: checksum, and its data: five or six numbers, the last of which is wal_level.
+_PARAMETERS = re.compile(
+    rb"(?s)\x32\0{7}.{8}\x60\0{3}.{4}\xff\x18.{16}(?P<old>.{4})|\x36\0{7}.{8}\x60\0{3}.{4}\xff\x1c.{20}(?P<new>.{4})"
+)
 _EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
 
@@ -91,6 +102,28 @@ def _stretches(data: bytes, start: int, page_size: int) -> list[_Stretch]:
         else:
             begun[-1][2].append(content)
     return [_Stretch(start, page_size, number, offset, b"".join(parts)) for number, offset, parts in begun]
+
+
+def says_minimal(stream: BinaryIO, name: str) -> bool:
+    """Say whether a segment's file holds the record of a change to wal_level = minimal.
+
+    A file that is of no segment of this ``name`` (PostgreSQL keeps old ones for later use) holds none.
+    """
+    head = stream.read(_LONG_HEADER)
+    if len(head) < _LONG_HEADER:
+        return False
+    magic, info, _timeline, address, _left = _PAGE.unpack_from(head, 0)
+    _identifier, size, page_size = _LONG.unpack_from(head, _SHORT_HEADER)
+    if not magic or not info & _IS_LONG or size < page_size or page_size < 512:
+        return False
+    if address != _timelines.segment_number(name, size) * size:
+        return False
+    data = head + stream.read(size - _LONG_HEADER)
+    return any(
+        (record["old"] or record["new"]) == b"\0\0\0\0"
+        for stretch in _stretches(data, address, page_size)
+        for record in _PARAMETERS.finditer(stretch.content)
+    )
 
 
 def _aligned(length: int) -> int:

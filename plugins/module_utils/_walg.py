@@ -132,11 +132,14 @@ class Walg:
         return _timelines.inventory(shown or [], segment_size)
 
     def archive(self, segment_size: int, backups: Sequence[_backups.Backup] = ()) -> _timelines.Inventory:
-        """List the WAL as ``wal`` does, with the ancestors that only history files know (one is read for each that needs it)."""
+        """List the WAL as ``wal`` does, with the ancestors that only history files know (one is read for each that needs it).
+
+        A segment that no recovery passes, as ``backups`` tell, is taken for missing.
+        """
         found = self.wal(segment_size)
         for timeline in _timelines.cut_off(found, {one.timeline for one in backups}):
             found = _timelines.with_history(found, timeline, self.history(timeline))
-        return found
+        return _timelines.without(found, _backups.passed(backups))
 
     def history(self, timeline: int) -> str:
         """Read the history file of a timeline."""

@@ -119,7 +119,7 @@ def windows(
     A gap ends a window; the next begins with the next base backup whose own WAL lies after the gap.
     """
     every = list(backups)
-    broken = _broken_chains(every)
+    broken = broken_chains(every)
     usable = _by_timeline(one for one in every if one.name not in broken and one.finish_lsn)
     runs = {timeline: _runs(timeline, archive) for timeline in archive.timelines}
     found = []
@@ -162,8 +162,8 @@ def _runs(timeline: int, archive: Inventory) -> list[_Run]:
         if begin < number:
             runs.append((begin, number))
         begin = number + 1
-    runs.append((begin, segment_number(wal.end, size) + 1))
-    return runs
+    end = segment_number(wal.end, size) + 1
+    return [*runs, (begin, end)] if begin < end else runs
 
 
 def _joined(legs: Sequence[Leg], runs: Mapping[int, list[_Run]], size: int) -> list[_Run]:
@@ -255,7 +255,7 @@ def _name_on(legs: Sequence[Leg], number: int, size: int) -> str:
     return segment_name(_leg_of(legs, number, size), number, size)
 
 
-def _broken_chains(backups: Sequence[Backup]) -> dict[str, str]:
+def broken_chains(backups: Sequence[Backup]) -> dict[str, str]:
     """Return the deltas whose chain is not whole, each with what is missing."""
     segments = _backups.by_segment(backups)
     lost: dict[str, str] = {}
@@ -279,7 +279,7 @@ def _broken_chains(backups: Sequence[Backup]) -> dict[str, str]:
 def unrestorable(backups: Iterable[Backup], archive: Inventory, found: Iterable[Window]) -> dict[str, str]:
     """Return why base backups can't be restored, by name; ``found`` are the windows of the same backups."""
     every = list(backups)
-    broken = _broken_chains(every)
+    broken = broken_chains(every)
     fine = {name for window in found for name in window.backups}
     reasons = {}
     for backup in every:

@@ -142,9 +142,9 @@ def main() -> None:
         )
         if plan.changed and not module.check_mode:
             _flow_archive.apply(runner, plan)
+        proved = not plan.changed and _flow_archive_check.holds(runner, instance, plan.facts)
     except (WalgError, OSError) as exc:
         module.fail_json(**told(exc))
-    proved = not plan.changed and _flow_archive_check.holds(instance, plan.facts)
     module.exit_json(changed=plan.changed, diff=plan.diff(), proved=proved, **_flow_archive.result(plan))
 
 

@@ -82,7 +82,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _flow_backup
+from ansible_collections.mapswipe.walg.plugins.module_utils import _backup_need, _backups, _flow_backup
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
@@ -115,7 +115,7 @@ def main() -> None:
 
         def look() -> dict[str, Any]:
             missing = bool(pending(instance))
-            plan = _flow_backup.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), missing)
+            plan = _backup_need.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), missing, True)
             backup = _backups.as_dict(plan.existing) if plan.existing else None
             unknown = {"unknown": ["storage"]} if missing and plan.needed else {}
             return {"changed": plan.needed, "needed": plan.needed, "reason": plan.reason, "backup": backup, **unknown}

@@ -122,6 +122,13 @@ options:
     type: str
     choices: [resume, none]
     default: resume
+  take_over:
+    description:
+      - The writer that the archive's marker names, where the restored cluster replaces it for good.
+      - Needed with O(archive=resume) where this host is neither the writer's nor that of a standby on which the role ran; the message that
+        refuses the restore names it.
+    type: str
+    default: ""
   allow_other_collation:
     description: Restore on a host whose C library or ICU sorts text otherwise. Indexes on text may need REINDEX.
     type: bool
@@ -270,6 +277,7 @@ def main() -> None:
             "stop_running": {"type": "bool", "default": False},
             "overwrite": {"type": "str", "default": ""},
             "archive": {"type": "str", "choices": ["resume", "none"], "default": "resume"},
+            "take_over": {"type": "str", "default": ""},
             "allow_other_collation": {"type": "bool", "default": False},
             "settings": {"type": "dict", "default": {}},
             "rollback": {"type": "bool", "default": False},
@@ -322,6 +330,7 @@ def _wish(params: dict[str, Any]) -> Wish:
         archive=params["archive"],
         other_host_allowed=params["allow_other_collation"],
         settings=_beside_settings.wished(params["settings"]),
+        take_over=params["take_over"],
     )
 
 

@@ -141,6 +141,7 @@ class World:
             "timeline": 1,
             "highest_timeline": 1,
             "written": "2026-01-01T00:00:00Z",
+            "machine": writer.machine_name,
         }
         marker = _owner.render(_owner.Owner(**{**answer, **changes}))
         return self.walg("st", "cat", _owner.OBJECT, stdout=marker)
@@ -157,6 +158,25 @@ class World:
     def shows(self) -> Call:
         """The question for WAL."""
         return self.walg("wal-show", "--detailed-json", "--without-backups", stdout=json.dumps(self.wal))
+
+    def present(self, **changes: Any) -> Call:
+        """The question what the server has written, and how its archiver fares: all is well at the end of segment 5."""
+        answer = {
+            "mode": "on",
+            "command": '/programs/wal-push /config/main.env "%p"',
+            "library": "",
+            "lsn": _timelines.format_lsn(6 * SIZE + 40),
+            "failed_wal": "",
+            "failed_time": "",
+            "fails": False,
+            "idle": 1.0,
+        }
+        return self.psql({**answer, **changes}, stdin="pg_stat_archiver")
+
+    def sentinel(self, name: str, **record: Any) -> Call:
+        """The question for the record of one base backup."""
+        path = f"basebackups_005/{name}_backup_stop_sentinel.json"
+        return self.walg("st", "cat", path, stdout=json.dumps(record))
 
     def version(self, line: str = VERSION_LINE) -> Call:
         """The question for WAL-G's version."""

@@ -196,7 +196,9 @@ class Bench:
         finally:
             process.kill()
         assert out == ""
-        assert [path for path in self.state.glob("*") if path.name not in ("push-owner", "wal-push.log")] == []
+        assert [
+            path for path in self.state.glob("*") if path.name not in ("push-owner", "owner-seen", "wal-push.log")
+        ] == []
         return process.returncode, err
 
     def run(self, *args: str) -> tuple[int, str]:

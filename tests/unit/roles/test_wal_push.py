@@ -402,6 +402,23 @@ def test_the_first_file_asks_and_the_next_does_not(bench: Bench) -> None:
     assert len(bench.calls()) == 3
 
 
+def test_a_marker_that_is_gone_is_asked_about_and_one_that_is_there_is_not(bench: Bench) -> None:
+    """A share that is not mounted: nothing is sent to the disk below."""
+    marker = bench.root / "share" / "mapswipe_walg_owner.json"
+    marker.parent.mkdir()
+    marker.write_text("{}", encoding="ascii")
+    (bench.state / "owner-seen").write_text(f"{marker}\nfile:///share\n7\n", encoding="utf-8")
+    assert push(bench) == (0, "")
+    before = len(bench.asked())
+    assert push(bench) == (0, "")
+    assert len(bench.asked()) == before
+    marker.unlink()
+    bench.job_stand_in("echo 'walg-job[main]: Is the share mounted?' >&2; exit 1")
+    sent = len(bench.calls())
+    assert push(bench)[0] == 1
+    assert len(bench.calls()) == sent
+
+
 @pytest.mark.parametrize("what", ["settings", "server start", "identifier", "note", "garbled note", "machine"])
 def test_what_changed_is_asked_about_again(bench: Bench, what: str) -> None:
     """Each of them by itself; afterwards all is quiet again."""
@@ -424,8 +441,8 @@ def test_what_changed_is_asked_about_again(bench: Bench, what: str) -> None:
     else:
         fields = note.read_text(encoding="utf-8").split(" ")
         machine = Path("/etc/machine-id")
-        assert fields[2] == (machine.read_text(encoding="ascii").strip() if machine.exists() else "")
-        note.write_text(" ".join([*fields[:2], "f" * 32, *fields[3:]]), encoding="utf-8")
+        assert fields[3] == (machine.read_text(encoding="ascii").strip() if machine.exists() else "")
+        note.write_text(" ".join([*fields[:3], "f" * 32, *fields[4:]]), encoding="utf-8")
     bench.job_stand_in("echo 'walg-job[main]: foreign' >&2; exit 1")
     assert push(bench)[0] == 1
     assert len(bench.calls()) == 1

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _flow_backup, _host_facts, _lock, _owner
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _backup_need,
+    _backups,
+    _choice,
+    _flow_backup,
+    _host_facts,
+    _lock,
+    _owner,
+)
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from support.scripted import Call, Scripted
 from support.walg_world import IDENTIFIER, SIZE, World, inventory, listed, segment, shown
@@ -29,12 +37,18 @@ def world(tmp_path: Path) -> World:
 
 
 def looked(world: World, **facts: Any) -> list[Call]:
-    return [world.facts(**facts), world.version(), world.owner(), *world.lists(), world.shows()]
+    """With backups and their WAL, up to where it is known whether one is needed."""
+    return [world.facts(**facts), world.version(), world.owner(), *world.lists(), world.present(), world.shows()]
 
 
-def plan(world: World, calls: list[Call], max_age: float | None = None, now: str = NOON) -> _flow_backup.BackupPlan:
+def enough(world: World, **facts: Any) -> list[Call]:
+    """As looked; none is needed, so it is asked whether what is there leads to the present."""
+    return [*looked(world, **facts), world.present(), world.sentinel(NAME)]
+
+
+def plan(world: World, calls: list[Call], max_age: float | None = None, now: str = NOON) -> _backup_need.BackupPlan:
     runner = Scripted(calls=calls)
-    made = _flow_backup.plan(runner, world.instance, max_age, _backups.moment(now))
+    made = _backup_need.plan(runner, world.instance, max_age, _backups.moment(now))
     runner.finish()
     return made
 
@@ -54,12 +68,12 @@ def plan(world: World, calls: list[Call], max_age: float | None = None, now: str
 def test_a_backup_counts_with_all_its_wal(start: int, finish: int, held: tuple[int, int], expected: bool) -> None:
     row = {**listed(1, 2, NOON), "start_lsn": start, "finish_lsn": finish}
     (backup,) = _backups.parse_list(json.dumps([row]))
-    assert _flow_backup.counts(backup, inventory(shown(1, *held))) is expected
+    assert _choice.counts(backup, inventory(shown(1, *held))) is expected
 
 
 def test_a_backup_does_not_count_by_another_timelines_wal() -> None:
     (backup,) = _backups.parse_list(json.dumps([listed(1, 2, NOON)]))
-    assert not _flow_backup.counts(backup, inventory(shown(2, 1, 5)))
+    assert not _choice.counts(backup, inventory(shown(2, 1, 5)))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +88,7 @@ def test_a_backup_does_not_count_by_another_timelines_wal() -> None:
     ],
 )
 def test_age(world: World, max_age: float | None, now: str, needed: bool) -> None:
-    made = plan(world, looked(world), max_age, now)
+    made = plan(world, looked(world) if needed else enough(world), max_age, now)
     assert made.needed is needed
     assert made.existing is not None
     assert made.existing.name == NAME
@@ -83,7 +97,7 @@ def test_age(world: World, max_age: float | None, now: str, needed: bool) -> Non
 
 def test_empty_storage(world: World) -> None:
     world.backups = []
-    made = plan(world, [world.facts(), world.version(), *world.no_owner(), *world.lists()])
+    made = plan(world, [world.facts(), world.version(), *world.no_owner(), *world.lists(), world.present()])
     assert (made.needed, made.existing, made.names) == (True, None, frozenset())
     assert made.reason == f"no restorable base backup exists for system identifier {IDENTIFIER}, timeline 1"
 
@@ -97,7 +111,7 @@ def test_first_on_this_timeline(world: World) -> None:
 
 def test_one_without_its_wal_does_not_count_and_an_older_one_does(world: World) -> None:
     world.backups.append(listed(1, 6, "2026-01-02T13:00:00Z"))
-    made = plan(world, looked(world))
+    made = plan(world, enough(world))
     assert made.existing is not None
     assert (made.needed, made.existing.name) == (False, NAME)
     world.wal = [shown(1, 3, 5)]
@@ -107,7 +121,7 @@ def test_one_without_its_wal_does_not_count_and_an_older_one_does(world: World) 
 def test_foreign_archive(world: World) -> None:
     world.backups.append(listed(1, 3, NOON, identifier="7"))
     with pytest.raises(WalgError, match=r"another cluster \(system identifier 7\)"):
-        plan(world, looked(world)[:-1])
+        plan(world, looked(world)[:-2])
 
 
 def test_a_pair_that_can_not_work_is_refused_before_the_storage_is_asked(world: World) -> None:
@@ -192,7 +206,7 @@ def wal_of(world: World, rows: list[dict[str, Any]]) -> Call:
 
 
 def test_one_that_is_young_enough_stays(world: World) -> None:
-    answer = take(world, looked(world))
+    answer = take(world, enough(world))
     assert (answer["changed"], answer["backup"]["name"]) == (False, NAME)
 
 
@@ -204,6 +218,7 @@ def test_a_backup_is_taken_and_its_wal_waited_for(world: World, full: bool, more
         second(world),
         wal_of(world, [shown(1, 1, 6)]),
         wal_of(world, [shown(1, 1, 7)]),
+        world.sentinel(f"base_{segment(1, 6)}"),
     ]
     answer = take(world, calls, max_age=0, full=full, timeout=77)
     assert (answer["changed"], answer["backup"]["name"]) == (True, f"base_{segment(1, 6)}")
@@ -255,7 +270,7 @@ def test_a_second_run_at_the_same_time_is_refused(world: World) -> None:
 def test_nothing_to_do_needs_no_lock(world: World) -> None:
     """A check or a second play is no failure while the job runs."""
     with _lock.held(os.path.join(world.instance.state_dir, "backup.lock"), "x"):
-        assert take(world, looked(world))["changed"] is False
+        assert take(world, enough(world))["changed"] is False
 
 
 def nothing(world: World) -> list[Call]:
@@ -265,13 +280,13 @@ def nothing(world: World) -> list[Call]:
 
 
 def test_one_that_another_run_took_meanwhile_is_enough(world: World) -> None:
-    empty = [world.facts(), world.version(), world.owner(), *nothing(world)]
-    assert take(world, [*empty, *looked(world)])["backup"]["name"] == NAME
+    empty = [world.facts(), world.version(), world.owner(), *nothing(world), world.present()]
+    assert take(world, [*empty, *enough(world)])["backup"]["name"] == NAME
 
 
 def test_now_is_in_the_backups_zone(world: World) -> None:
-    made = _flow_backup.plan(
-        Scripted(calls=looked(world)), world.instance, 60.0, datetime(2026, 1, 2, 12, 0, 59, tzinfo=UTC)
+    made = _backup_need.plan(
+        Scripted(calls=enough(world)), world.instance, 60.0, datetime(2026, 1, 2, 12, 0, 59, tzinfo=UTC)
     )
     assert made.needed is False
 
@@ -304,7 +319,7 @@ def test_another_failure_leaves_the_wrapper_s_note(world: World) -> None:
 def test_the_marker_follows_a_failover_before_the_first_backup(world: World) -> None:
     """The new primary's job may come before the role. Looking alone writes nothing."""
     world.backups = []
-    before = [world.facts(timeline=2), world.version(), world.owner(writer="w1"), *world.lists()]
+    before = [world.facts(timeline=2), world.version(), world.owner(writer="w1"), *world.lists(), world.present()]
     stale = world.owner(writer="w1")  # here the storage keeps the old one, which must not go unnoticed
     with pytest.raises(WalgError, match="reads differently"):
         take(world, [*before, *before, put(world), stale])
@@ -317,6 +332,6 @@ def test_the_marker_follows_a_failover_before_the_first_backup(world: World) -> 
 def test_a_backup_marks_no_archive_that_has_no_marker(world: World) -> None:
     """Only the role does, after its checks. The first of a timeline is a full one: a delta would build on another's."""
     world.backups = []
-    before = [world.facts(), world.version(), *world.no_owner(), *world.lists()]
+    before = [world.facts(), world.version(), *world.no_owner(), *world.lists(), world.present()]
     with pytest.raises(WalgError, match="ended with 1"):
         take(world, [*before, *before, *push(world, "--full", rc=1)])

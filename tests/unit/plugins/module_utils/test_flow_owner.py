@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_owner, _owner, _walg
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_owner, _owner, _owner_seen, _walg
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import ServerFacts
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result
@@ -157,9 +157,13 @@ def test_plans(world: World) -> None:
     assert plan(world, marked(world, BESIDE, writer="w1"), take_over="w1").after is not None
 
 
-def test_a_standby_leaves_it_alone(world: World) -> None:
+def test_a_standby_enters_itself_once(world: World) -> None:
     assert plan(world, *absent(world), in_recovery=True).after is None
-    assert plan(world, marked(world, BESIDE, writer="w1"), in_recovery=True).after is None
+    after = plan(world, marked(world, BESIDE, writer="w1"), in_recovery=True).after
+    assert after is not None
+    assert (after.writer, [one.data_dir for one in after.successors]) == ("w1", [str(world.data_dir)])
+    again = marked(world, BESIDE, writer="w1", successors=after.successors)
+    assert plan(world, again, in_recovery=True).after is None
     with pytest.raises(_owner.ForeignError):
         plan(world, marked(world, BESIDE, system_identifier="7"), in_recovery=True)
 
@@ -212,7 +216,11 @@ def test_wal_without_marker_and_base_backup(
 
 def test_no_wal_is_nobody_s(world: World) -> None:
     world.wal = []
-    _flow_owner.refuse_foreign_wal(walg(world, Scripted(calls=[world.shows()])), facts(world), "/nonexistent")
+    state = world.instance.state_dir
+    _flow_owner.refuse_foreign_wal(walg(world, Scripted(calls=[world.shows()])), facts(world), state)
+    _owner_seen.note(state, "", "gs://bucket/path", IDENTIFIER)
+    with pytest.raises(WalgError, match="has lost the marker"):
+        _flow_owner.refuse_foreign_wal(walg(world, Scripted(calls=[world.shows()])), facts(world), state)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -229,7 +237,7 @@ def write(world: World, place: dict[str, str] | None, *calls: Call) -> None:
     try:
         _flow_owner.apply(walg(world, runner), _flow_owner.OwnerPlan(None, after, place), world.instance.state_dir)
     finally:
-        assert os.listdir(world.instance.state_dir) == []
+        assert set(os.listdir(world.instance.state_dir)) <= {"owner-seen"}
     runner.finish()
 
 

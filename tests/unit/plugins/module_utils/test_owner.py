@@ -21,8 +21,14 @@ OTHER_HOST = _owner.Writer("db2", "99999999", "/data")
 OTHER_DIRECTORY = _owner.Writer("db1", "3d1219c7", "/data.copy")
 
 
+STANDBY = _owner.Writer("db3", "33333333", "/data")
+
+
 def owner(timeline: int = 3, highest: int = 3, writer: _owner.Writer = PRODUCTION) -> _owner.Owner:
-    return _owner.Owner(ID, writer.name, writer.host, writer.data_dir, timeline, highest, "2026-01-01T00:00:00Z")
+    made = _owner.Owner(
+        ID, writer.name, writer.host, writer.data_dir, timeline, highest, "2026-01-01T00:00:00Z", writer.machine_name
+    )
+    return _owner.with_successor(made, STANDBY, made.written) or made
 
 
 def passes(
@@ -50,8 +56,19 @@ def passes(
         ("restored in place", PRODUCTION, 4, True),
         ("rolled back to the old directory", PRODUCTION, 2, True),
         ("its host was renamed", replace(PRODUCTION, host="db9"), 3, True),
-        ("a standby promoted on another host", OTHER_HOST, 4, True),
-        ("restored on another host", OTHER_HOST, 7, True),
+        ("a standby on which the role ran, promoted", STANDBY, 4, True),
+        ("the same, and not promoted", STANDBY, 3, False),
+        ("another directory on that standby's host", replace(STANDBY, data_dir="/other"), 4, False),
+        ("a standby on which the role never ran, promoted", OTHER_HOST, 4, False),
+        ("restored on another host", OTHER_HOST, 7, False),
+        (
+            "restored on a clone of the host, machine-id and all",
+            replace(PRODUCTION, host="db2", data_dir="/other"),
+            4,
+            False,
+        ),
+        ("restored on another host of that name", replace(OTHER_HOST, host="db1"), 4, False),
+        ("restored on the same host in another directory", OTHER_DIRECTORY, 4, True),
         ("a clone on another host", OTHER_HOST, 3, False),
         ("a clone in another directory", OTHER_DIRECTORY, 3, False),
         ("the old primary after a failover", OTHER_HOST, 2, False),
@@ -74,7 +91,7 @@ def test_after_a_rollback_a_copy_of_the_future_is_below_what_was() -> None:
     """Production went back to 2, and the directory it left is on 3: that one must not pass as a failover."""
     rolled_back = owner(timeline=2, highest=3)
     assert not passes(OTHER_DIRECTORY, 3, found=rolled_back)
-    assert passes(OTHER_HOST, 4, found=rolled_back)
+    assert passes(STANDBY, 4, found=rolled_back)
 
 
 def test_take_over_names_who_is_replaced() -> None:
@@ -108,6 +125,37 @@ def test_the_refusal_says_what_to_do() -> None:
     with pytest.raises(_owner.ForeignError, match=f"another cluster.*{ID}.*{OTHER_ID}") as caught:
         _owner.refuse_foreign(owner(), OTHER_ID, OTHER_HOST, 3, WHERE)
     assert "take_over" not in caught.value.msg
+
+
+def test_a_restore_elsewhere_is_asked_before_anything_is_fetched() -> None:
+    for writer in (PRODUCTION, STANDBY, OTHER_DIRECTORY):
+        _owner.refuse_capture(owner(), writer, WHERE)
+    _owner.refuse_capture(owner(), OTHER_HOST, WHERE, PRODUCTION.name)
+    with pytest.raises(_owner.ForeignError) as caught:
+        _owner.refuse_capture(owner(), OTHER_HOST, WHERE, "w1")
+    for line in ("  walg_restore_archive: none\n", f'  walg_backup_take_over: "{PRODUCTION.name}"'):
+        assert line in caught.value.msg
+
+
+def test_a_marker_of_an_earlier_version_knows_hosts_by_name() -> None:
+    old = replace(owner(), machine="", successors=())
+    assert passes(OTHER_DIRECTORY, 4, found=old)
+    assert not passes(OTHER_HOST, 4, found=old)
+    text = json.loads(_owner.render(old))
+    del text["machine"], text["successors"]
+    assert _owner.parse(json.dumps(text), WHERE) == old
+
+
+def test_successors_of_the_next_writer() -> None:
+    """After a failover the old primary may come back as a standby and be promoted; one replaced by name may not."""
+    failover = _owner.next_owner(owner(), ID, STANDBY, 4, LATER)
+    assert failover is not None
+    assert [one.writer for one in failover.successors] == [PRODUCTION.name]
+    assert passes(PRODUCTION, 5, found=failover)
+    assert not passes(PRODUCTION, 4, found=failover)
+    replaced = _owner.next_owner(owner(), ID, OTHER_HOST, 4, LATER)
+    assert replaced is not None
+    assert [one.writer for one in replaced.successors] == [STANDBY.name]
 
 
 # --- what the marker says ---------------------------------------------------------------------------------------------

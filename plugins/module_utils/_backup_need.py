@@ -123,7 +123,7 @@ class Look:
             )
         spaces = bool(_data_dir.look(facts.data_directory, self.instance.cluster.owner()).tablespaces())
         self._refuse_unfit("A base backup of this cluster", spaces, False)
-        passed = _wal_level.look(self.instance.state_dir, facts.data_directory, facts.system_identifier)
+        passed = _wal_level.look(self.instance.state_dir, facts.data_directory, facts.system_identifier, dry=dry)
         made = replace(made, passed=tuple(passed))
         mine = _backups.of_cluster(found, facts.system_identifier)
         here = [one for one in mine if one.timeline == facts.timeline]

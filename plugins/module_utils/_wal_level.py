@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 NOTE = "wal-level-minimal.json"
 
 
-def look(state_dir: str, data_dir: str, system_identifier: str, seconds: float | None = None) -> list[str]:
+def look(
+    state_dir: str, data_dir: str, system_identifier: str, seconds: float | None = None, dry: bool = False
+) -> list[str]:
     """Return the segments that no recovery passes and no base backup has left behind yet. Run as the cluster's owner.
 
     ``seconds``: after that the search is left to the next caller, for those who may not wait; what was found by then counts.
+    ``dry``: nothing is noted.
     """
     path = os.path.join(state_dir, NOTE)
     known = _known(path, system_identifier)
@@ -41,7 +44,8 @@ def look(state_dir: str, data_dir: str, system_identifier: str, seconds: float |
     found, whole = _search(os.path.join(data_dir, "pg_wal"), seconds)
     segments = sorted({*known["segments"], *found})
     searched = started if whole else known["searched"]
-    _write(path, {"system_identifier": system_identifier, "searched": searched, "segments": segments})
+    if not dry:
+        _write(path, {"system_identifier": system_identifier, "searched": searched, "segments": segments})
     return segments
 
 
@@ -86,9 +90,12 @@ def _search(wal_dir: str, seconds: float | None) -> tuple[list[str], bool]:
     for name in sorted(os.listdir(wal_dir), reverse=True):
         if not SEGMENT_NAME.match(name) or name in sent:
             continue
-        if deadline is not None and time.monotonic() > deadline:
+        try:
+            with open(os.path.join(wal_dir, name), "rb") as stream:
+                if says_minimal(stream, name, deadline):
+                    found.append(name)
+        except FileNotFoundError:
+            continue  # sent and removed meanwhile
+        except TimeoutError:
             return found, False
-        with contextlib.suppress(FileNotFoundError), open(os.path.join(wal_dir, name), "rb") as stream:
-            if says_minimal(stream, name):
-                found.append(name)
     return found, True

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import struct
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from . import _timelines
 from ._errors import WalgError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 _PAGE = struct.Struct("=HHIQI")  # magic, info, timeline, address, what is left of the record from the page before
@@ -31,9 +33,10 @@ _OPERATION = 0x70
 _DATA_SHORT, _DATA_LONG, _ORIGIN, _TOPLEVEL = 255, 254, 253, 252  # ids of a record's parts, besides blocks
 #: XLOG_PARAMETER_CHANGE: its length up to PostgreSQL 11 and from 12 on, xid 0, the record before, info and resource manager,
 #: checksum, and its data: five or six numbers, the last of which is wal_level.
-_PARAMETERS = re.compile(
-    rb"(?s)\x32\0{7}.{8}\x60\0{3}.{4}\xff\x18.{16}(?P<old>.{4})|\x36\0{7}.{8}\x60\0{3}.{4}\xff\x1c.{20}(?P<new>.{4})"
-)
+_PARAMETERS = re.compile(rb"(?s)[\x32\x36]\0{7}.{8}\x60\0{3}.{4}\xff(?:\x18.{16}|\x1c.{20})(.{4})")
+_BEGINNINGS = (b"\x32" + bytes(7), b"\x36" + bytes(7))  # of such a record; bytes.find is quicker than the expression
+_LONGEST = 54
+_PAGES_AT_ONCE = 512
 _EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
 
@@ -104,26 +107,59 @@ def _stretches(data: bytes, start: int, page_size: int) -> list[_Stretch]:
     return [_Stretch(start, page_size, number, offset, b"".join(parts)) for number, offset, parts in begun]
 
 
-def says_minimal(stream: BinaryIO, name: str) -> bool:
+def says_minimal(stream: BinaryIO, name: str, deadline: float | None = None) -> bool:
     """Say whether a segment's file holds the record of a change to wal_level = minimal.
 
-    A file that is of no segment of this ``name`` (PostgreSQL keeps old ones for later use) holds none.
+    A file that is of no segment of this ``name`` (PostgreSQL keeps old ones for later use) holds none. Raises TimeoutError when
+    time.monotonic() passes ``deadline``.
     """
     head = stream.read(_LONG_HEADER)
     if len(head) < _LONG_HEADER:
         return False
-    magic, info, _timeline, address, _left = _PAGE.unpack_from(head, 0)
+    _magic, info, _timeline, address, _left = _PAGE.unpack_from(head, 0)
     _identifier, size, page_size = _LONG.unpack_from(head, _SHORT_HEADER)
-    if not magic or not info & _IS_LONG or size < page_size or page_size < 512:
+    if not info & _IS_LONG or size < page_size or page_size < 512:
         return False
     if address != _timelines.segment_number(name, size) * size:
         return False
-    data = head + stream.read(size - _LONG_HEADER)
-    return any(
-        (record["old"] or record["new"]) == b"\0\0\0\0"
-        for stretch in _stretches(data, address, page_size)
-        for record in _PARAMETERS.finditer(stretch.content)
-    )
+    stream.seek(0)
+    before = b""
+    for content in _contents(stream, address, page_size):
+        if deadline is not None and time.monotonic() > deadline:
+            raise TimeoutError(name)
+        if _holds_minimal(before + content):
+            return True
+        before = content[-_LONGEST:]
+    return False
+
+
+def _contents(stream: BinaryIO, address: int, page_size: int) -> Iterator[bytes]:
+    """Yield what some pages hold, without their headers, up to the first page that is not of this segment."""
+    first = True
+    while True:
+        data = stream.read(page_size * _PAGES_AT_ONCE)
+        parts: list[bytes] = []
+        for at in range(0, len(data) - page_size + 1, page_size):
+            magic, _info, _timeline, there, _left = _PAGE.unpack_from(data, at)
+            if not magic or there != address:
+                yield b"".join(parts)
+                return
+            parts.append(data[at + (_LONG_HEADER if first else _SHORT_HEADER) : at + page_size])
+            address, first = address + page_size, False
+        if not parts:
+            return
+        yield b"".join(parts)
+
+
+def _holds_minimal(content: bytes) -> bool:
+    for beginning in _BEGINNINGS:
+        at = content.find(beginning)
+        while at >= 0:
+            record = _PARAMETERS.match(content, at)
+            if record is not None and record[1] == b"\0\0\0\0":
+                return True
+            at = content.find(beginning, at + 1)
+    return False
 
 
 def _aligned(length: int) -> int:

@@ -41,7 +41,8 @@ options:
   take_over:
     description:
       - Name of the writer that this cluster replaces in the archive, as the refusal prints it. Of two copies of one cluster
-        only one may write; a failover or a restore on another host passes by its higher timeline and does not need this.
+        only one may write. On a higher timeline a standby on which this module has run, or another directory on the writer's own host,
+        passes without this; a restore on another host does not.
       - Once taken over the archive has another writer, so that the option, left in place, does nothing.
     type: str
     default: ""

@@ -14,8 +14,8 @@ author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
   - Writes a record, switches WAL, waits until that segment is archived, and fetches it back from the storage.
-  - The proof is kept on the host and holds until the storage, its settings, the cluster or its timeline changes; until then
-    nothing is done. On a standby it is skipped with the reason.
+  - The proof is kept on the host and holds until the storage, its settings, the cluster or its timeline changes, or the archiver
+    fails; until then nothing is done. On a standby it is skipped with the reason.
 extends_documentation_fragment:
   - mapswipe.walg.instance
   - mapswipe.walg.attributes

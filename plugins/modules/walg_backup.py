@@ -15,7 +15,9 @@ author:
 description:
   - Takes a base backup when the storage holds none that can be restored for this system identifier and timeline, or when the
     newest is older than O(max_age).
-  - A base backup counts only when all WAL from its start to its finish is in the storage.
+  - A base backup counts only when all WAL from its start to its finish is in the storage, and its chain is whole.
+  - Ends well only if a restore to the latest state would be planned from the archive. A gap, or a time with C(wal_level = minimal),
+    needs a new one, which is a full one. Fails where the server does not archive here, or the archive is ahead of it.
   - Only one base backup of an instance runs at a time, whoever started it.
 extends_documentation_fragment:
   - mapswipe.walg.instance

@@ -10,11 +10,12 @@ longer than a segment, a row that was never committed, and a switch.
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _wal_records
+from ansible_collections.mapswipe.walg.plugins.module_utils import _timelines, _wal_records
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._wal_records import SegmentContent
 from hypothesis import given
@@ -119,3 +120,27 @@ def test_damage_never_breaks_it(at: int, noise: bytes) -> None:
     """Around the last records."""
     found = _wal_records.read_segment(LAST[:at] + noise + LAST[at + len(noise) :], 0xD00000)
     assert found.last_commit is None or found.last_record is not None
+
+
+@pytest.mark.parametrize(("length", "at"), [(50, 16), (54, 20)])
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("before", [0, 8192 - 40 - 30])  # the second record goes over a page's end
+def test_a_change_to_wal_level_minimal(length: int, at: int, level: int, before: int) -> None:
+    """The record of PostgreSQL 10 and 11, and that of 12 and later."""
+    size, page = 1 << 20, 8192
+    data = bytearray(b"\x07" * (length - 26))
+    data[at : at + 4] = struct.pack("=i", level)
+    record = struct.pack("=IIQBB2xI", length, 0, 77, 0x60, 0, 12345) + bytes([255, length - 26]) + bytes(data)
+    content = b"\1" * before + record
+    pages = []
+    for number in range(3):
+        header = struct.pack("=HHIQI", 0xD10D, 0 if number else 2, 1, size * 5 + number * page, 0).ljust(24, b"\0")
+        header += b"" if number else struct.pack("=QII", 7, size, page)
+        room = page - len(header)
+        pages.append((header + content[:room]).ljust(page, b"\0"))
+        content = content[room:]
+    whole = b"".join(pages).ljust(size, b"\0")
+    name = _timelines.segment_name(1, 5, size)
+    assert _wal_records.says_minimal(io.BytesIO(whole), name) is (level == 0)
+    assert not _wal_records.says_minimal(io.BytesIO(whole), _timelines.segment_name(1, 6, size)), "kept for later use"
+    assert not _wal_records.says_minimal(io.BytesIO(whole[:30]), name)

@@ -19,6 +19,7 @@ from . import (
     _flow_owner,
     _present,
     _reach,
+    _restorable,
     _restore_host,
     _sessions,
     _storage,
@@ -73,6 +74,7 @@ def plan(
     facts = server.own_facts()
     if facts.in_recovery:
         return BackupPlan(False, "this is a standby; its primary is backed up", None, facts, frozenset())
+    _restorable.refuse_unrestorable(instance.cluster.data_dir, instance.cluster.owner())
     if pending:
         return BackupPlan(True, "the settings are not written yet", None, facts, frozenset())
     version = _walg.binary_version(runner, instance.binary, instance.cluster.owner()).version

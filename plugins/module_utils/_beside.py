@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _beside_settings, _data_dir, _host_facts, _pg_conf, _recorded, _recovery, _targets, _timelines
+from . import _beside_settings, _data_dir, _host_facts, _mounts, _pg_conf, _recorded, _recovery, _targets, _timelines
 from ._errors import WalgError
 from ._files import read_conf, write_atomic
 from ._own_settings import Own
@@ -285,8 +285,9 @@ def _mkdtemp() -> str:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory tree if it exists."""
+    """Remove a directory tree if it exists; not what is mounted in it."""
     if os.path.lexists(path):
+        _mounts.refuse(path)
         shutil.rmtree(path)
 
 

@@ -32,7 +32,10 @@ _SIZES = (
 
 @dataclass(frozen=True)
 class Control:
-    """What is read. ``checkpoint``, ``timeline``: of the latest checkpoint; ``limits``: what a hot standby needs at least."""
+    """What is read. ``checkpoint``, ``timeline``: of the latest checkpoint; ``limits``: what a hot standby needs at least.
+
+    ``catalog``: the version of the system catalog, which names the cluster's own directory in a tablespace (PG_14_202107181).
+    """
 
     system_identifier: str
     version: int
@@ -42,6 +45,7 @@ class Control:
     in_recovery: bool = False
     segment_size: int = 0  # bytes; 0: not known
     checkpoint: int = 0
+    catalog: int = 0
 
 
 def parse(data: bytes) -> Control | None:
@@ -49,8 +53,9 @@ def parse(data: bytes) -> Control | None:
     head = struct.Struct("@" + _HEAD)
     if len(data) < head.size:
         return None
-    identifier, version, _catalog, state, _time = head.unpack(data[: head.size])
-    control = Control(str(identifier), version, state in _SHUT_DOWN, in_recovery=state in _IN_RECOVERY)
+    identifier, version, catalog, state, _time = head.unpack(data[: head.size])
+    recovering = state in _IN_RECOVERY
+    control = Control(str(identifier), version, state in _SHUT_DOWN, in_recovery=recovering, catalog=catalog)
     layout = _LAYOUTS.get(version)
     if layout is None or len(data) < struct.calcsize("@" + layout.text):
         return control

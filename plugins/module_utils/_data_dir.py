@@ -49,6 +49,12 @@ class DataDir:
     )  # pg_wal and pg_tblspc/OID where they lead out of the directory
     status: str = ""
     segment_size: int = 0  # bytes; 0: not known
+    catalog: int = 0  # the version of its system catalog
+
+    @property
+    def own_entry(self) -> str:
+        """The one entry of a tablespace's directory that is this cluster's; empty where that is not known."""
+        return _layout.entry_name(self.major, self.catalog) if self.kind == "cluster" else ""
 
     def tablespaces(self) -> dict[str, str]:
         """Return its tablespaces, OID -> location."""
@@ -67,8 +73,7 @@ def _look(path: str) -> dict[str, Any]:
         return {"path": path, "kind": "other"}
     owner = os.stat(path).st_uid
     try:
-        # What a file system and we ourselves keep at a mount point is nothing of a cluster.
-        names = [name for name in os.listdir(path) if name not in _layout.NO_CONTENT]
+        names = _layout.content(path)
     except PermissionError:
         raise WalgError(f"{path} cannot be read: run as root or as its owner.") from None
     if not names:
@@ -97,6 +102,7 @@ def _look(path: str) -> dict[str, Any]:
         "start_options": _start_options(path),
         "config_file": _config_file(path, pid),
         "status": status,
+        "catalog": control.catalog,
     }
 
 

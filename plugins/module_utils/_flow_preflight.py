@@ -11,7 +11,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from . import _compatibility, _data_dir, _flow_archive, _managers, _postgres, _readable, _releases, _sessions, _sockets
+from . import (
+    _compatibility,
+    _data_dir,
+    _flow_archive,
+    _managers,
+    _postgres,
+    _readable,
+    _releases,
+    _restorable,
+    _sessions,
+    _sockets,
+)
 from ._errors import WalgError
 from ._instance import Instance
 from ._process import User
@@ -38,6 +49,7 @@ def check(runner: Runner, cluster: Cluster, version: str | None, storage: str | 
         _sockets.refuse_abstract(cluster)
         refuse_no_server(runner, cluster, major)
         _readable.refuse_closed(cluster.data_dir, cluster.owner())
+        _restorable.refuse_unrestorable(cluster.data_dir, cluster.owner())
         if version:
             wanted = None if version == "devel" else _releases.parse_version(version)
             _sessions.refuse_cut_off(_postgres.Server(runner, cluster), wanted, major)

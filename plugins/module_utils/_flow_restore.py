@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import (
     _beside,
+    _catalog_check,
     _data_dir,
+    _fetched,
     _layout,
     _linked,
     _marker,
@@ -290,7 +292,7 @@ class Restore:
             spec = os.path.join(self.instance.state_dir, "restore-spec.json")
             call_as(owner, write_atomic, spec, _walg.restore_spec_text(work, spaces), 0o644)
         self._backup_fetch(plan, marker, spec)
-        call_as(owner, _layout.after_fetch, _layout.encode(plan.places))
+        call_as(owner, _fetched.settle, _layout.encode(plan.places), dict(plan.spec))
         call_as(owner, _linked.after_fetch, work)
         if plan.salvage:
             call_as(owner, _salvage.copy, marker.plan["salvage_from"], list(plan.salvage), os.path.join(work, "pg_wal"))
@@ -342,6 +344,8 @@ class Restore:
             proof = beside.prove() if state == "promoted" else beside.standing() if state != "shut down" else {}
             _restore_check.refuse_less(plan, marker.system_identifier, target, state, proof, beside.lines())
             _restore_check.refuse_other_icu(plan, proof)
+            if state in ("promoted", "following"):
+                _catalog_check.refuse_missing(beside.server())
             stopped_at = _targets.proof(beside.lines(), target)
             marker.result = {
                 **{name: value for name, value in plan.items() if name != "recorded"},

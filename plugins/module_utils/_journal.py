@@ -29,8 +29,9 @@ class Step:
     """One step.
 
     ``action`` link: the symbolic link ``path`` is turned from ``source`` to ``target``; make: the directory ``target`` is made,
-    of the owner ``source`` ("uid:gid"); out: ``source``, which is in use, is renamed to ``target``, which is nobody's; in:
-    ``source``, which is ours, is renamed to ``target``, which the step out has freed.
+    of the owner ``source`` ("uid:gid"); lead: the symbolic link ``target`` is made, to ``source``; out: ``source``, which
+    is in use, is renamed to ``target``, which is nobody's; in: ``source``, which is ours, is renamed to ``target``, which the
+    step out has freed.
     """
 
     action: str
@@ -47,6 +48,8 @@ class Step:
         """Say whether the disk shows it as done. Raises WalgError when it shows neither."""
         if self.action == "make":
             return os.path.isdir(self.target)
+        if self.action == "lead":
+            return os.path.islink(self.target) and os.readlink(self.target) == self.source
         if self.action == "link":
             found = os.readlink(self.path) if os.path.islink(self.path) else ""
             if found not in (self.source, self.target):
@@ -65,6 +68,9 @@ class Step:
         """Do it."""
         if self.action == "make":
             make_directory(self.target, *(int(number) for number in self.source.split(":")))
+        elif self.action == "lead":
+            os.symlink(self.source, self.target)
+            fsync_directory(self.directory)
         elif self.action == "link":
             _relink(self.path, self.target)
         else:
@@ -75,6 +81,8 @@ class Step:
         if self.action == "make":
             with contextlib.suppress(OSError):  # what is not empty holds something that is not ours to remove
                 os.rmdir(self.target)
+        elif self.action == "lead":
+            os.unlink(self.target)
         elif self.action == "link":
             _relink(self.path, self.source)
         else:
@@ -97,7 +105,7 @@ def run(entries: Sequence[Mapping[str, Any]], call: Call) -> int:
     ``call(directory, function, argument)`` calls with the rights of whoever changes entries of that directory.
     """
     turns, moves = _split(entries)
-    if any(step.action != "make" and call(step.directory, _done, asdict(step)) for step in moves):
+    if any(step.action in ("out", "in") and call(step.directory, _done, asdict(step)) for step in moves):
         turns = []  # they were done before the first move
     count = 0
     for step in [*turns, *moves]:

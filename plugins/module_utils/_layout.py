@@ -3,20 +3,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where a cluster's files lie: data directory, separate WAL directory, tablespaces; and how a restored one takes their place. Private.
 
-What is restored lies beside each of these places until the swap, and what was there is kept beside it afterwards. A place
-that is a mount point can't be renamed: there "beside" is a directory inside it, and its entries are moved one by one.
+What is restored lies beside each of these places until the swap, and what was there is kept beside it afterwards. Of a
+tablespace's directory only the cluster's own entry moves (PG_14_202107181): the rest may be another cluster's, or anybody's. A
+place that is mounted can't be renamed: there "beside" is a directory inside it, and its entries are moved one by one. So it is
+with a data directory in which something else is mounted; that stays where it is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import _control, _mounts
 from ._errors import WalgError
-from ._files import rename_directory
+from ._files import read_text, rename_directory
 from ._journal import Step, make_directory
 
 if TYPE_CHECKING:
@@ -29,22 +33,51 @@ INSIDE = ".mapswipe-walg/pgsql_tmp"
 NO_CONTENT = ("lost+found", ".mapswipe-walg")
 #: Without this file PostgreSQL does not start: it goes first and comes last, so that a half-swapped directory stays down.
 _GATE = "PG_VERSION"
+_WAL = "pg_wal"
+_CONTROL_SIZE = 8192  # bytes of global/pg_control
+_ENTRY = re.compile(r"^PG_\d+(\.\d+)?_\d+$")
+#: What PostgreSQL keeps in a data directory and a restore has to replace: it can't stay where it is mounted.
+_REPLACED = re.compile(
+    r"^(base|global|pg_(?!stat_tmp$|log$|hba\.conf$|ident\.conf$).*|PG_VERSION|postgresql\.auto\.conf|backup_.*|.*\.signal)$"
+)
 
 
 @dataclass(frozen=True)
 class Place:
-    """``link``: the symbolic link in the data directory that leads here (pg_wal, pg_tblspc/OID); empty: the data directory itself."""
+    """A directory of a cluster.
+
+    ``link``: the name in the data directory that leads here (pg_wal, pg_tblspc/OID); empty: the data directory itself.
+    ``mount``: its entries are moved one by one, within it. ``stays``: mount points below it, relative to it.
+    """
 
     path: str
     link: str
     mount: bool
     work: str
     aside: str
+    stays: Sequence[str] = ()
 
     @property
     def parent(self) -> str:
-        """The directory whose entries change in the swap."""
+        """The directory in which ``work`` and ``aside`` lie, or which holds that room."""
         return self.path if self.mount else os.path.dirname(self.path)
+
+    @property
+    def tablespace(self) -> bool:
+        """Only the cluster's own entry is moved."""
+        return self.link.startswith("pg_tblspc/")
+
+    def inside(self, data: str) -> bool:
+        """Say whether it is no link, but a file system mounted in the data directory at that name."""
+        return bool(self.link) and self.path == os.path.join(data, self.link)
+
+    def used_by(self, data: str, links_: Mapping[str, str]) -> bool:
+        """Say whether a cluster uses it: a data directory with these links."""
+        return not self.link or links_.get(self.link) == self.path or self.inside(data)
+
+    def moved(self) -> str:
+        """What is moved: the path, or what the names of a tablespace's entries begin with."""
+        return os.path.join(self.path, "PG_") if self.tablespace else f"{self.path}/"
 
 
 def place(path: str, link: str, request: str) -> Place:
@@ -52,13 +85,90 @@ def place(path: str, link: str, request: str) -> Place:
     if not os.path.isabs(path):
         raise WalgError(f"{path} is not an absolute path.")
     path = os.path.realpath(path)
-    mount = os.path.ismount(path)
-    if mount:
+    points = _mounts.at_or_below(path)
+    stays = tuple(os.path.relpath(point, path) for point in points if point != path)
+    if path in points or _other_device(path) or (stays and not link):
         room = os.path.join(path, INSIDE)
-        return Place(
-            path, link, True, os.path.join(room, f"restore-{request}"), os.path.join(room, f"before-{request}")
+        beside = os.path.join(room, f"restore-{request}"), os.path.join(room, f"before-{request}")
+        return Place(path, link, True, *beside, stays)
+    return Place(path, link, False, f"{path}.restore-{request}", f"{path}.before-{request}", stays)
+
+
+def _other_device(path: str) -> bool:
+    """Say whether a directory is a volume of its own that nobody mounted (btrfs): nothing is renamed across its border."""
+    try:
+        return os.stat(path).st_dev != os.stat(os.path.dirname(path)).st_dev
+    except OSError:
+        return False
+
+
+def entry_name(major: int, catalog: int) -> str:
+    """Return the name of a cluster's own directory in each of its tablespaces."""
+    return f"PG_{major}_{catalog}"
+
+
+def within(path: str, outer: str) -> bool:
+    """Say whether a path is another one or lies below it."""
+    return f"{path}/".startswith(f"{outer}/")
+
+
+def is_entry(name: str, major: int) -> bool:
+    """Say whether a name in a tablespace's directory is that of a cluster of this major version, 0: of any."""
+    return bool(_ENTRY.match(name)) and (not major or name.startswith(f"PG_{major}_"))
+
+
+def own_entry(data_dir: str) -> str:
+    """Return that name for the cluster in a data directory. Called as its owner."""
+    major = (read_text(os.path.join(data_dir, "PG_VERSION")) or "").strip()
+    with open(os.path.join(data_dir, "global", "pg_control"), "rb") as stream:
+        control = _control.parse(stream.read(_CONTROL_SIZE))
+    if control is None or not major.isdigit():
+        raise WalgError(f"{data_dir} does not say of which version it is: PG_VERSION or global/pg_control is damaged.")
+    return entry_name(int(major), control.catalog)
+
+
+def content(path: str) -> list[str]:
+    """Return the entries of a data directory that are a cluster's: not what stays, nor an empty volume for its WAL."""
+    points = {os.path.basename(point) for point in _mounts.at_or_below(path) if os.path.dirname(point) == path}
+    names = [name for name in os.listdir(path) if name not in NO_CONTENT]
+    return [
+        name for name in names if name not in points or (_REPLACED.match(name) and _filled(os.path.join(path, name)))
+    ]
+
+
+def _filled(path: str) -> bool:
+    return not os.path.isdir(path) or any(name not in NO_CONTENT for name in os.listdir(path))
+
+
+def refuse_mounts(one: Place) -> None:
+    """Raise WalgError where something is mounted inside a place that has to move with it, or would be covered by it."""
+    for stays in one.stays:
+        top, _, deeper = stays.partition("/")
+        point = os.path.join(one.path, stays)
+        if one.tablespace and not _ENTRY.match(top) and top != INSIDE.split("/", maxsplit=1)[0]:
+            continue  # somebody else's
+        if not one.link and (stays == _WAL or not (deeper or _REPLACED.match(top))) and top not in NO_CONTENT:
+            continue
+        raise WalgError(
+            f"{point} is mounted inside {one.path} ({one.link or 'data directory'}), and a restore can't move what is mounted. Stop the "
+            f"server, copy what lies there into a plain directory in its place and unmount it; or restore into another directory "
+            "(walg_pg_data_dir, walg_restore_tablespaces, walg_restore_wal_dir). Nothing was changed.",
+            found=point,
         )
-    return Place(path, link, False, f"{path}.restore-{request}", f"{path}.before-{request}")
+
+
+def refuse_changed_mounts(places: Sequence[Place], request: str) -> None:
+    """Raise WalgError when something was mounted or unmounted since the restore was planned."""
+    for one in places:
+        now = place(one.path, one.link, request)
+        if (now.mount, tuple(now.stays)) != (one.mount, tuple(one.stays)):
+            there = ", ".join([*([one.path] if one.mount else []), *one.stays]) or "nothing"
+            here = ", ".join([*([now.path] if now.mount else []), *now.stays]) or "nothing"
+            raise WalgError(
+                f"What is mounted at {one.path} ({one.link or 'data directory'}) has changed since the restore {request!r} was planned: "
+                f"it was {there}, now it is {here}. Nothing was moved. Mount as it was and run again; or remove what was restored "
+                "(walg_restore_discard: true) and ask for a new restore."
+            )
 
 
 def links(data_dir: str) -> dict[str, str]:
@@ -77,7 +187,7 @@ def links(data_dir: str) -> dict[str, str]:
 
 def encode(places: Iterable[Place]) -> list[dict[str, Any]]:
     """Return places as a marker holds them."""
-    return [asdict(one) for one in places]
+    return [{**asdict(one), "stays": list(one.stays)} for one in places]
 
 
 def decode(entries: Iterable[Mapping[str, Any]]) -> list[Place]:
@@ -87,12 +197,24 @@ def decode(entries: Iterable[Mapping[str, Any]]) -> list[Place]:
 
 def refuse_overlap(places: Sequence[Place]) -> None:
     """Raise WalgError when one place lies inside another: moving one would move the other."""
+    data = places[-1]
     for one in places:
         for other in places:
-            if one is not other and f"{other.path}/".startswith(f"{one.path}/"):
+            inner = other.inside(data.path) and one is data
+            if one is not other and not inner and _covers(one, other):
                 raise WalgError(
-                    f"{other.path} ({other.link or 'data directory'}) lies inside {one.path}: not supported; choose another place."
+                    f"{other.path} ({other.link or 'data directory'}) lies inside {one.path} ({one.link or 'data directory'}), and moving "
+                    f"one would move the other. Choose another place: {_option(other if other.link else one)}."
                 )
+
+
+def _covers(one: Place, other: Place) -> bool:
+    return other.moved().startswith(one.moved()) or other.path == one.path
+
+
+def _option(one: Place) -> str:
+    name = f"walg_restore_tablespaces: {{{one.path}: /another/directory}}" if one.tablespace else "walg_restore_wal_dir"
+    return name if one.link else "walg_pg_data_dir"
 
 
 def swap_steps(places: Sequence[Place], old_links: Mapping[str, str], uid: int, gid: int) -> list[Step]:
@@ -100,17 +222,25 @@ def swap_steps(places: Sequence[Place], old_links: Mapping[str, str], uid: int, 
 
     Called as the directories' owner, when the restored cluster is complete and no server runs; looks, changes nothing.
     ``old_links``: the links of the old data directory, which have to follow what they lead to. The data directory's own
-    steps come last.
+    steps come last; around what is mounted in it, so that nothing can start there meanwhile.
     """
     data = next(one for one in places if not one.link)
+    owner = f"{uid}:{gid}"
     steps: list[Step] = []
+    inner: list[Step] = []
     for one in places:
-        if one.link:
+        if one.inside(data.path):
+            inner += _inner(data, one, owner)
+        elif one.link:
             steps += [Step("link", one.work, one.path, os.path.join(data.work, one.link))]
             if old_links.get(one.link) == one.path:
                 steps += [_old_link(data, one)]
-            steps += _exchange(one, uid, gid)
-    return [*steps, *_exchange(data, uid, gid)]
+            steps += (
+                _entry_exchanged(one, own_entry(data.work), old_links, owner)
+                if one.tablespace
+                else _exchange(one, owner)
+            )
+    return [*steps, *_out(data, owner), *inner, *_in(data)]
 
 
 def _old_link(data: Place, one: Place) -> Step:
@@ -118,16 +248,45 @@ def _old_link(data: Place, one: Place) -> Step:
     return Step("link", os.readlink(path), one.aside, path)
 
 
-def _exchange(one: Place, uid: int, gid: int) -> list[Step]:
-    """Old out, new in."""
-    there = os.path.lexists(one.path)
+def _inner(data: Place, one: Place, owner: str) -> list[Step]:
+    """A file system in the data directory keeps its place; the old data directory is led to what lay on it."""
+    out = _out(one, owner)
+    lead = [Step("lead", one.aside, os.path.join(data.aside, one.link))] if out and _leaving(data) else []
+    return [*out, *lead, *_in(one)]
+
+
+def _entry_exchanged(one: Place, entry: str, old_links: Mapping[str, str], owner: str) -> list[Step]:
+    """Of a tablespace's directory the cluster's own entry, and nothing else. The directory itself may be gone."""
+    there = os.path.join(one.path, entry)
+    steps = [] if os.path.isdir(one.path) else [Step("make", owner, one.path)]
+    if os.path.lexists(there):
+        if old_links.get(one.link) != one.path:
+            raise WalgError(
+                f"{there} has come into the way of the tablespace {one.link}: it may be another cluster's. Move it away, then run again."
+            )
+        steps = [Step("make", owner, one.aside), Step("out", there, os.path.join(one.aside, entry))]
+    return [*steps, Step("in", os.path.join(one.work, entry), there)]
+
+
+def _exchange(one: Place, owner: str) -> list[Step]:
+    return [*_out(one, owner), *_in(one)]
+
+
+def _out(one: Place, owner: str) -> list[Step]:
     if not one.mount:
-        out = [Step("out", one.path, one.aside)] if there else []
-        return [*out, Step("in", one.work, one.path)]
-    old = sorted((name for name in os.listdir(one.path) if name not in NO_CONTENT), key=lambda name: name != _GATE)
-    steps = [Step("make", f"{uid}:{gid}", one.aside)] if old else []
-    steps += [Step("out", os.path.join(one.path, name), os.path.join(one.aside, name)) for name in old]
-    return steps + _moved_in(one, one.work)
+        return [Step("out", one.path, one.aside)] if os.path.lexists(one.path) else []
+    old = sorted(_leaving(one), key=lambda name: name != _GATE)
+    steps = [Step("make", owner, one.aside)] if old else []
+    return steps + [Step("out", os.path.join(one.path, name), os.path.join(one.aside, name)) for name in old]
+
+
+def _in(one: Place) -> list[Step]:
+    return _moved_in(one, one.work) if one.mount else [Step("in", one.work, one.path)]
+
+
+def _leaving(one: Place) -> list[str]:
+    """Return the entries of a place that are moved one by one."""
+    return [name for name in os.listdir(one.path) if name not in NO_CONTENT and name not in one.stays]
 
 
 def way_back(places: Sequence[Place], steps: Sequence[Step]) -> list[Step]:
@@ -137,15 +296,31 @@ def way_back(places: Sequence[Place], steps: Sequence[Step]) -> list[Step]:
     """
     found = list(steps)
     for one in places:
-        if one.mount:
+        if one.tablespace:  # it may have been dropped
+            found = [
+                step
+                for step in found
+                if step.action != "in" or os.path.dirname(step.target) != one.path or _either(step)
+            ]
+        elif one.mount:
             found = [step for step in found if step.action != "in" or os.path.dirname(step.target) != one.path]
             found += _moved_in(one, one.path)
     return found
 
 
+def _either(step: Step) -> bool:
+    return os.path.lexists(step.source) or os.path.lexists(step.target)
+
+
 def _moved_in(one: Place, listed: str) -> list[Step]:
-    names = sorted((name for name in os.listdir(listed) if name not in NO_CONTENT), key=lambda name: name == _GATE)
+    names = [name for name in os.listdir(listed) if name not in NO_CONTENT and name not in one.stays]
+    names.sort(key=lambda name: name == _GATE)
     return [Step("in", os.path.join(one.work, name), os.path.join(one.path, name)) for name in names]
+
+
+def needs_work(one: Place, steps: Iterable[Step]) -> bool:
+    """Say whether undoing these steps moves something into a directory that was removed when it was empty."""
+    return any(step.action == "in" and os.path.dirname(step.source) == one.work for step in steps)
 
 
 def make_work(path: str, uid: int, gid: int) -> None:
@@ -155,73 +330,63 @@ def make_work(path: str, uid: int, gid: int) -> None:
     make_directory(path, uid, gid)
 
 
-def after_fetch(entries: Sequence[Mapping[str, Any]]) -> None:
-    """Turn a fetched data directory's links to where its parts lie now. Called as the owner.
-
-    The room that earlier restores had inside a mount point is in the base backup, empty; it is nothing of the cluster.
-    Raises WalgError when WAL-G did not put a tablespace where it was told. The tablespace_map that WAL-G up to 2.0.1 restores
-    would make PostgreSQL turn the links to the original places, where a live cluster may be.
-    """
+def refuse_incomplete(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Raise WalgError unless each part of a recovered cluster is where its data directory says. Called as the owner."""
     places = decode(entries)
     data = places[-1]
     for one in places[:-1]:
-        path = os.path.join(data.work, one.link)
-        if one.link == "pg_wal":
-            _move_out(path, one.work)
-        elif not os.path.islink(path) or os.path.realpath(path) != os.path.realpath(one.work):
+        link = os.path.join(data.work, one.link)
+        there = os.path.join(one.work, own_entry(data.work)) if one.tablespace else one.work
+        if not os.path.islink(link) or os.path.realpath(link) != os.path.realpath(one.work) or not os.path.isdir(there):
             raise WalgError(
-                f"WAL-G did not restore the tablespace {one.link} to {one.work}: it ignored the restore specification. "
-                "Use WAL-G 3.0.8 or newer."
+                f"The recovered cluster in {data.work} is not whole: {link} should lead to {one.work}, with {there} in it. Nothing was "
+                f"moved. Restore again with a new walg_restore_request.",
+                found=os.path.realpath(link),
+                wanted=there,
             )
-        else:
-            os.unlink(path)
-            os.symlink(one.work, path)
-    room = os.path.join(data.work, INSIDE.split("/", maxsplit=1)[0])
-    if os.path.isdir(room):
-        shutil.rmtree(room)
-    wal_dir = os.path.join(data.work, "pg_wal")
-    apart = any(one.link == "pg_wal" for one in places)
-    if not apart and (os.path.islink(wal_dir) or not os.path.isdir(wal_dir)):
-        # Of a link to a separate WAL directory a base backup has nothing, or the link: a live cluster's WAL may be there.
-        if os.path.lexists(wal_dir):
-            os.unlink(wal_dir)
-        os.mkdir(wal_dir, 0o700)
-    stale = os.path.join(data.work, "tablespace_map")
-    if os.path.lexists(stale):
-        os.unlink(stale)
 
 
-def _move_out(path: str, target: str) -> None:
-    """Move a directory's content elsewhere and leave a link."""
-    if os.path.islink(path):
-        os.unlink(path)
-    elif os.path.isdir(path):
-        for name in os.listdir(path):
-            shutil.move(os.path.join(path, name), os.path.join(target, name))
-        os.rmdir(path)
-    os.symlink(target, path)
+def clear(entry: Mapping[str, Any], own: str) -> None:
+    """Remove the old cluster's part of a place; what is mounted stays, and what is no part of that cluster.
 
-
-def clear(path: str, mount: bool, doomed: str) -> None:
-    """Remove a place's content; a mount point itself stays, and what is no part of a cluster.
-
-    ``doomed``: the name under which a directory is removed, so that a killed run leaves a whole one or none at its path.
+    ``own``: its entry in a tablespace. What is renamed first is removed under that name, so that a killed run leaves a whole one or
+    none at its path.
     """
-    if not mount:
-        if os.path.lexists(doomed):
-            shutil.rmtree(doomed)
-        if os.path.lexists(path):
-            rename_directory(path, doomed)
-            shutil.rmtree(doomed)
-        return
-    if not os.path.lexists(path):
-        return
-    for name in sorted((name for name in os.listdir(path) if name not in NO_CONTENT), key=lambda name: name != _GATE):
-        entry = os.path.join(path, name)
-        if os.path.isdir(entry) and not os.path.islink(entry):
-            shutil.rmtree(entry)
-        else:
-            os.unlink(entry)
+    (one,) = decode([entry])
+    if one.tablespace:
+        _remove_whole(os.path.join(one.path, own), os.path.join(one.path, f"{own}{os.path.basename(one.work)}~old"))
+    elif not one.mount:
+        _remove_whole(one.path, f"{one.work}~old")
+    elif os.path.lexists(one.path):
+        for name in sorted(_leaving(one), key=lambda name: name != _GATE):
+            remove(os.path.join(one.path, name))
+
+
+def _remove_whole(path: str, doomed: str) -> None:
+    remove(doomed)
+    if os.path.lexists(path):
+        _mounts.refuse(path)
+        rename_directory(path, doomed)
+        remove(doomed)
+
+
+def remove(path: str) -> None:
+    """Remove a file, a link or a directory with what is in it, if it exists; not what is mounted there."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        _mounts.refuse(path)
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def clear_work(entry: Mapping[str, Any]) -> None:
+    """After the swap, remove what could not be put in place since that is mounted there, and the empty directory. Called as the owner."""
+    (one,) = decode([entry])
+    if one.mount:
+        for name in one.stays:
+            remove(os.path.join(one.work, name))
+    if one.mount or one.tablespace:
+        remove_empty(one.work)
 
 
 def remove_empty(path: str) -> None:

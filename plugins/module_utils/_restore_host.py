@@ -108,13 +108,13 @@ def places(
     instance: Instance,
     found: _data_dir.DataDir,
     wish: Wish,
-    data_dir: str,
     spaces: Mapping[str, str],
+    major: int,
     ours: Sequence[str],
 ) -> list[_layout.Place]:
     """Return where the restored cluster's parts will lie: tablespaces and WAL directory first, the data directory last.
 
-    ``ours``: directories that an unfinished run left; anything else in the way is refused.
+    ``major``: PostgreSQL's, of the base backup. ``ours``: directories that an unfinished run left; anything else in the way is refused.
     """
     unknown = sorted(set(wish.tablespaces) - set(spaces) - set(spaces.values()))
     if unknown:
@@ -127,19 +127,36 @@ def places(
     for oid, location in sorted(spaces.items()):
         path = wish.tablespaces.get(oid) or wish.tablespaces.get(location) or location
         made.append(_layout.place(path, f"pg_tblspc/{oid}", wish.request))
-    wal_dir = wish.wal_dir or found.links.get("pg_wal", "")
+    data = _layout.place(found.path, "", wish.request)
+    wal_dir = _wal_dir(found, wish, data)
     if wal_dir:
         made.append(_layout.place(wal_dir, "pg_wal", wish.request))
-    made.append(_layout.place(data_dir, "", wish.request))
+    made.append(data)
     _layout.refuse_overlap(made)
     for one in made:
-        _refuse_occupied(instance, found, one, ours, bool(wish.overwrite))
+        _layout.refuse_mounts(one)
+        _refuse_occupied(instance, one, ours, bool(wish.overwrite))
+        if one.link and os.path.lexists(one.path):
+            _refuse_foreign(instance, found, one, major)
     return made
 
 
-def _refuse_occupied(
-    instance: Instance, found: _data_dir.DataDir, one: _layout.Place, ours: Sequence[str], overwrite: bool
-) -> None:
+def _wal_dir(found: _data_dir.DataDir, wish: Wish, data: _layout.Place) -> str:
+    """Return the WAL directory that is to be outside of the data directory, or mounted in it; empty: neither."""
+    inside = os.path.join(data.path, "pg_wal")
+    if "pg_wal" not in data.stays:
+        return wish.wal_dir or found.links.get("pg_wal", "")
+    if wish.wal_dir and os.path.realpath(wish.wal_dir) != inside:
+        raise WalgError(
+            f"{inside} is mounted, so the WAL of {data.path} has to be there, not in {wish.wal_dir}. Leave walg_restore_wal_dir out, or "
+            f"unmount {inside} first.",
+            found=inside,
+            wanted=wish.wal_dir,
+        )
+    return inside
+
+
+def _refuse_occupied(instance: Instance, one: _layout.Place, ours: Sequence[str], overwrite: bool) -> None:
     if not os.path.isdir(one.parent) and (one.link or not _registration.parent_can_be_made(instance.cluster)):
         raise WalgError(f"{one.parent} does not exist: make it first (is its file system mounted?).")
     if os.path.lexists(one.work) and one.work not in ours:
@@ -150,13 +167,28 @@ def _refuse_occupied(
         raise WalgError(
             f"{one.aside} exists already, where the old directory would be kept. Choose another walg_restore_request, or move it away."
         )
-    if one.link and os.path.isdir(one.path) and found.links.get(one.link) != one.path:
-        names = call_as(instance.cluster.owner(), os.listdir, one.path)
-        if [name for name in names if name not in _layout.NO_CONTENT]:
-            raise WalgError(
-                f"{one.path} ({one.link}) is not empty, and the cluster in {found.path} does not use it: it may be another cluster's. "
-                "Move it away, or choose another place (walg_restore_tablespaces, walg_restore_wal_dir)."
-            )
+
+
+def _refuse_foreign(instance: Instance, found: _data_dir.DataDir, one: _layout.Place, major: int) -> None:
+    """Raise WalgError where another cluster uses a place, or the cluster's owner could not move what is his there."""
+    owner = instance.cluster.owner()
+    names = call_as(owner, os.listdir, one.path)
+    used = one.used_by(found.path, found.links)
+    if one.tablespace:
+        taken = [name for name in names if _layout.is_entry(name, major) and not (used and name == found.own_entry)]
+    else:
+        taken = [] if used else [name for name in names if name not in _layout.NO_CONTENT]
+    if taken:
+        raise WalgError(
+            f"{one.path} ({one.link}) is not empty: it holds {', '.join(sorted(taken)[:5])}, and the cluster in {found.path} does not use "
+            "that: it may be another cluster's. Move it away, or choose another place (walg_restore_tablespaces, walg_restore_wal_dir).",
+            found=taken[:100],
+        )
+    if not call_as(owner, os.access, one.path, os.W_OK | os.X_OK):
+        raise WalgError(
+            f"{owner.name!r} can't write into {one.path} ({one.link}), whose entries have to be moved: give it to that user, or choose "
+            "another place (walg_restore_tablespaces, walg_restore_wal_dir)."
+        )
 
 
 def wal_room(segments: int, segment_size: int) -> int:
@@ -201,8 +233,9 @@ def refuse_full(
         path = first_existing_parent(one.parent)
         system = file_system(path)
         free.setdefault(system, free_bytes(path))
-        if overwritten is not None and (not one.link or overwritten.links.get(one.link) == one.path):
-            free[system] += int(call_as(instance.cluster.owner(), tree_size, one.path))
+        if overwritten is not None and one.used_by(overwritten.path, overwritten.links):
+            old = os.path.join(one.path, overwritten.own_entry) if one.tablespace else one.path
+            free[system] += int(call_as(instance.cluster.owner(), tree_size, old))
         least[system] = least.get(system, 0) + room.of(one.link, apart)
         where[system] = one.path  # the data directory comes last
     total = sum(free.values())
@@ -226,9 +259,10 @@ def file_system(path: str) -> int:
 
 
 def tree_size(path: str) -> int:
-    """Return the bytes that the files of a directory tree take."""
-    total = 0
-    for folder, _folders, files in os.walk(path):
+    """Return the bytes that the files of a directory tree take, as far as its file system goes."""
+    total, system = 0, os.lstat(path).st_dev if os.path.lexists(path) else 0
+    for folder, folders, files in os.walk(path):
+        folders[:] = [one for one in folders if os.lstat(os.path.join(folder, one)).st_dev == system]
         for file in files:
             found = os.lstat(os.path.join(folder, file))
             total += found.st_blocks * 512

@@ -87,6 +87,7 @@ class RestorePlan:
     notes: Sequence[str] = ()
     older: Sequence[str] = ()  # base backups that lead there as well
     links: Mapping[str, str] = field(default_factory=dict)  # to what is not data, path in the data directory -> target
+    spec: Mapping[str, Any] = field(default_factory=dict)  # where the cluster's parts lay, by WAL-G's record
 
     @property
     def data(self) -> _layout.Place:
@@ -185,7 +186,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     _restore_host.refuse_later_tablespaces(instance, choice.backup.name, tablespaces, known)
     notes = _restore_host.refuse_unfit(runner, instance, choice.backup, bool(tablespaces), wish)
     notes = [*notes, *_settings(runner, instance, choice.backup, wish)]
-    places = _restore_host.places(instance, found, wish, data_dir, tablespaces, ours)
+    places = _restore_host.places(instance, found, wish, tablespaces, choice.backup.pg_major, ours)
     chain = _backups.chain(choice.backup, listed)
     segments = sum(end - first for _timeline, first, end in _timelines.needed_segments(choice.needed, archive))
     wal = _restore_host.wal_room(segments, size)
@@ -207,9 +208,10 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
         found,
         free,
         room.total,
-        [*notes, *_follows(wish, found)],
+        [*notes, *_follows(wish, found), *_stays(places[-1])],
         choice.older,
         _linked.planned(instance.cluster.owner(), choice.backup, found, data_dir, wish.links),
+        dict(sentinel.get("Spec") or {}),
     )
 
 
@@ -288,3 +290,9 @@ def _follows(wish: Wish, found: _data_dir.DataDir) -> list[str]:
         "Configuration files outside the data directory (Debian) are not in a base backup; those on this host are used."
     )
     return notes
+
+
+def _stays(data: _layout.Place) -> list[str]:
+    """Say what is mounted in the data directory and so keeps its content."""
+    stays = [os.path.join(data.path, name) for name in data.stays if name != "pg_wal"]
+    return [f"Mounted in the data directory, and left as it is there: {', '.join(stays)}."] if stays else []

@@ -77,6 +77,8 @@ class RollBack:
         return self.swap.instance.cluster.owner()
 
     def _move(self, marker: _marker.Marker, stop_running: bool) -> None:
+        if marker.state in ("starting", "done"):
+            _layout.refuse_changed_mounts(_layout.decode(marker.places), marker.request)
         stopped, before = self.swap.make_way(marker.data_dir, stop_running), marker.state
         owner = self._owner()
         try:
@@ -88,7 +90,7 @@ class RollBack:
             self.swap.give_way(stopped)
             raise
         for one in _layout.decode(marker.places):
-            if one.mount:  # its directory was empty after the swap, and removed
+            if _layout.needs_work(one, _journal.decode(marker.journal)):  # it was empty after the swap, and removed
                 self.swap.call(one.parent, _journal.make_directory, one.work, owner.uid, owner.gid)
             elif not marker.keeps_old and self._emptied(marker, one):
                 self.swap.call(one.parent, _journal.make_directory, one.aside, owner.uid, owner.gid)

@@ -59,6 +59,7 @@ class Swap:
         self.enter("swap")
         if marker.state not in ("swapping", "starting"):
             self._refuse_started(marker)
+            self._refuse_unfit(marker)
             self._prove_start(marker)
             if _data_dir.servers_on(marker.data_dir) and stop_running and not marker.stopped:
                 marker.stopped = True
@@ -152,8 +153,14 @@ class Swap:
             )  # of an earlier run, after which the cluster wrote more
             call_as(actor, rename_directory, part, saved(plan.data))
         for one in plan.places:
-            if not one.link or plan.found.links.get(one.link) == one.path:
-                call_as(self.actor(one.parent), _layout.clear, one.path, one.mount, f"{one.work}~old")
+            if one.used_by(plan.data.path, plan.found.links):
+                actor = owner if one.tablespace else self.actor(one.parent)
+                call_as(actor, _layout.clear, _layout.encode([one])[0], plan.found.own_entry)
+
+    def _refuse_unfit(self, marker: _marker.Marker) -> None:
+        """Raise WalgError, before the first change, where the parts are not where they belong or something else is mounted now."""
+        _layout.refuse_changed_mounts(_layout.decode(marker.places), marker.request)
+        call_as(self.instance.cluster.owner(), _layout.refuse_incomplete, marker.places)
 
     def _prove_start(self, marker: _marker.Marker) -> None:
         """Make the restored directory what it will be in its place, and refuse what would not start there."""
@@ -255,8 +262,8 @@ class Swap:
             if copy in (saved(data), source):
                 call_as(self.actor(data.parent), _beside.remove_tree, copy)
         for one in _layout.decode(marker.places):
-            if one.mount:
-                call_as(self.instance.cluster.owner(), _layout.remove_empty, one.work)
+            actor = self.actor(os.path.dirname(one.work))
+            call_as(actor, _layout.clear_work, _layout.encode([one])[0])
             if not marker.keeps_old:  # an empty directory that was in the way holds nothing to keep
                 call_as(self.actor(one.parent), _layout.remove_empty, one.aside)
 

@@ -15,7 +15,9 @@ import pytest
 from support.restoring import History, archived_apart, beside, done, killed_in_swap, restore
 from support.sandbox import Sandbox
 
-STEPS = 10  # links of the restored and the old tablespace and WAL directory turned; three directories out, three in
+#: Links of the restored and the old tablespace and WAL directory turned; two directories and the tablespace's entry out and in,
+#: and for that entry a directory made.
+STEPS = 11
 
 
 @pytest.fixture(scope="module")

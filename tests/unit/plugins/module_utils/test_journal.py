@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _journal, _layout
+from ansible_collections.mapswipe.walg.plugins.module_utils import _journal, _layout, _mounts
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from support.restores import tell, told
 
 Entries = list[dict[str, Any]]
+ENTRY = "PG_14_202107181"
 
 
 @pytest.fixture(autouse=True)
@@ -46,17 +47,21 @@ def prepare(root: Path, mounts: set[str], monkeypatch: pytest.MonkeyPatch, *, ol
     """A cluster with a tablespace and a WAL directory of its own, and a restored one beside each of its places."""
     paths = {"": root / "data", "pg_wal": root / "wal", "pg_tblspc/17": root / "space"}
     if mounts:
-        monkeypatch.setattr(os.path, "ismount", lambda path: path in {str(root / name) for name in mounts})
+        points = [str(root / name) for name in sorted(mounts)]
+        monkeypatch.setattr(
+            _mounts, "at_or_below", lambda path: [one for one in points if f"{one}/".startswith(f"{path}/")]
+        )
     for path in paths.values():
         if old:
-            part(path, f"old {path.name}")
+            part(path / ENTRY if path.name == "space" else path, f"old {path.name}")
         elif path.name in mounts:
             path.mkdir(parents=True)
             (path / "lost+found").mkdir()
     places = [_layout.place(str(paths[link]), link, "r1") for link in ("pg_tblspc/17", "pg_wal", "")]
     data = places[-1]
     for place in places:
-        part(Path(place.work), f"new {Path(place.path).name}")
+        part(Path(place.work, ENTRY if place.tablespace else ""), f"new {Path(place.path).name}")
+    monkeypatch.setattr(_layout, "own_entry", lambda _data_dir: ENTRY)
     for base, to in [(data.work, "work"), (data.path, "path")][: 2 if old else 1]:
         os.mkdir(os.path.join(base, "pg_tblspc"))
         for place in places[:-1]:
@@ -93,8 +98,8 @@ def test_forth_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts:
     before = tree(tmp_path)
     assert _journal.run(entries, calls) == len(entries)
     after = tree(tmp_path)
-    for name in ("data", "wal", "space"):
-        assert after[f"x/{name}/PG_VERSION"] == f"new {name}"
+    for path in ("data", "wal", f"space/{ENTRY}"):
+        assert after[f"x/{path}/PG_VERSION"] == f"new {path.split('/')[0]}"
     assert after["x/data/pg_wal"] == f"-> {tmp_path}/x/wal"
     assert after["x/data/pg_tblspc/17"] == f"-> {tmp_path}/x/space"
     assert sum(content.startswith("old ") for content in after.values()) == (6 if old else 0)

@@ -144,8 +144,10 @@ def old(world: World) -> RestorePlan:
     for name in SAVED:
         (world.data_dir / "pg_wal" / name).write_text(name)
     used, others = world.root / "space", world.root / "others"
-    tell(used, "space")
-    tell(others, "somebody else's")
+    for path, what in ((used, "space"), (others, "somebody else's")):
+        path.mkdir()
+        tell(path / "PG_14_202107181", what)
+    tell(used / "PG_13_202007201", "another cluster's")
     (world.data_dir / "pg_tblspc" / "17").symlink_to(used)
     places = [_layout.place(str(used), "pg_tblspc/17", "r1"), _layout.place(str(others), "pg_tblspc/18", "r1")]
     return overwriting(world, [*places, data_place(world)])
@@ -158,8 +160,8 @@ def saved_files(plan: RestorePlan) -> list[tuple[str, str]]:
 def test_only_what_the_old_cluster_used_is_removed_and_its_last_wal_is_kept(world: World, old: RestorePlan) -> None:
     swapper(world).remove_old(old)
     assert not world.data_dir.exists()
-    assert not (world.root / "space").exists()
-    assert told(world.root / "others") == "somebody else's"
+    assert os.listdir(world.root / "space") == ["PG_13_202007201"]
+    assert told(world.root / "others" / "PG_14_202107181") == "somebody else's"
     assert saved_files(old) == [(name, name) for name in SAVED]
 
 

@@ -1,0 +1,58 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Layouts of a cluster of which WAL-G takes a base backup that lacks files, or never ends: no base backup is taken of them. Private.
+
+Measured with WAL-G 1.1.3 and 3.0.8, see _fetched. A tablespace's directory that holds the data directory is walked in circles, and
+the storage fills up. A plain directory in pg_tblspc (allow_in_place_tablespaces) is backed up like any other.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import _data_dir, _fetched, _layout
+from ._errors import WalgError
+from ._process import User, call_as
+
+
+def refuse_unrestorable(path: str, owner: User | None) -> None:
+    """Raise WalgError where a base backup of the cluster in a data directory could not be restored whole."""
+    found = _data_dir.look(os.path.realpath(path), owner)
+    if found.kind != "cluster":
+        return
+    spaces = found.tablespaces()
+    for oid, location in spaces.items():
+        others = {f"the tablespace {other}": there for other, there in spaces.items() if other != oid}
+        _refuse_nested(oid, location, found.path, found.links.get("pg_wal", ""), others)
+    own = [os.path.join(location, found.own_entry) for location in spaces.values()]
+    links = call_as(owner, _stray_links, found.path, own)
+    if links:
+        raise WalgError(
+            f"These symbolic links are among PostgreSQL's own files: {', '.join(links[:5])}. WAL-G does not follow them, so a base backup "
+            "lacks what they lead to, and none is taken. Stop the server, and replace each by the file or directory that it leads to; to "
+            "keep tables on another disk, use a tablespace.",
+            found=links[:100],
+        )
+
+
+def _stray_links(data_dir: str, spaces: list[str]) -> list[str]:
+    return _fetched.stray_links(data_dir, [path for path in spaces if os.path.isdir(path)])
+
+
+def _refuse_nested(oid: str, location: str, data_dir: str, wal_dir: str, others: dict[str, str]) -> None:
+    outer = {"the data directory": data_dir, **others, **({"the WAL directory": wal_dir} if wal_dir else {})}
+    for name, path in outer.items():
+        if _layout.within(location, path):
+            raise _nested(f"The tablespace with OID {oid} lies at {location}, inside {path} ({name})")
+    for name, path in (("data directory", data_dir), ("WAL directory", wal_dir)):
+        if path and _layout.within(path, location):
+            raise _nested(f"The {name} {path} lies inside {location}, the directory of the tablespace with OID {oid}")
+
+
+def _nested(what: str) -> WalgError:
+    return WalgError(
+        f"{what}: WAL-G puts such files where a restore does not find them, so no base backup is taken. Make a tablespace in a directory "
+        "of its own, outside of the others (CREATE TABLESPACE), move what is in this one there (ALTER TABLE ALL IN TABLESPACE, ALTER INDEX "
+        "ALL IN TABLESPACE, ALTER DATABASE, each with SET TABLESPACE), drop this one, and run again."
+    )

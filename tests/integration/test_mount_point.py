@@ -9,11 +9,13 @@ Left out (conftest.py) where nothing can be mounted.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from support.restoring import History, archived, backup, done, killed_in_swap, refused, restore, unharmed
+from support.restoring import History, archived, backup, done, killed_in_swap, planned, refused, restore, unharmed
 from support.sandbox import Cluster, Sandbox
 
 INSIDE = ".mapswipe-walg/pgsql_tmp"
@@ -97,3 +99,93 @@ def test_a_full_disk_is_known_before_the_first_change(sandbox: Sandbox, history:
             assert "Too little room" in refused(sandbox, "full", target_xid=history.steps[1]["xid"], stop_running=True)
     finally:
         filler.unlink()
+
+
+# --- mounted inside the data directory --------------------------------------------------------------------------------
+
+
+def mounted(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+def unmounted(path: Path) -> None:
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture(scope="module")
+def volumes(make_sandbox: Callable[..., Sandbox]) -> Iterator[tuple[Sandbox, History]]:
+    """pg_wal is a volume inside a plain data directory, postgresql.conf a file that is bound from elsewhere, pg_stat_tmp in memory."""
+    sandbox = make_sandbox()
+    made = archived(sandbox)
+    cluster = made.cluster
+    data, config = cluster.data_dir, sandbox.pg_dir / "postgresql.conf"
+    cluster.stop()
+    sandbox.run(
+        ["sh", "-c", f"cp -a {data}/postgresql.conf {config} && mv {data}/pg_wal {data}.wal"], user=sandbox.user
+    )
+    for name, size in (("pg_wal", "2g"), ("pg_stat_tmp", "10m")):
+        sandbox.run(["mkdir", "-p", str(data / name)], user=sandbox.user)
+        mounted("-t", "tmpfs", "-o", f"size={size},mode=0700", "none", str(data / name))
+        shutil.chown(data / name, sandbox.user)
+    sandbox.run(["sh", "-c", f"mv {data}.wal/* {data}/pg_wal && rm -r {data}.wal"], user=sandbox.user)
+    mounted("--bind", str(config), str(data / "postgresql.conf"))
+    cluster.start()
+    made.step()
+    backup(sandbox)
+    made.step()
+    cluster.ship()
+    yield sandbox, made
+    cluster.stop()
+    for name in ("postgresql.conf", "pg_stat_tmp", "pg_wal"):
+        unmounted(data / name)
+
+
+def test_volumes_inside_keep_their_places(volumes: tuple[Sandbox, History]) -> None:
+    """The rows of the target with WAL on its volume; what stays is named; the kept cluster is led to its WAL; back, the old rows."""
+    sandbox, history = volumes
+    data = history.cluster.data_dir
+    before, lsn = history.numbers(), history.steps[1]["lsn"]
+    devices = [(data / name).stat().st_dev for name in ("pg_wal", "pg_stat_tmp", "postgresql.conf")]
+    (data / "postgresql.conf").open("a").write("# the host's own\n")
+    told = planned(sandbox, "volumes", target_lsn=lsn, stop_running=True)
+    assert any(str(data / "postgresql.conf") in note for note in told["notes"])
+    found = done(sandbox, "volumes", target_lsn=lsn, stop_running=True)
+    assert history.numbers() == [0, 1]
+    assert [(data / name).stat().st_dev for name in ("pg_wal", "pg_stat_tmp", "postgresql.conf")] == devices
+    assert not (data / "pg_wal").is_symlink()
+    assert "# the host's own" in (data / "postgresql.conf").read_text()
+    kept = Path(found["kept_as"])
+    assert (kept / "pg_wal").resolve() == data / "pg_wal" / INSIDE / "before-volumes"
+    assert not (data / INSIDE / "restore-volumes").exists()
+    history.cluster.ship()
+    done(sandbox, "volumes", rollback=True, stop_running=True)
+    assert history.numbers() == before
+    history.cluster.ship()
+
+
+def test_killed_with_volumes_inside(volumes: tuple[Sandbox, History]) -> None:
+    sandbox, history = volumes
+    before, lsn = history.numbers(), history.steps[1]["lsn"]
+    for number in (3, 9):
+        assert killed_in_swap(sandbox, "dying", "after", number, target_lsn=lsn, stop_running=True)
+        assert not (history.cluster.data_dir / "PG_VERSION").exists()
+    done(sandbox, "dying", target_lsn=lsn)
+    assert history.numbers() == [0, 1]
+    assert killed_in_swap(sandbox, "dying", "after", 9, rollback=True, stop_running=True)
+    done(sandbox, "dying", rollback=True)
+    assert history.numbers() == before
+
+
+@pytest.mark.parametrize("name", ["base", "pg_xact", "base/1", "pg_wal/archive_status", "postgresql.auto.conf"])
+def test_what_has_to_move_and_is_mounted_is_refused(volumes: tuple[Sandbox, History], name: str) -> None:
+    """A bind of the same device, which os.path.ismount does not see, a single file, or deep below: before the fetch, by name."""
+    sandbox, history = volumes
+    path = history.cluster.data_dir / name
+    mounted("--bind", str(path), str(path))
+    try:
+        with unharmed(history.cluster):
+            text = refused(sandbox, "mounted", target_lsn=history.steps[1]["lsn"], stop_running=True)
+        assert f"{path} is mounted inside" in text
+        assert not (history.cluster.data_dir / INSIDE / "restore-mounted").exists()
+    finally:
+        unmounted(path)

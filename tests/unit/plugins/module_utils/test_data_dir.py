@@ -109,7 +109,8 @@ def test_cluster_and_its_state(tmp_path: Path, state: int, clean: bool) -> None:
     path = str(make(tmp_path / "d", state))
     found = _data_dir.look(path, None)
     wanted = DataDir(path, "cluster", 14, str(IDENTIFIER), clean, state in (2, 5), owner_uid=UID)
-    assert replace(found, limits={}, timeline=0) == wanted
+    assert replace(found, limits={}, timeline=0, catalog=0) == wanted
+    assert found.catalog == 202107181
     assert _data_dir.look(path, User.current()) == found
 
 

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _data_dir,
     _layout,
+    _mounts,
     _restore_host,
     _restore_plan,
     _restore_request,
@@ -343,7 +344,12 @@ def test_a_tablespaces_place_that_is_somebody_elses(world: World) -> None:
     place = world.root / "pg" / "space"
     place.mkdir()
     (place / "PG_14_202107181").mkdir()
-    refused(world, *with_tablespace(world), text="is not empty, and the cluster", tablespaces={"16388": str(place)})
+    refused(
+        world,
+        *with_tablespace(world),
+        text="is not empty: it holds PG_14_202107181, and the cluster",
+        tablespaces={"16388": str(place)},
+    )
 
 
 def test_wal_g_that_ignores_where_tablespaces_go(world: World) -> None:
@@ -472,7 +478,8 @@ def test_a_directory_in_the_works_place_is_refused_unless_it_is_ours(world: Worl
 def test_a_mount_point(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It can't be renamed: what is restored and what is kept lie inside it."""
     world.data_dir.mkdir()
-    monkeypatch.setattr(os.path, "ismount", lambda path: path == os.path.realpath(world.data_dir))
+    point = os.path.realpath(world.data_dir)
+    monkeypatch.setattr(_mounts, "at_or_below", lambda path: [point] if path == point else [])
     made = make(world, *looked(world))
     assert made.data.mount
     assert made.data.work == f"{world.data_dir}/.mapswipe-walg/pgsql_tmp/restore-r1"

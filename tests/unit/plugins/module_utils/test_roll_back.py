@@ -30,6 +30,8 @@ from support.restores import data_place, marker, tell, told
 from support.scripted import Scripted
 from support.walg_world import IDENTIFIER, World, write_cluster
 
+ENTRY = "PG_14_202107181"
+
 
 class Killed(BaseException):
     """As kill -9: nothing of ours handles it."""
@@ -71,10 +73,12 @@ def old_cluster(world: World, state: str) -> tuple[_marker.Marker, list[Path]]:
     places = [_layout.place(str(space), "pg_tblspc/17", "r1"), data_place(world)]
     made = replace(marker(world, state), places=_layout.encode(places))
     write(world.data_dir, "old")
-    tell(space, "old")
+    space.mkdir()
+    tell(space / ENTRY, "old")
     for one in places:
         if one.link:
-            tell(Path(one.work), "new")
+            Path(one.work).mkdir()
+            tell(Path(one.work, ENTRY), "new")
         else:
             write(Path(one.work), "new")
     for directory, target in ((world.data_dir, space), (Path(places[1].work), Path(places[0].work))):
@@ -85,7 +89,7 @@ def old_cluster(world: World, state: str) -> tuple[_marker.Marker, list[Path]]:
 
 def is_old(paths: list[Path]) -> bool:
     space, data_dir = paths
-    return [told(space), told(data_dir), told(data_dir / "pg_tblspc" / "17")] == ["old"] * 3
+    return [told(space / ENTRY), told(data_dir), told(data_dir / "pg_tblspc" / "17" / ENTRY)] == ["old"] * 3
 
 
 @contextlib.contextmanager
@@ -109,7 +113,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
         yield
 
 
-STEPS = 6  # two links turned, two directories out, two in
+STEPS = 7  # two links turned; a directory made for the tablespace's old entry; that and the data directory out, two in
 
 
 @pytest.mark.parametrize("number", range(1, STEPS + 1))
@@ -124,7 +128,7 @@ def test_from_every_step_of_the_swap(
     assert left.state == "swapping"
     assert back(world, left)["state"] == "rolled back"
     assert is_old(paths)
-    assert [told(Path(one)) for one in left.work_dirs()] == ["new", "new"]
+    assert [told(Path(one, name)) for one, name in zip(left.work_dirs(), (ENTRY, ""), strict=True)] == ["new", "new"]
     assert not any(os.path.lexists(one["aside"]) for one in left.places)
     assert calls[-1] == "start", "the restored server never ran, so the archive has nothing to learn"
 

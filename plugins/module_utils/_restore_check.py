@@ -62,7 +62,7 @@ def older_backups(plan: Mapping[str, Any], target: _targets.Target) -> str:
     return (
         f" If it is older than the base backup {plan['backup']['name']}, an older one may hold it. Try this line, with the same request:\n"
         f"  walg_restore_backup: {older[0]}\n{others.lstrip()}"
-    ).rstrip("\n")
+    )
 
 
 def must_reach(plan: Mapping[str, Any]) -> tuple[int, str] | None:

@@ -143,7 +143,7 @@ def _filled(path: str) -> bool:
 def refuse_mounts(one: Place) -> None:
     """Raise WalgError where something is mounted inside a place that has to move with it, or would be covered by it."""
     for stays in one.stays:
-        top, _, deeper = stays.partition("/")
+        top, _slash, deeper = stays.partition("/")
         point = os.path.join(one.path, stays)
         if one.tablespace and not _ENTRY.match(top) and top != INSIDE.split("/", maxsplit=1)[0]:
             continue  # somebody else's

@@ -81,8 +81,7 @@ class Walg:
                 result = self._run(arguments, max(LIST_TIMEOUT, self.ask_timeout), place=told)
         except _SilentError as exc:
             stdout, stderr = (str(exc.fields.get(name, "")) for name in ("stdout", "stderr"))
-            result = Result(argv, int(exc.fields.get("rc", -1)), stdout, stderr, timed_out=True)
-            raise self._failure(result, arguments) from exc
+            result = Result(argv, int(exc.fields.get("rc", -1)), stdout, stderr, timed_out=True)  # refused below
         if result.rc != 0 or result.timed_out:
             raise self._failure(result, arguments)
         return result.stdout

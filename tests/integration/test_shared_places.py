@@ -62,7 +62,7 @@ def history(sandbox: Sandbox, shared: Path, neighbour: Cluster) -> History:
 def neighbour_is_unharmed(neighbour: Cluster, history: History, shared: Path) -> Iterator[None]:
     """The same server with all of its rows, and all of them after its restart; what else lies there has not moved."""
     pid, inode = neighbour.pid(), (shared / "notes").stat().st_ino
-    entry = next(path for path in shared.iterdir() if path.name.startswith(f"PG_{OTHER}_"))
+    (entry,) = (path for path in shared.iterdir() if path.name.startswith(f"PG_{OTHER}_"))
     was = entry.stat().st_ino
     yield
     assert neighbour.pid() == pid

@@ -99,7 +99,7 @@ def test_forth_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts:
     assert _journal.run(entries, calls) == len(entries)
     after = tree(tmp_path)
     for path in ("data", "wal", f"space/{ENTRY}"):
-        assert after[f"x/{path}/PG_VERSION"] == f"new {path.split('/')[0]}"
+        assert after[f"x/{path}/PG_VERSION"] == f"new {path.split('/', maxsplit=1)[0]}"
     assert after["x/data/pg_wal"] == f"-> {tmp_path}/x/wal"
     assert after["x/data/pg_tblspc/17"] == f"-> {tmp_path}/x/space"
     assert sum(content.startswith("old ") for content in after.values()) == (6 if old else 0)

@@ -229,7 +229,8 @@ class Service:
             return self.runner.run(
                 self._by_hand(), user=owner, env=self.launch.environment, bare=True, timeout=limit, cwd="/"
             )
-        env = _launch.variables(self.cluster.start_environment)
+        # Its own language and not ours: empty means unset, and a locale that we bring would be recorded as its own afterwards.
+        env = {"LANG": "", "LC_ALL": "", **_launch.variables(self.cluster.start_environment)}
         return self.runner.run(self._by_hand(), user=owner, env=env, timeout=limit, cwd="/")
 
     def refuse_unstoppable(self, pids: Sequence[int]) -> None:

@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Everything is installed from package registries into .tools; Python 3.11 or newer with pip is all that must be there.
-#   make test                      lint, unit and integration tests, then whole plays on hosts, with the time of each
+#   make test                      lint, unit and integration tests, attacks, then whole plays on hosts, with the time of each
 #   make lint ONLY=mypy            one linter (make lint ONLY=list shows them)
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
 #   make test-soak SEEDS=200      random lives of a cluster with restores in them; seconds for each
 #   make test-soak WHAT=odd SEEDS=100   lives of odd clusters: segment sizes, tablespaces, mounts, subscriptions and more
 #   make test-soak WHAT=kills SEEDS=5   restores killed at random instants, each seed in each phase; minutes for each
+#   make attacks                  as other users of the host against root's work; attacks tried and won at the end
+#   make test-soak WHAT=attacks   20,000 tries of each race, with a partner who exchanges paths
 #   make test-matrix WALG_BINARY=/path/to/wal-g   the main job and every kind of target on every PostgreSQL; a table at the end
 #   make test-core                 the main job with newer ansible-cores and older Pythons on the host, where the machine has them
 #   make docs                      reference pages of modules and roles, as HTML
@@ -21,7 +23,7 @@ CHECK = $(PYTHON) tests/toolchain/check.py
 SEEDS ?= 200
 export ARGS ONLY WHAT SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS MIB FETCHES ROUNDS JSON
 
-.PHONY: help tools paths lint unit integration test test-molecule test-soak test-matrix test-core docs bench demo demo-clean build clean
+.PHONY: help tools paths lint unit integration attacks test test-molecule test-soak test-matrix test-core docs bench demo demo-clean build clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -32,11 +34,11 @@ tools:
 paths:
 	@$(PYTHON) tests/toolchain/tools.py paths
 
-lint unit integration: tools
+lint unit integration attacks: tools
 	@$(CHECK) $@
 
 test:
-	@$(CHECK) tools lint unit integration hosts
+	@$(CHECK) tools lint unit integration attacks hosts
 
 test-molecule: tools
 	@$(PYTHON) tests/toolchain/hosts.py test $(SCENARIO)

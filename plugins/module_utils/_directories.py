@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from . import _trust
 from ._instance import check_name
 from ._process import User
 
@@ -22,6 +23,7 @@ _ROOT = {
     "log_dir": "/var/log/mapswipe-walg",
     "cron_dir": "/etc/cron.d",
 }
+_OWN = ("state_dir", "log_dir")
 _HOME = {
     "bin_dir": ".local/bin",
     "config_dir": ".config/mapswipe-walg",
@@ -33,11 +35,24 @@ _HOME = {
 
 
 def of_instance(name: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return the directories; those of state and log are the instance's own."""
+    """Return the directories; those of state and log are the instance's own. Raises WalgError for a relative one."""
     check_name(name)
     me = User.current()
     defaults = _ROOT if me.uid == 0 else {key: os.path.join(me.home, path) for key, path in _HOME.items()}
     chosen = {key: os.path.normpath(str(given.get(key) or default)) for key, default in defaults.items()}
-    for key in ("state_dir", "log_dir"):
+    for key, path in chosen.items():
+        _trust.refuse_unplain(path, f"walg_{key}")
+    for key in _OWN:
         chosen[key] = os.path.join(chosen[key], name)
     return chosen
+
+
+def refuse_loose(chosen: Mapping[str, str]) -> None:
+    """Raise WalgError if root would keep something where others can exchange it, with the component that they can change.
+
+    The instance's own directories of state and log belong to the cluster's owner; those above them do not.
+    """
+    for key in _ROOT:
+        if chosen.get(key):
+            path = os.path.dirname(chosen[key]) if key in _OWN else chosen[key]
+            _trust.refuse_loose(path, f"walg_{key}")

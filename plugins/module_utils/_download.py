@@ -12,21 +12,21 @@ import contextlib
 import hashlib
 import http.client
 import os
+import re
 import signal
 import socket
 import ssl
 import urllib.error
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from ._errors import WalgError
+from ._workshop import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: WAL-G's builds have 45 to 70 MB.
-MOST = 512 * 1024 * 1024
 _MOST_TEXT = 4096
 _BLOCK = 256 * 1024
 #: Seconds that one answer on the wire may take; the time limit of the whole is the caller's.
@@ -37,6 +37,10 @@ _ADVICE = {
     404: "There is no such file: check walg_version and walg_binary_mirror.",
     407: "The proxy wants credentials.",
 }
+_MOST_HOPS = 10
+_REDIRECTS = (301, 302, 303, 307, 308)
+_URL_SIGNS = "%/:=&?~#+!$,;'@()*[]"
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _OFFLINE = "A host without a way there takes a file (walg_binary_src) or a server nearer by (walg_binary_mirror)."
 
 
@@ -46,9 +50,12 @@ class _OutOfTimeError(Exception):
 
 @dataclass(frozen=True)
 class Web:
-    """``open_url`` takes a URL and the seconds that one read may take; it answers like urllib. ``timeout``: of a whole file."""
+    """``open_url`` asks one server: URL, the seconds that one read may take, whether to send the credentials.
 
-    open_url: Callable[[str, float], Any]
+    It answers like urllib, and follows no redirect: those are followed here, each hop looked at. ``timeout``: of a whole file.
+    """
+
+    open_url: Callable[[str, float, bool], Any]
     timeout: float
 
     def text(self, url: str) -> str:
@@ -78,24 +85,37 @@ class Web:
         return digest.hexdigest()
 
     def _open(self, url: str) -> Any:
-        return self.open_url(url, min(_READ_TIMEOUT, self.timeout))
+        """Open a URL, over as many hops as it takes. Credentials go to the server that was named, and to no other."""
+        here = url
+        for _hop in range(_MOST_HOPS):
+            try:
+                return self.open_url(here, min(_READ_TIMEOUT, self.timeout), _origin(here) == _origin(url))
+            except urllib.error.HTTPError as exc:
+                target = exc.headers.get("Location") if exc.code in _REDIRECTS and exc.headers else None
+                if not target:
+                    raise
+                exc.close()
+                here = _hop_to(url, here, target)
+        raise WalgError(f"{url} leads on and on: more than {_MOST_HOPS} redirects.", url=url)
 
     @contextlib.contextmanager
     def _answer(self, url: str) -> Iterator[Any]:
         """Yield the open answer; what goes wrong with it becomes a WalgError."""
         try:
             with _limit(self.timeout), contextlib.closing(self._open(url)) as answer:
-                _refuse_downgrade(url, answer.geturl())
                 yield answer
         except _OutOfTimeError:
             text = f"{url} was not here after {self.timeout:g} s (walg_binary_timeout). {_OFFLINE}"
             raise WalgError(text, url=url, timed_out=True) from None
         except urllib.error.HTTPError as exc:
             exc.close()
-            text = f"{url} answered {exc.code} {exc.reason}. {_ADVICE.get(exc.code, 'Try later, or another mirror.')}"
+            said = _plain(str(exc.reason))
+            text = f"{url} answered {exc.code} {said}. {_ADVICE.get(exc.code, 'Try later, or another mirror.')}"
             raise WalgError(text, url=url, status=exc.code) from exc
         except (OSError, http.client.HTTPException) as exc:
             raise WalgError(f"{url} could not be fetched: {_told(exc)}", url=url) from exc
+        except ValueError as exc:  # a host's name or a port that there can't be
+            raise WalgError(f"{url} could not be fetched: it, or where it leads, is no address.", url=url) from exc
 
 
 @contextlib.contextmanager
@@ -114,18 +134,35 @@ def _limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _refuse_downgrade(url: str, reached: str) -> None:
-    """Raise WalgError where HTTPS was left on the way. A signed address may be long and private: only its host is named."""
-    if urlsplit(url).scheme == "https" and urlsplit(reached).scheme != "https":
-        where = urlsplit(reached)
-        raise WalgError(
-            f"{url} leads to {where.scheme}://{where.hostname}, without encryption; that is not followed.", url=url
-        )
+def _origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+
+
+def _hop_to(url: str, here: str, target: str) -> str:
+    """Return where a redirect leads. Raises WalgError unless that is HTTPS.
+
+    A signed address may be long and private: only its host is named.
+    """
+    there = urljoin(here, quote(target, safe=_URL_SIGNS))
+    parts = urlsplit(there)
+    where = f"{_plain(parts.scheme)}://{_plain(parts.hostname or '')}"
+    if parts.scheme != "https" or not parts.hostname:
+        raise WalgError(f"{url} leads to {where}, without encryption; that is not followed.", url=url)
+    if parts.username is not None or parts.password is not None:
+        raise WalgError(f"{url} leads to {where} with a user name in the address; that is not followed.", url=url)
+    return there
+
+
+def _plain(text: str) -> str:
+    """Return what a server said without control characters, and not all of a long one."""
+    return "".join(char if char.isprintable() else "?" for char in text[:200])
 
 
 def _length(answer: Any) -> int:
     shown = answer.headers.get("Content-Length") or "0"
-    return int(shown) if shown.isdigit() else 0
+    return int(shown) if _NUMBER.fullmatch(shown) else 0
 
 
 def _room(stream: IO[bytes], length: int, url: str) -> None:
@@ -145,5 +182,5 @@ def _told(exc: BaseException) -> str:
     if isinstance(reason, socket.timeout):
         return f"the server did not answer in time. {_OFFLINE}"
     if isinstance(exc, urllib.error.URLError):
-        return f"{reason}. {_OFFLINE}"
-    return f"the connection broke off ({str(exc) or type(exc).__name__}). Run the play again."
+        return f"{_plain(str(reason))}. {_OFFLINE}"
+    return f"the connection broke off ({_plain(str(exc)) or type(exc).__name__}). Run the play again."

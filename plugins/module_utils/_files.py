@@ -6,18 +6,35 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
-import shutil
+import secrets
 import stat
-import tempfile
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from . import _trust
 from ._errors import WalgError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._process import User
+
+#: What a file of ours is called until it is finished.
+UNFINISHED = ".mapswipe-walg."
+#: Bytes of a text that is read whole. Configuration, records and listings have far less.
+MOST_TEXT = 16 * 1024 * 1024
+#: Seconds for copying one file.
+COPY_TIMEOUT = 600.0
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @dataclass(frozen=True)
@@ -57,11 +74,21 @@ class FilePlan:
             write_atomic(self.path, self.content, self.mode, self.uid, self.gid)
             return
         try:
-            make_directories(self.path)
-            os.chown(self.path, self.uid, self.gid)
-            os.chmod(self.path, self.mode)
+            with _directory(os.path.dirname(self.path), make=True) as above:
+                self._make(os.path.basename(self.path), above)
         except OSError as exc:
             raise WalgError(f"Cannot make the directory {self.path}: {exc.strerror}") from exc
+
+    def _make(self, name: str, above: int) -> None:
+        """By descriptors: what is given away is the directory itself, never what a link in its place leads to."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=above)
+        handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        try:
+            os.fchown(handle, self.uid, self.gid)
+            os.fchmod(handle, self.mode)
+        finally:
+            os.close(handle)
 
 
 def owned(path: str, content: str | None, mode: int, user: User) -> FilePlan:
@@ -71,11 +98,16 @@ def owned(path: str, content: str | None, mode: int, user: User) -> FilePlan:
 
 def make_directories(path: str) -> None:
     """Make a directory and its missing parents, 0755 whatever the umask says."""
-    if not os.path.isdir(path):
-        make_directories(os.path.dirname(path))
-        with contextlib.suppress(FileExistsError):  # another run on this host may be as far
-            os.mkdir(path)
-            os.chmod(path, 0o755)
+    os.close(_trust.open_directory(path, make=True))
+
+
+@contextlib.contextmanager
+def _directory(path: str, make: bool = False) -> Iterator[int]:
+    handle = _trust.open_directory(path, make)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def parent(path: str, user: User) -> FilePlan:
@@ -88,15 +120,39 @@ def read_conf(path: str) -> str | None:
     return read_text(path, "surrogateescape")
 
 
-def read_text(path: str, errors: str = "strict") -> str | None:
-    """Return the text of a file, or None if there is none."""
+def open_regular(path: str) -> int:
+    """Return a descriptor to read a regular file by. Raises OSError, or WalgError for anything else.
+
+    What a FIFO, a device or a socket in its place is can be seen without opening it (O_PATH), so none of them can hold us up.
+    """
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        with open(path, encoding="utf-8", errors=errors, newline="") as stream:
-            return stream.read()
+        kind = os.fstat(handle).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(kind):
+            raise WalgError(
+                f"{path} is {_KINDS.get(stat.S_IFMT(kind), 'something else')}, not a regular file. Remove it."
+            )
+        # Not to wait: another user may hold a lease on a file of his own.
+        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(handle)
+
+
+def read_text(path: str, errors: str = "strict", most: int = MOST_TEXT) -> str | None:
+    """Return the text of a regular file, or None if there is none. Raises WalgError for one of more than ``most`` bytes."""
+    try:
+        with open(open_regular(path), "rb") as stream:
+            data = stream.read(most + 1)
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise WalgError(f"Cannot read {path}: {exc.strerror}") from exc
+    if len(data) > most:
+        raise WalgError(f"{path} has more than {most} bytes; that is not the file it should be.", found=path)
+    try:
+        return data.decode("utf-8", errors)
     except UnicodeDecodeError as exc:
         raise WalgError(f"{path} is not UTF-8 text: {exc}") from exc
 
@@ -111,49 +167,53 @@ def fsync_directory(path: str) -> None:
 
 
 def write_atomic(path: str, content: str, mode: int = 0o600, uid: int = -1, gid: int = -1) -> None:
-    """Write a file by a temporary sibling: owner and mode first, then fsync, then rename, then fsync of the directory."""
-    directory = os.path.dirname(path)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=".mapswipe-walg.", dir=directory)
-    except OSError as exc:
-        raise WalgError(f"Cannot write into {directory}: {exc.strerror}") from exc
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            if (uid, gid) != (-1, -1) and (uid, gid) != (os.geteuid(), os.getegid()):
-                os.fchown(stream.fileno(), uid, gid)
-            os.fchmod(stream.fileno(), mode)
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.rename(temporary, path)
-        fsync_directory(directory)
-    except OSError as exc:
-        raise WalgError(f"Cannot write {path}: {exc.strerror}") from exc
-    finally:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
+    """Write a file by a temporary sibling: owner and mode first, then fsync, then rename, then fsync of the directory.
+
+    All of it by one descriptor of the directory; for root, of one that only root can write.
+    """
+    directory, name = os.path.split(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            above = stack.enter_context(_directory(directory))
+            temporary, handle = temporary_in(above)
+        except OSError as exc:
+            raise WalgError(f"Cannot write into {directory}: {exc.strerror}") from exc
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+                if (uid, gid) != (-1, -1) and (uid, gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(stream.fileno(), uid, gid)
+                os.fchmod(stream.fileno(), mode)
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(temporary, name, src_dir_fd=above, dst_dir_fd=above)
+            os.fsync(above)
+        except OSError as exc:
+            raise WalgError(f"Cannot write {path}: {exc.strerror}") from exc
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=above)
 
 
-def copy_beside(source: str, path: str, mode: int) -> str:
-    """Copy ``source`` to a durable temporary sibling of ``path`` and return its name; the caller renames or removes it."""
-    directory = os.path.dirname(path)
-    handle, temporary = tempfile.mkstemp(prefix=".mapswipe-walg.", dir=directory)
-    try:
-        with os.fdopen(handle, "wb") as target, open(source, "rb") as origin:
-            shutil.copyfileobj(origin, target, 1024 * 1024)
-            os.fchmod(target.fileno(), mode)
-            target.flush()
-            os.fsync(target.fileno())
-    except OSError:
-        os.unlink(temporary)
-        raise
-    return temporary
+def temporary_in(directory: int) -> tuple[str, int]:
+    """Make a private file in an open directory; return its name and a descriptor to write by."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    name = UNFINISHED + secrets.token_hex(6)
+    return name, os.open(name, flags, 0o600, dir_fd=directory)
 
 
-def replace(temporary: str, path: str) -> None:
-    """Rename a durable file over ``path`` and make the rename durable."""
-    os.rename(temporary, path)
-    fsync_directory(os.path.dirname(path))
+def put_in_place(source: str, path: str, mode: int) -> None:
+    """Rename a file of ours that is on the same file system over ``path``, durably; directories that are missing are made."""
+    directory, name = os.path.split(path)
+    with _directory(directory, make=True) as above:
+        handle = open_regular(source)
+        try:
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.rename(source, name, dst_dir_fd=above)
+        os.fsync(above)
 
 
 def rename_directory(source: str, target: str) -> None:
@@ -169,11 +229,29 @@ def rename_directory(source: str, target: str) -> None:
 
 
 def sha256(path: str) -> str:
-    """Return the SHA-256 of a file in hex."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1024 * 1024), b""):
+    """Return the SHA-256 of a regular file in hex."""
+    return transfer(path, None)
+
+
+def transfer(source: str, target: IO[bytes] | None, most: int | None = None, seconds: float = COPY_TIMEOUT) -> str:
+    """Copy a regular file, opened once, and return the SHA-256 of what was copied. It may grow meanwhile, but not for ever."""
+    digest, size, deadline = hashlib.sha256(), 0, time.monotonic() + seconds
+    with open(open_regular(source), "rb", buffering=0) as stream:
+        if most is not None:
+            shown = os.fstat(stream.fileno()).st_size
+            if shown > most:
+                raise WalgError(
+                    f"{source} has {shown} bytes, more than {most}: it is not the file it should be.", found=source
+                )
+        for block in iter(lambda: stream.read(1024 * 1024) or b"", b""):
+            size += len(block)
+            if (most is not None and size > most) or time.monotonic() > deadline:
+                raise WalgError(
+                    f"{source} does not end after {size} bytes: it is not the file it should be.", found=source
+                )
             digest.update(block)
+            if target:
+                target.write(block)
     return digest.hexdigest()
 
 
@@ -197,6 +275,7 @@ def only_roots(path: str) -> bool:
 
 def first_existing_parent(path: str) -> str:
     """Return the nearest ancestor of ``path`` that exists (itself included)."""
+    _trust.refuse_unplain(path, "The path")
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     return path

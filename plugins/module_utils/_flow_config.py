@@ -15,6 +15,7 @@ from typing import Any
 
 from . import (
     _backups,
+    _directories,
     _flow_owner,
     _flow_storage_change,
     _google,
@@ -273,6 +274,7 @@ def plan(params: Mapping[str, Any], runner: Runner | None = None) -> ConfigPlan:
 
     Without a ``runner`` the storage is not asked.
     """
+    _directories.refuse_loose(params["directories"])
     wanted = candidate(params)
     if not wanted.segment_size and runner is not None:
         archived = _of_archive(runner, wanted)

@@ -5,28 +5,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import tempfile
+import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import _elf, _files, _installed, _releases, _walg
+from . import _elf, _files, _installed, _releases, _trust, _workshop
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from ._process import Runner
+    from ._process import Runner, User
+    from ._workshop import Workshop
 
-#: Which package holds a library that published or own builds of WAL-G load.
-_PACKAGES = {
-    "liblzo2.so.2": "Debian and Ubuntu: liblzo2-2, Red Hat: lzo",
-    "libsodium.so.23": "Debian and Ubuntu: libsodium23, Red Hat: libsodium",
-    "libbrotlienc.so.1": "Debian and Ubuntu: libbrotli1, Red Hat: libbrotli",
-    "libbrotlidec.so.1": "Debian and Ubuntu: libbrotli1, Red Hat: libbrotli",
-}
 _CHECKSUM = re.compile(r"^sha256:([0-9a-f]{64})$")
 
 
@@ -34,7 +27,8 @@ _CHECKSUM = re.compile(r"^sha256:([0-9a-f]{64})$")
 class InstallPlan:
     """``installed`` is the digest of what stands at ``path`` now, None if nothing does.
 
-    ``fetch``: URL of what has to be brought to ``src`` first; ``asset``: the published build's name.
+    ``fetch``: URL of what has to be brought to ``src`` first; ``asset``: the published build's name; ``copy``: ours of the
+    wanted one, hashed and started, which is what will be installed.
     """
 
     src: str
@@ -46,6 +40,7 @@ class InstallPlan:
     reported: str
     fetch: str = ""
     asset: str = ""
+    copy: str = ""
 
     @property
     def changed(self) -> bool:
@@ -76,57 +71,74 @@ def parse_checksum(checksum: str) -> str:
 
 
 def standing(src: str, wanted: str, path: str, version: str) -> InstallPlan:
-    """Look at what stands at ``path``; nothing is started."""
+    """Look at what stands at ``path``; nothing is started. For root, what others can write counts for nothing."""
     if os.path.isdir(path):
         raise WalgError(f"{path} is a directory; WAL-G is one file. Correct walg_binary_path.")
-    installed = _files.sha256(path) if os.path.isfile(path) else None
-    mode = os.stat(path).st_mode & 0o7777 if installed else None
-    return InstallPlan(src, path, wanted, installed, mode, version, "")
+    if not os.path.isfile(path) or _trust.is_loose(path):
+        return InstallPlan(src, path, wanted, None, None, version, "")
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    return InstallPlan(src, path, wanted, _files.sha256(path), mode, version, "")
 
 
-def in_place(runner: Runner, made: InstallPlan) -> InstallPlan:
-    """Ask the wanted binary, which stands in its place, for its version."""
-    return replace(made, reported=_reported(runner, made.path, made.version))
+def in_place(runner: Runner, made: InstallPlan, user: User | None) -> InstallPlan:
+    """Ask the wanted binary, which stands in its place, for its version. ``user``: who starts it."""
+    return replace(made, reported=_reported(runner, made.path, made.path, made.version, user))
 
 
-def unmanaged(runner: Runner, path: str, version: str) -> InstallPlan:
+def mended(shop: Workshop, made: InstallPlan) -> InstallPlan:
+    """Plan for the wanted binary that stands in its place; one with another mode may not start, and makes room for its copy."""
+    if made.mode == 0o755:
+        return in_place(shop.runner, made, shop.user)
+    copy, found = shop.copy(made.path)
+    return proved(shop, made, copy, found, made.path)
+
+
+def unmanaged(runner: Runner, path: str, version: str, user: User | None) -> InstallPlan:
     """A binary that somebody else keeps at ``path``, such as a package: it has to be there and of the wanted version."""
     if not os.path.isfile(path):
         raise WalgError(
             f"There is no file {path} on this host. Install the package that brings it, or leave walg_binary_path out: then "
             "WAL-G's release is installed."
         )
+    _trust.refuse_loose(path, "walg_binary_path")
     digest = _files.sha256(path)
-    return InstallPlan("", path, digest, digest, 0o755, version, _reported(runner, path, version))
+    return InstallPlan("", path, digest, digest, 0o755, version, _reported(runner, path, path, version, user))
 
 
-def plan(runner: Runner, src: str, checksum: str, path: str, version: str, dry: bool = False) -> InstallPlan:
-    """Check the digest and start the binary where it lies, before anything is replaced.
+def plan(shop: Workshop, src: str, checksum: str, path: str, version: str, dry: bool = False) -> InstallPlan:
+    """Copy the binary, check the digest of that copy and start it, before anything is replaced.
 
     ``dry``: in check mode, a file that an earlier task brings beside ``path`` (staged) may be missing.
     """
     wanted = parse_checksum(checksum)
     made = standing(src, wanted, path, version)
     if made.installed == wanted:
-        return in_place(runner, made)
-    if not os.path.isfile(src):
-        if dry and src == _installed.staged_path(path):
-            return made
-        raise WalgError(f"There is no file {src} on this host to install WAL-G from.")
-    found = _files.sha256(src)
-    if found != wanted:
+        return mended(shop, made)
+    if dry and src == _installed.staged_path(path) and not os.path.lexists(src):
+        return made
+    copy, found = shop.copy(src)
+    return proved(shop, made, copy, found, src)
+
+
+def proved(shop: Workshop, made: InstallPlan, copy: str, found: str, name: str) -> InstallPlan:
+    """Check and start a copy in the workshop, whose digest is ``found``. ``name``: where it is from."""
+    if found != made.wanted:
         raise WalgError(
-            f"The digest of {src} is {found}, wanted {wanted}: it is another file, or damaged.",
+            f"The digest of {name} is {found}, wanted {made.wanted}: it is another file, or damaged. Nothing was installed.",
             found=found,
-            wanted=wanted,
+            wanted=made.wanted,
         )
-    refuse_unfit(src, version, os.uname().machine, host_glibc())
-    return replace(made, reported=_started(runner, src, version))
+    refuse_unfit(copy, made.version, os.uname().machine, host_glibc(), name)
+    return replace(made, copy=copy, reported=_reported(shop.runner, copy, name, made.version, shop.user))
 
 
-def refuse_unfit(src: str, version: str, machine: str, glibc: Sequence[int]) -> None:
-    """Raise WalgError for a build that can't run on a machine with this glibc (empty: musl), by what the file says."""
-    with open(src, "rb") as stream:
+def refuse_unfit(path: str, version: str, machine: str, glibc: Sequence[int], name: str = "") -> None:
+    """Raise WalgError for a build that can't run on a machine with this glibc (empty: musl), by what the file says.
+
+    ``name``: what messages call it.
+    """
+    src = name or path
+    with open(path, "rb") as stream:
         if stream.read(2) == b"\x1f\x8b":
             raise WalgError(
                 f"{src} is a compressed archive: unpack it (tar xzf). The file in it has the archive's name without .tar.gz, and "
@@ -175,49 +187,9 @@ def _dotted(version: Sequence[int]) -> str:
     return ".".join(map(str, version))
 
 
-def _missing_libraries(runner: Runner, path: str) -> list[str]:
-    """Return the shared libraries that a program needs and its loader does not find."""
-    with open(path, "rb") as stream:
-        elf = _elf.read(stream)
-    if elf is None or not os.access(elf.interpreter, os.X_OK):
-        return []
-    listed = runner.run([elf.interpreter, path], env={"LD_TRACE_LOADED_OBJECTS": "1"}, timeout=30)  # as ldd does
-    return re.findall(r"^\s*(\S+) => not found$", listed.stdout, re.MULTILINE)
-
-
-@contextlib.contextmanager
-def runnable(made: InstallPlan) -> Iterator[str]:
-    """Yield a path at which the wanted binary can be started by any user: where it is installed, else a copy of its source."""
-    if made.installed == made.wanted and made.mode == 0o755:
-        yield made.path
-        return
-    with tempfile.TemporaryDirectory(prefix="mapswipe-walg-") as directory:
-        os.chmod(directory, 0o755)
-        origin = made.path if made.installed == made.wanted else made.src
-        yield _files.copy_beside(origin, os.path.join(directory, "wal-g"), 0o755)
-
-
-def _started(runner: Runner, src: str, version: str) -> str:
-    """Start a copy: the source need not be executable, nor lie where programs may be executed."""
-    with tempfile.TemporaryDirectory(prefix="mapswipe-walg-") as directory:
-        os.chmod(directory, 0o755)
-        copy = _files.copy_beside(src, os.path.join(directory, "wal-g"), 0o755)
-        return _reported(runner, copy, version)
-
-
-def _reported(runner: Runner, path: str, version: str) -> str:
-    try:
-        found = _walg.binary_version(runner, path)
-    except WalgError as exc:
-        missing = _missing_libraries(runner, path)
-        if not missing:
-            raise
-        packages = ", ".join(f"{name} ({_PACKAGES.get(name, 'see your distribution')})" for name in missing)
-        raise WalgError(
-            f"WAL-G {version} does not start: this host lacks {packages}. Install that first.",
-            missing=missing,
-            **exc.fields,
-        ) from exc
+def _reported(runner: Runner, path: str, name: str, version: str, user: User | None) -> str:
+    _releases.refuse_odd(version)
+    found = _workshop.ask_version(runner, path, name, version, user)
     if found.tag != version and not _releases.same_version(version, found):
         raise WalgError(
             f"The binary reports version {found.tag!r}, wanted {version!r}. Correct walg_version or choose another file.",
@@ -227,24 +199,38 @@ def _reported(runner: Runner, path: str, version: str) -> str:
     return found.tag
 
 
+def runnable(made: InstallPlan) -> str:
+    """Return where the wanted binary can be started by any user: where it is installed, else the copy, while the workshop is open."""
+    return made.copy or made.path
+
+
 def apply(made: InstallPlan) -> None:
-    """Copy beside, make durable, rename: a reader sees the old binary or the new one, never a part."""
-    if made.installed == made.wanted:
-        os.chmod(made.path, 0o755)
-        return
+    """Rename the copy, if there is one, into its place: a reader sees the old binary or the new one, never a part."""
+    if made.copy:
+        _put(made, made.path)
+    if made.src == _installed.staged_path(made.path):
+        _forget(made.src)
+
+
+def stage(made: InstallPlan) -> None:
+    """Keep the copy beside its place, for a later run; what stands there now is not touched."""
+    _put(made, made.src)
+
+
+def _put(made: InstallPlan, path: str) -> None:
     try:
-        _files.make_directories(os.path.dirname(made.path))
-        if made.src == _installed.staged_path(made.path):
-            temporary = made.src
-            os.chmod(temporary, 0o755)
-        else:
-            temporary = _files.copy_beside(made.src, made.path, 0o755)
+        _files.put_in_place(made.copy, path, 0o755)
     except OSError as exc:
-        raise WalgError(f"Cannot write {made.path}: {exc.strerror}") from exc
-    if _files.sha256(temporary) != made.wanted:
-        os.unlink(temporary)
-        raise WalgError(f"{made.src} changed while it was copied; nothing was installed.")
-    _files.replace(temporary, made.path)
+        raise WalgError(f"Cannot write {path}: {exc.strerror}") from exc
+
+
+def _forget(staged: str) -> None:
+    try:
+        os.unlink(staged)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise WalgError(f"Cannot remove {staged}: {exc.strerror}") from exc
 
 
 def enrol(made: InstallPlan, record: _installed.Record, config_dir: str) -> bool:

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
 import time
 from dataclasses import dataclass
 
 from . import _installed
 from ._errors import WalgError
 from ._instance import record_path
+from ._process import User
 
 #: Seconds after which an unfinished file belongs to no run any more.
 _STALE = 24 * 3600
@@ -44,18 +45,18 @@ def plan(path: str, keep: int, config_dir: str, instance: str) -> PrunePlan:
     ours = [one for one in record.others(path) if _installed.ours(record, one)]
     forgotten = [os.path.basename(one) for one in record.others(path) if one not in ours]
     directories = dict.fromkeys([*record.config_dirs, config_dir])
-    used, unreadable = _installed.recorded_use(directories, record_path(config_dir, instance))
-    used |= _installed.running()
+    used, users, unreadable = _installed.recorded_use(directories, record_path(config_dir, instance))
+    used |= _installed.running(_uids(users))
     unused = [one for one in ours if os.path.realpath(one) not in used]
     removed = [] if unreadable else unused[: max(len(unused) - keep, 0)]
-    return PrunePlan(record, removed, forgotten, _stale(directory), unreadable)
+    return PrunePlan(record, removed, forgotten, _installed.unfinished(directory, time.time() - _STALE), unreadable)
 
 
 def apply(made: PrunePlan) -> None:
     """Remove the files, then forget them."""
     try:
         for path in [*made.removed, *made.stale]:
-            os.unlink(path)
+            _installed.remove(path)
     except OSError as exc:
         raise WalgError(f"Cannot remove {exc.filename}: {exc.strerror}") from exc
     for name in [*map(os.path.basename, made.removed), *made.forgotten]:
@@ -64,12 +65,10 @@ def apply(made: PrunePlan) -> None:
         made.record.save()
 
 
-def _stale(directory: str) -> list[str]:
-    found = []
-    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
-        if name.startswith(_installed.UNFINISHED) and name != _installed.NAME:
-            path = os.path.join(directory, name)
-            there = os.lstat(path)
-            if stat.S_ISREG(there.st_mode) and there.st_mtime < time.time() - _STALE:
-                found.append(path)
+def _uids(names: set[str]) -> set[int]:
+    """Return the numbers of users whose processes count: ours, root's, and those of the instances."""
+    found = {0, os.geteuid()}
+    for name in names:
+        with contextlib.suppress(WalgError):
+            found.add(User.by_name(name).uid)
     return found

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from ._download import Web
     from ._flow_install import InstallPlan
-    from ._process import Runner
+    from ._workshop import Workshop
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,11 @@ def choose(version: str, mirror: str, checksum: str, machine: str, glibc: Sequen
 
 
 def refuse_open(url: str) -> None:
-    """Raise WalgError if credentials would be sent without encryption."""
+    """Raise WalgError if credentials, be it a user name alone, would be sent without encryption."""
     if urlsplit(url).scheme != "https":
-        raise WalgError("walg_binary_mirror is not encrypted: no password is sent there. Take https://.")
+        raise WalgError(
+            "walg_binary_mirror is not encrypted: no user name and no password is sent there. Take https://."
+        )
 
 
 def standing(release: Release, path: str) -> InstallPlan:
@@ -75,48 +76,27 @@ def standing(release: Release, path: str) -> InstallPlan:
     return replace(made, wanted="")
 
 
-def plan(runner: Runner, web: Web, release: Release, path: str) -> InstallPlan:
+def plan(shop: Workshop, web: Web, release: Release, path: str) -> InstallPlan:
     """Find out what has to be done; at most the digest's small file is fetched."""
     made, staged = standing(release, path), _installed.staged_path(path)
     wanted = made.wanted
     if not wanted:
         wanted = _releases.parse_digest(web.text(release.url + ".sha256"), release.asset, release.url)
     if os.path.isfile(staged) and _files.sha256(staged) == wanted:
-        made = _flow_install.plan(runner, staged, f"sha256:{wanted}", path, release.version)
+        made = _flow_install.plan(shop, staged, f"sha256:{wanted}", path, release.version)
         return replace(made, asset=release.asset)
     made = replace(made, wanted=wanted, asset=release.asset)
     if made.installed != wanted:
         return replace(made, fetch=release.url)
-    return _flow_install.in_place(runner, replace(made, src=""))
+    return _flow_install.mended(shop, replace(made, src=""))
 
 
-def fetch(runner: Runner, web: Web, made: InstallPlan) -> InstallPlan:
-    """Bring the build beside its place, check its digest, start it once. What stands there now is not touched."""
-    directory = os.path.dirname(made.path)
+def fetch(shop: Workshop, web: Web, made: InstallPlan) -> InstallPlan:
+    """Bring the build to the workshop, check its digest, start it once. What stands there now is not touched."""
+    copy = shop.place()
     try:
-        _files.make_directories(directory)
-        handle, temporary = tempfile.mkstemp(prefix=_installed.UNFINISHED, dir=directory)
-    except OSError as exc:
-        raise WalgError(f"Cannot write into {directory}: {exc.strerror}") from exc
-    try:
-        with os.fdopen(handle, "wb") as stream:
+        with shop.written(copy) as stream:
             found = web.save(made.fetch, stream)
-            os.fchmod(stream.fileno(), 0o755)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if found != made.wanted:
-            raise WalgError(
-                f"The digest of {made.fetch} is {found}, wanted {made.wanted}: it is another file, or damaged. Nothing was installed.",
-                found=found,
-                wanted=made.wanted,
-            )
-        ready = _flow_install.plan(runner, temporary, f"sha256:{made.wanted}", made.path, made.version)
-        _files.replace(temporary, made.src)
-    except WalgError as exc:
-        raise WalgError(exc.msg.replace(temporary, made.fetch), **exc.fields) from exc
     except OSError as exc:
-        raise WalgError(f"Cannot write {made.src}: {exc.strerror}") from exc
-    finally:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-    return replace(ready, src=made.src, asset=made.asset)
+        raise WalgError(f"Cannot write {copy}: {exc.strerror}") from exc
+    return _flow_install.proved(shop, made, copy, found, made.fetch)

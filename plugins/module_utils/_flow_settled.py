@@ -12,13 +12,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from . import _flow_config, _flow_install, _flow_prune, _flow_release, _flow_storage_check, _installed
+from . import _flow_config, _flow_install, _flow_prune, _flow_release, _flow_storage_check, _installed, _workshop
 from ._errors import WalgError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._process import Runner
+    from ._process import Runner, User
 
 BINARY, SETTINGS, STORAGE = "binary", "settings", "storage"
 
@@ -35,7 +35,8 @@ def look(
     path = wanted["binary"] or os.path.join(directories["bin_dir"], f"wal-g-{version}")
     settled, record = [], ""
     try:
-        if _binary(runner, wanted, version, path, directories["config_dir"], params["instance"]):
+        user = _workshop.starter(str(cluster.get("os_user") or ""))
+        if _binary(runner, wanted, version, path, directories["config_dir"], params["instance"], user):
             settled.append(BINARY)
     except WalgError:
         pass
@@ -54,10 +55,18 @@ def look(
     return {"settled": settled, "record": record}
 
 
-def _binary(runner: Runner, wanted: Mapping[str, Any], version: str, path: str, config_dir: str, instance: str) -> bool:
+def _binary(
+    runner: Runner,
+    wanted: Mapping[str, Any],
+    version: str,
+    path: str,
+    config_dir: str,
+    instance: str,
+    user: User | None,
+) -> bool:
     """Say whether WAL-G stands at ``path`` as wanted, with nothing to remove beside it."""
     if not wanted["managed"]:
-        return not _flow_install.unmanaged(runner, path, version).changed
+        return not _flow_install.unmanaged(runner, path, version, user).changed
     checksum = wanted["checksum"] or ""
     if wanted["src"]:
         made = _flow_install.standing(wanted["src"], _flow_install.parse_checksum(checksum), path, version)
@@ -67,7 +76,7 @@ def _binary(runner: Runner, wanted: Mapping[str, Any], version: str, path: str, 
         made = _flow_release.standing(release, path)
     if made.changed or not made.wanted or os.path.lexists(_installed.staged_path(path)):
         return False
-    _flow_install.in_place(runner, made)
+    _flow_install.in_place(runner, made, user)
     if _flow_install.enrol(made, _installed.load(os.path.dirname(path)), config_dir):
         return False
     pruned = _flow_prune.plan(path, wanted["keep"], config_dir, instance)

@@ -10,23 +10,25 @@ directories whose instances may use them. A file that it does not name, or that 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import shutil
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _instance
+from . import _instance, _trust
 from ._errors import WalgError
-from ._files import read_text, sha256, write_atomic
+from ._files import UNFINISHED, first_existing_parent, read_text, sha256, write_atomic
 from ._waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
-NAME = ".mapswipe-walg.json"
-#: Files of ours that are not finished: a download that runs, and one that is checked but not installed yet.
-UNFINISHED = ".mapswipe-walg."
+NAME = UNFINISHED + "json"
+LOCK = UNFINISHED + "lock"
 
 
 @dataclass
@@ -61,25 +63,50 @@ class Record:
 def alone(directory: str, patience: float) -> Iterator[None]:
     """Keep other runs from installing into a directory meanwhile: several instances of a host may be several hosts of a play.
 
-    The lock is on the directory itself (the nearest that exists), so nothing is left behind. Raises WalgError after ``patience``.
+    The lock is a file that nobody but us can open, and so hold, in the directory (the nearest that exists); it is gone
+    afterwards. Raises WalgError after ``patience``.
     """
-    while not os.path.isdir(directory):
-        directory = os.path.dirname(directory)
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    path = os.path.join(first_existing_parent(directory), LOCK)
+    taken: list[int] = []
+
+    def take() -> bool:
+        taken[:] = _locked(path)
+        return bool(taken)
+
     try:
-        if not wait_until(lambda: _locked(handle), patience, longest=0.1):
+        if not wait_until(take, patience, longest=0.1):
             raise WalgError(f"Another run installs into {directory}, and did not end within {patience:g} s. Try again.")
+    except OSError as exc:
+        if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            yield  # who can't write there can't install there, but may find that nothing has to be done
+            return
+        raise WalgError(f"Cannot lock {path}: {exc.strerror}") from exc
+    try:
         yield
     finally:
-        os.close(handle)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        os.close(taken[0])
 
 
-def _locked(handle: int) -> bool:
+def _locked(path: str) -> list[int]:
+    """Return the descriptor of the lock's file, if it could be locked."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise WalgError(f"{path} is not a lock of ours. Remove it.", found=path)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.lstat(path), found):  # not removed by the run that had it
+                kept, handle = handle, -1
+                return [kept]
     except BlockingIOError:
-        return False
-    return True
+        pass
+    finally:
+        if handle >= 0:
+            os.close(handle)
+    return []
 
 
 def staged_path(path: str) -> str:
@@ -89,9 +116,11 @@ def staged_path(path: str) -> str:
 
 def load(directory: str) -> Record:
     """Return the record of a directory; an empty one where there is none."""
-    text = read_text(os.path.join(directory, NAME))
+    path = os.path.join(directory, NAME)
+    text = read_text(path)
     if text is None:
         return Record(directory)
+    _trust.refuse_loose(path, "The record of installed binaries")
     try:
         content: dict[str, Any] = json.loads(text)
         binaries = {
@@ -100,7 +129,7 @@ def load(directory: str) -> Record:
         return Record(directory, binaries, [str(one) for one in content["config_dirs"]])
     except (ValueError, KeyError, TypeError) as exc:
         raise WalgError(
-            f"{os.path.join(directory, NAME)} is damaged ({exc}). It says which WAL-G binaries this collection installed; "
+            f"{path} is damaged ({exc}). It says which WAL-G binaries this collection installed; "
             "without it they are kept for good: remove it if that is right."
         ) from exc
 
@@ -110,37 +139,63 @@ def ours(record: Record, path: str) -> bool:
     return os.path.isfile(path) and not os.path.islink(path) and record.of(path).get("sha256") == sha256(path)
 
 
-def recorded_use(config_dirs: Iterable[str], replaced: str) -> tuple[set[str], list[str]]:
-    """Return the binaries that instances' records name, and the records that can't be read.
+def recorded_use(config_dirs: Iterable[str], replaced: str) -> tuple[set[str], set[str], list[str]]:
+    """Return the binaries that instances' records name, the users who run them, and the records that can't be read.
 
     ``replaced``: a record that is (or in check mode will be) written anew, and does not count.
     """
     used: set[str] = set()
+    users: set[str] = set()
     unreadable = []
     for directory in config_dirs:
         names = [name for name in _listed(directory) if name.endswith(".env")]
         for path in (os.path.join(directory, name) for name in names):
-            if path == replaced:
-                continue
             try:
-                used.add(os.path.realpath(_instance.parse(read_text(path) or "", path).binary))
+                found = _instance.parse(read_text(path) or "", path)
             except WalgError:
-                unreadable.append(path)
+                if path != replaced:
+                    unreadable.append(path)
+                continue
+            users.add(found.cluster.os_user)
+            if path != replaced:
+                used.add(os.path.realpath(found.binary))
         if directory and os.path.isdir(directory) and not os.access(directory, os.R_OK):
             unreadable.append(directory)
-    return used, unreadable
+    return used, users, unreadable
 
 
-def running(root: str = "/proc") -> set[str]:
-    """Return the programs that run now, as far as we may see them."""
+def running(uids: Container[int], root: str = "/proc") -> set[str]:
+    """Return the programs that these users run now, as far as we may see them; others could keep a binary for good."""
     found = set()
     for name in _listed(root):
         if name.isdigit():
+            path = os.path.join(root, name)
             try:
-                found.add(os.readlink(os.path.join(root, name, "exe")))
+                if os.stat(path).st_uid in uids:
+                    found.add(os.readlink(os.path.join(path, "exe")))
             except OSError:
                 continue
     return found
+
+
+def unfinished(directory: str, before: float) -> list[str]:
+    """Return what killed runs left behind in a directory before a moment: files, and workshops."""
+    found = []
+    for name in _listed(directory):
+        if name.startswith(UNFINISHED) and name not in (NAME, LOCK):
+            path = os.path.join(directory, name)
+            there = os.lstat(path)
+            if (stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)) and there.st_mtime < before:
+                found.append(path)
+    return found
+
+
+def remove(path: str) -> None:
+    """Remove a binary, or what a killed run left behind."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def _listed(directory: str) -> list[str]:

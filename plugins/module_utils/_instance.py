@@ -16,6 +16,7 @@ import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from . import _trust
 from ._errors import WalgError
 from ._files import read_text
 from ._process import User
@@ -186,7 +187,10 @@ def load(config_dir: str, name: str) -> Instance | None:
     check_name(name)
     path = record_path(config_dir, name)
     text = read_text(path)
-    return None if text is None else _with_credentials(parse(text, path))
+    if text is None:
+        return None
+    _trust.refuse_loose(path, "The instance's record")
+    return _with_credentials(parse(text, path))
 
 
 def credentials(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from ._errors import WalgError
@@ -31,10 +32,12 @@ def held(path: str, what: str, owner: User | None = None) -> Iterator[None]:
     """
     call_as(owner, _create, path)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
         raise WalgError(f"Cannot open the lock {path}: {exc.strerror}") from exc
     try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise WalgError(f"The lock {path} is not a regular file. Remove it.", found=path)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -47,4 +50,4 @@ def held(path: str, what: str, owner: User | None = None) -> Iterator[None]:
 
 
 def _create(path: str) -> None:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))

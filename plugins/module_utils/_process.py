@@ -178,9 +178,11 @@ class Runner:
         cwd: str = "/",
         stdin: str = "",
         bare: bool = False,
+        descriptors: Sequence[int] = (),
     ) -> Result:
         """Run a program to its end or its time-out (seconds). Never raises for a non-zero exit. ``bare``: no variables but ``env``.
 
+        ``descriptors``: open ones that the program gets too.
         Raises WalgError when the program can't be started.
         """
         started = time.monotonic()
@@ -188,7 +190,7 @@ class Runner:
             inp.write(stdin.encode())
             inp.seek(0)
             whole = dict(env or {}) if bare else environment(user, env)
-            process = self._spawn(argv, user, whole, cwd, inp, out, err)
+            process = self._spawn(argv, user, whole, cwd, inp, out, err, descriptors)
 
             def ended(timed_out: bool) -> Result:
                 seconds = time.monotonic() - started
@@ -233,6 +235,7 @@ class Runner:
         stdin: IO[bytes],
         out: IO[bytes],
         err: IO[bytes],
+        descriptors: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
@@ -244,6 +247,7 @@ class Runner:
                 env=dict(env),
                 start_new_session=True,
                 preexec_fn=dropper(user),
+                pass_fds=descriptors,
             )
         except (OSError, subprocess.SubprocessError) as exc:
             who = (user or User.current()).name

@@ -13,7 +13,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from . import _job
+from . import _job, _trust
 from ._errors import WalgError
 from ._files import FilePlan, read_text
 
@@ -45,10 +45,13 @@ def library() -> dict[str, str]:
 
 
 def interpreter(runner: Runner, user: User) -> str:
-    """Return a Python that ``user`` can run: the one that runs us, else the system's. Raises WalgError."""
+    """Return a Python that ``user`` can run: the one that runs us, else the system's. Raises WalgError.
+
+    Installed by root, the programs are started by one that is root's, too.
+    """
     candidates = [sys.executable, "/usr/bin/python3", "/usr/local/bin/python3", "/usr/libexec/platform-python"]
     for candidate in candidates:
-        if not candidate or not os.path.exists(candidate):
+        if not candidate or not os.path.exists(candidate) or _trust.is_loose(candidate):
             continue
         try:
             answer = runner.run([candidate, "-c", "import sys; sys.exit(sys.version_info < (3, 8))"], user=user)
@@ -65,6 +68,7 @@ def interpreter(runner: Runner, user: User) -> str:
 def plan(directory: str, python: str, wrappers: dict[str, str], uid: int, gid: int) -> list[FilePlan]:
     """Return the files and directories of the program directory, parents first."""
     package = os.path.join(directory, PACKAGE)
+    _trust.refuse_loose(package, "walg_program_dir")
     launcher = _LAUNCHER.format(python=python, directory=directory, package=PACKAGE)
     plans = [FilePlan(directory, None, 0o755, uid, gid, keep=True), FilePlan(package, None, 0o755, uid, gid)]
     plans += [FilePlan(os.path.join(package, name), text, 0o644, uid, gid) for name, text in library().items()]

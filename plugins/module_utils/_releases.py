@@ -50,6 +50,7 @@ _TAGS = {
     (1, 1, 3): "v1.1.3-rc-with-build",
 }
 _WITHOUT_DIGESTS = ("v1.0", "v1.1")
+_PLAIN = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z_+~-]|\.(?!\.)){0,63}", re.ASCII)
 _DIGEST = re.compile(r"([0-9a-fA-F]{64})(?:[ \t]+\*?(\S+))?", re.ASCII)
 
 
@@ -89,10 +90,18 @@ def parse_version_output(text: str) -> BinaryVersion:
     return BinaryVersion(raw=line, tag=tag, version=_numbers(match) if match else None, flavour=flavour)
 
 
+def refuse_odd(version: str) -> None:
+    """Raise WalgError for a version that can't be part of a file's name: it names the binary, and a directory of the mirror."""
+    if _PLAIN.fullmatch(version) is None:
+        raise WalgError(
+            f"walg_version is {version!r}, which is not a version of WAL-G. Give for example 3.0.8.", found=version
+        )
+
+
 def parse_version(text: str) -> tuple[int, int, int]:
     """Return the numbers of a version such as 3.0.8, v3.0.8 or v1.1.3-rc-with-build. Raises WalgError for others."""
     match = _VERSION.fullmatch(text)
-    if match is None:
+    if match is None or _PLAIN.fullmatch(text) is None:
         raise WalgError(f"{text!r} is not a version of WAL-G. Wanted: for example 3.0.8 or v1.1.3-rc.", found=text)
     return _numbers(match)
 

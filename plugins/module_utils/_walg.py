@@ -37,13 +37,19 @@ _BACKUPS = "basebackups_005"  # WAL-G's folder for them
 _ACTS = {"st put": "write", "st cat": "read", "st rm": "delete"}
 
 
-def binary_version(runner: Runner, binary: str, user: User | None = None) -> _releases.BinaryVersion:
-    """Run ``binary --version`` as ``user``. Raises WalgError when it doesn't start or isn't WAL-G for PostgreSQL."""
-    result = runner.run([binary, "--version"], user=user, timeout=30)
+def binary_version(
+    runner: Runner, binary: str, user: User | None = None, *, name: str = "", descriptors: Sequence[int] = ()
+) -> _releases.BinaryVersion:
+    """Run ``binary --version`` as ``user``. Raises WalgError when it doesn't start or isn't WAL-G for PostgreSQL.
+
+    ``name``: what messages call it, where ``binary`` is one of ``descriptors``.
+    """
+    result = runner.run([binary, "--version"], user=user, timeout=30, descriptors=descriptors)
     if result.rc != 0:
+        shown = replace(result, argv=[name or binary, "--version"])
         raise WalgError(
-            f"{binary} --version ended with {result.rc}: {result.last_line()}. Is it a build of WAL-G for this host?",
-            **result.fields(),
+            f"{name or binary} --version ended with {result.rc}: {result.last_line()}. Is it a build of WAL-G for this host?",
+            **shown.fields(),
         )
     return _releases.parse_version_output(result.stdout)
 

@@ -75,6 +75,11 @@ options:
     description: Seconds that a whole download may take.
     type: int
     default: 600
+  user:
+    description:
+      - For root, the operating system user that starts the new binary once to ask for its version. The owner of the data directory is the
+        right one; without it, it is C(nobody). Root itself does not start it.
+    type: str
   config_dir:
     description: Directory of the instances' records, which tell what is in use. Required with O(state=pruned).
     type: path
@@ -179,6 +184,8 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _flow_release,
     _installed,
     _releases,
+    _trust,
+    _workshop,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._download import Web
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
@@ -200,6 +207,7 @@ def main() -> None:
             "url_password": {"type": "str", "no_log": True},
             "ca_path": {"type": "path"},
             "timeout": {"type": "int", "default": 600},
+            "user": {"type": "str"},
             "config_dir": {"type": "path"},
             "instance": {"type": "str", "default": "main"},
             "keep": {"type": "int", "default": 1},
@@ -210,15 +218,30 @@ def main() -> None:
     )
     with contextlib.suppress(ValueError):  # refused below, and not shown by that
         module.no_log_values.update(filter(None, [urlsplit(module.params["mirror"]).password]))
-    writes = module.params["managed"] and not module.check_mode
-    directory, patience = os.path.dirname(module.params["path"]), module.params["timeout"] + 60
     try:
         refuse_unprintable(module.params)
-        with _installed.alone(directory, patience) if writes else contextlib.nullcontext():
-            answer = _pruned(module) if module.params["state"] == "pruned" else _installed_as_wanted(module)
+        answer = _answer(module)
     except (WalgError, OSError) as exc:
         module.fail_json(**told(exc))
     module.exit_json(path=module.params["path"], **answer)
+
+
+def _answer(module: AnsibleModule) -> dict[str, object]:
+    params = module.params
+    _releases.refuse_odd(params["version"])
+    _trust.refuse_unplain(params["path"], "walg_binary_path")
+    if params["managed"]:
+        _trust.refuse_loose(os.path.dirname(params["path"]), "The directory of walg_binary_path")
+    if params["config_dir"]:
+        _trust.refuse_loose(params["config_dir"], "walg_config_dir")
+    writes = params["managed"] and not module.check_mode
+    directory, patience = os.path.dirname(params["path"]), params["timeout"] + 60
+    with _installed.alone(directory, patience) if writes else contextlib.nullcontext():
+        if params["state"] == "pruned":
+            return _pruned(module)
+        user = _workshop.starter(params["user"])
+        with _workshop.opened(Runner(), user, params["path"] if writes else None) as shop:
+            return _installed_as_wanted(module, shop)
 
 
 def _pruned(module: AnsibleModule) -> dict[str, object]:
@@ -232,20 +255,20 @@ def _pruned(module: AnsibleModule) -> dict[str, object]:
     return {"changed": plan.changed, "diff": plan.diff(), "removed": plan.removed}
 
 
-def _installed_as_wanted(module: AnsibleModule) -> dict[str, object]:
-    params, runner = module.params, Runner()
+def _installed_as_wanted(module: AnsibleModule, shop: _workshop.Workshop) -> dict[str, object]:
+    params = module.params
     path, version, checksum = params["path"], params["version"], params["checksum"] or ""
     web = Web(_opener(params), params["timeout"])
     if not params["managed"]:
-        plan = _flow_install.unmanaged(runner, path, version)
+        plan = _flow_install.unmanaged(shop.runner, path, version, shop.user)
     elif params["src"]:
-        plan = _flow_install.plan(runner, params["src"], checksum, path, version, module.check_mode)
+        plan = _flow_install.plan(shop, params["src"], checksum, path, version, module.check_mode)
     else:
         machine, glibc = os.uname().machine, _flow_install.host_glibc()
         release = _flow_release.choose(version, params["mirror"], checksum, machine, glibc)
-        if params["url_password"]:
+        if params["url_username"] or params["url_password"]:
             _flow_release.refuse_open(release.url)
-        plan = _flow_release.plan(runner, web, release, path)
+        plan = _flow_release.plan(shop, web, release, path)
     record = _installed.load(os.path.dirname(path))
     others = record.others(path)
     news = params["managed"] and _flow_install.enrol(plan, record, params["config_dir"] or "")
@@ -253,29 +276,31 @@ def _installed_as_wanted(module: AnsibleModule) -> dict[str, object]:
     changed = bool(url) if params["state"] == "staged" else plan.changed or news
     if changed and not module.check_mode:
         if url:
-            plan = _flow_release.fetch(runner, web, plan)
+            plan = _flow_release.fetch(shop, web, plan)
         if params["state"] == "present":
             _flow_install.apply(plan)
             record.save()
+        else:
+            _flow_install.stage(plan)
     answer: dict[str, object] = {"changed": changed, "diff": diff, "others": others, "sha256": plan.wanted}
     answer.update({key: value for key, value in (("asset", plan.asset), ("url", url)) if value})
     return {**answer, "version": plan.reported or version, "src": plan.src if plan.installed != plan.wanted else ""}
 
 
-def _opener(params: dict[str, Any]) -> Callable[[str, float], Any]:
-    """Return what opens a URL: Ansible's own client, with its proxies and certificates. Credentials don't follow a redirect."""
+def _opener(params: dict[str, Any]) -> Callable[[str, float, bool], Any]:
+    """Return what asks one server for one URL: Ansible's own client, with its proxies and certificates, following no redirect."""
 
-    def open_url(url: str, timeout: float) -> Any:
+    def open_url(url: str, timeout: float, credentials: bool) -> Any:
         if params["ca_path"] and not os.path.isfile(params["ca_path"]):
             raise WalgError(f"There is no file {params['ca_path']} on this host (walg_binary_mirror_ca).")
         try:
             return urls.open_url(
                 url,
                 timeout=timeout,
-                url_username=params["url_username"] or None,
-                url_password=params["url_password"] or "",
+                url_username=(params["url_username"] or None) if credentials else None,
+                url_password=(params["url_password"] or "") if credentials else "",
                 force_basic_auth=True,
-                unredirected_headers=["Authorization"],
+                follow_redirects="none",
                 ca_path=params["ca_path"] or None,
                 http_agent="mapswipe.walg",
                 use_netrc=False,

@@ -250,6 +250,7 @@ record:
 """
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -263,6 +264,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _instance,
     _releases,
     _settings,
+    _trust,
     _variables,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
@@ -341,6 +343,9 @@ def main() -> None:
         name = module.params["instance"]
         _variables.refuse_unknown(module.params["variables"], module.params["known_variables"])
         directories = _directories.of_instance(name, module.params["directories"])
+        _directories.refuse_loose(directories)
+        if module.params["version"]:
+            _releases.refuse_odd(module.params["version"])
         recorded = _instance.load(directories["config_dir"], name)
         runner = Runner()
         cluster = _discovery.find(runner, module.params["cluster"], recorded.cluster if recorded else None)
@@ -352,6 +357,10 @@ def main() -> None:
             _flow_preflight.archive(runner, name, cluster, directories, module.params["archive"])
         found: dict[str, object] = {"cluster": _instance.cluster_dict(cluster), "directories": directories}
         if module.params["wanted"]:
+            if module.params["wanted"]["binary"]:
+                _trust.refuse_loose(
+                    os.path.dirname(module.params["wanted"]["binary"]), "The directory of walg_binary_path"
+                )
             found.update(_flow_settled.look(runner, module.params, _instance.cluster_dict(cluster), directories))
     except (WalgError, OSError) as exc:
         module.fail_json(**told(exc))

@@ -61,7 +61,7 @@ import os
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _flow_schedule
+from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _flow_schedule, _instance, _trust
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
@@ -87,6 +87,8 @@ def main() -> None:
     path = os.path.join(params["cron_dir"], f"mapswipe-walg-{params['instance']}")
     try:
         refuse_unprintable(params)
+        _instance.check_name(params["instance"])
+        _trust.refuse_loose(params["cron_dir"], "walg_cron_dir")
         before = _files.read_text(path)
         if params["state"] == "absent":
             changed, after = before is not None, ""

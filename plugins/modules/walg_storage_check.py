@@ -121,6 +121,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _flow_install,
     _flow_storage_check,
     _settings,
+    _workshop,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_storage_check import Question
@@ -178,10 +179,12 @@ def _asked(runner: Runner, module: AnsibleModule) -> dict[str, object]:
         binary = params["binary"]
         if params["binary_src"]:
             options = (params["binary_src"], params["binary_checksum"], binary, params["version"])
-            made = _flow_install.plan(runner, *options, dry=module.check_mode)
+            user = _workshop.starter(candidate.instance.cluster.os_user)
+            shop = stack.enter_context(_workshop.opened(runner, user, None))
+            made = _flow_install.plan(shop, *options, dry=module.check_mode)
             if not made.reported:
                 return {"reason": "WAL-G is not on this host yet", "unknown": ["storage"]}
-            binary = stack.enter_context(_flow_install.runnable(made))
+            binary = _flow_install.runnable(made)
         return _flow_storage_check.check(runner, candidate, binary, question)
 
 

@@ -190,9 +190,14 @@ def status(code: int) -> Fault:
     return lambda handler: handler.send_error(code)
 
 
-def redirect(base: str) -> Fault:
+def redirect(base: str, code: int = 302) -> Fault:
     """Send the client to the same path elsewhere."""
-    return lambda handler: handler.head(0, 302, Location=base + handler.path)
+    return lambda handler: handler.head(0, code, Location=base + handler.path)
+
+
+def redirect_to(target: str) -> Fault:
+    """Send the client to this address."""
+    return lambda handler: handler.head(0, 302, Location=target)
 
 
 def wants(authorization: str) -> Fault:

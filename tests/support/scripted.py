@@ -48,6 +48,7 @@ class Scripted(Runner):
         cwd: str = "/",
         stdin: str = "",
         bare: bool = False,
+        descriptors: Sequence[int] = (),
     ) -> Result:
         """Compare with the next expected call and return its answer."""
         place = len(self.timeouts)

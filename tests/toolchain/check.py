@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run steps of the test suite: tools, lint, unit, integration, hosts, soak, matrix, cores, docs, build.
+"""Run steps of the test suite: tools, lint, unit, integration, attacks, hosts, soak, matrix, cores, docs, build.
 
 Environment: ONLY names one linter (or `list`), ARGS holds arguments for pytest. With more than one step the last line
 sums up the tests; a failed step does not keep the later ones from running, except that nothing runs without tools.
@@ -32,7 +32,7 @@ from stage import copy_root
 from docs import make_pages
 
 HOSTS = (sys.executable, str(HERE / "hosts.py"))
-STEPS = ("tools", "lint", "unit", "integration", "hosts", "soak", "matrix", "cores", "docs", "build")
+STEPS = ("tools", "lint", "unit", "integration", "attacks", "hosts", "soak", "matrix", "cores", "docs", "build")
 
 
 def run_lint(reports: Path) -> bool:
@@ -66,11 +66,20 @@ def run_matrix(reports: Path) -> bool:
 
 
 def run_soak() -> bool:
-    """Live random lives of a cluster, or what WHAT names (odd, kills): SEEDS of them, from the seed FIRST on."""
+    """Live random lives of a cluster, or what WHAT names (odd, kills, attacks): SEEDS of them, from the seed FIRST on."""
+    if os.environ.get("WHAT") == "attacks":
+        return soak_attacks(int(os.environ.get("SEEDS") or "200") * 100)
     script = {"odd": "odd.py", "kills": "kills.py"}.get(os.environ.get("WHAT") or "", "soak.py")
     argv = [str(tools_dir() / "venv" / "bin" / "python"), f"tests/soak/{script}"]
     argv += [os.environ.get("SEEDS") or "200", os.environ.get("FIRST") or "1"]
     return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0
+
+
+def soak_attacks(tries: int) -> bool:
+    """Race root many times with a partner who exchanges paths."""
+    argv = [str(tools_dir() / "venv" / "bin" / "python"), "-m", "pytest", "tests/attacks/test_races.py", "-q"]
+    environment = {**test_environment(), "ATTACKS": str(tries)}
+    return subprocess.run(argv, cwd=ROOT, env=environment, check=False).returncode == 0
 
 
 def run_build() -> bool:

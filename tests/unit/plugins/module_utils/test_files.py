@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import signal
+import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +28,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o7777
 
 
-def trouble(*_args: object) -> None:
+def trouble(*_args: object, **_options: object) -> None:
     raise OSError(28, "No space left on device")
 
 
@@ -275,22 +280,113 @@ def test_rename_is_made_durable_in_both_parents(tmp_path: Path, monkeypatch: pyt
     assert sorted(synced) == [str(tmp_path / "a"), str(tmp_path / "b")]
 
 
-def test_copy_beside_and_replace(tmp_path: Path) -> None:
-    (tmp_path / "source").write_bytes(b"new" * 1_000_000)
+def test_put_in_place(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"new")
     (tmp_path / "target").write_text("old")
-    temporary = _files.copy_beside(str(tmp_path / "source"), str(tmp_path / "target"), 0o755)
-    assert os.path.dirname(temporary) == str(tmp_path)
-    assert (tmp_path / "target").read_text() == "old"
-    _files.replace(temporary, str(tmp_path / "target"))
-    assert (tmp_path / "target").read_bytes() == b"new" * 1_000_000
-    assert mode(tmp_path / "target") == 0o755
-    assert sorted(os.listdir(tmp_path)) == ["source", "target"]
+    _files.put_in_place(str(tmp_path / "source"), str(tmp_path / "target"), 0o755)
+    assert ((tmp_path / "target").read_bytes(), mode(tmp_path / "target")) == (b"new", 0o755)
+    assert sorted(os.listdir(tmp_path)) == ["target"]
+    _files.put_in_place(str(tmp_path / "target"), str(tmp_path / "a" / "b" / "c"), 0o755)
+    assert (tmp_path / "a" / "b" / "c").read_bytes() == b"new"
 
 
-def test_copy_beside_leaves_nothing_on_failure(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
-        _files.copy_beside(str(tmp_path / "absent"), str(tmp_path / "target"), 0o755)
-    assert os.listdir(tmp_path) == []
+def test_put_in_place_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"new")
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "target").symlink_to(tmp_path / "victim")
+    _files.put_in_place(str(tmp_path / "source"), str(tmp_path / "target"), 0o755)
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert not (tmp_path / "target").is_symlink()
+
+
+def test_transfer(tmp_path: Path) -> None:
+    content = os.urandom(3 * 1024 * 1024 + 1)
+    (tmp_path / "source").write_bytes(content)
+    with (tmp_path / "target").open("wb") as stream:
+        assert _files.transfer(str(tmp_path / "source"), stream) == hashlib.sha256(content).hexdigest()
+    assert (tmp_path / "target").read_bytes() == content
+
+
+@pytest.mark.parametrize("limit", [{"most": 4096}, {"seconds": 0.2}])
+def test_transfer_of_an_endless_file_ends(tmp_path: Path, limit: dict[str, float]) -> None:
+    """One that grows while it is read, or is as big as no program."""
+    with (tmp_path / "source").open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(WalgError, match=r"does not end after \d+ bytes|has 1099511627776 bytes, more than 4096"):
+        _files.transfer(str(tmp_path / "source"), None, **limit)
+
+
+# --- what is no regular file --------------------------------------------------------------------------------------------
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def socket_file(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(("make", "kind"), [(fifo, "a FIFO"), (socket_file, "a socket"), (device, "a device")])
+def test_what_would_hold_us_up_is_not_opened(tmp_path: Path, make: Callable[[Path], None], kind: str) -> None:
+    """Nor through a link, which is how a file in a directory of somebody else's becomes one."""
+    make(tmp_path / "it")
+    (tmp_path / "link").symlink_to(tmp_path / "it")
+    for path in (tmp_path / "it", tmp_path / "link"):
+        for act in (_files.read_text, _files.sha256):
+            with pytest.raises(WalgError, match=f"is {kind}, not a regular file"):
+                act(str(path))
+
+
+def test_a_text_has_a_limit(tmp_path: Path) -> None:
+    with (tmp_path / "it").open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(WalgError, match=f"has more than {_files.MOST_TEXT} bytes"):
+        _files.read_text(str(tmp_path / "it"))
+    (tmp_path / "small").write_text("12345")
+    assert _files.read_text(str(tmp_path / "small"), most=5) == "12345"
+    with pytest.raises(WalgError, match="has more than 4 bytes"):
+        _files.read_text(str(tmp_path / "small"), most=4)
+
+
+def test_a_lease_of_its_owner_does_not_make_us_wait(tmp_path: Path) -> None:
+    """The kernel would have whoever opens the file wait for 45 seconds."""
+    path = tmp_path / "it"
+    path.write_text("x")
+    with path.open("r+") as stream:
+        fcntl.fcntl(stream.fileno(), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+        started = time.monotonic()
+        try:
+            with pytest.raises(WalgError, match=f"Cannot read {path}: Resource temporarily unavailable"):
+                _files.read_text(str(path))
+        finally:
+            fcntl.fcntl(stream.fileno(), fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            signal.signal(signal.SIGIO, before)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("path", ["", "it", "it/../x", "../x", "./x"])
+def test_a_relative_path_is_refused_and_never_an_endless_search(path: str) -> None:
+    for act in (_files.make_directories, _files.first_existing_parent):
+        with pytest.raises(WalgError, match="a relative path"):
+            act(path)
+    with pytest.raises(WalgError, match="a relative path"):
+        FilePlan(path, None, 0o755, UID, GID).apply()
+
+
+def test_a_directory_is_made_by_what_it_is_and_not_by_where_a_link_leads(tmp_path: Path) -> None:
+    """A link that came after the plan: what it leads to is not given away."""
+    (tmp_path / "victim").mkdir(mode=0o700)
+    (tmp_path / "it").symlink_to(tmp_path / "victim")
+    with pytest.raises(WalgError, match="Cannot make the directory"):
+        FilePlan(str(tmp_path / "it"), None, 0o755, UID, GID).apply()
+    assert mode(tmp_path / "victim") == 0o700
 
 
 def test_digest(tmp_path: Path) -> None:

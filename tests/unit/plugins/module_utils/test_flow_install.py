@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_install
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_install, _workshop
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_install import InstallPlan
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._workshop import Workshop
 from support import elf
 
 
@@ -26,9 +30,9 @@ def build(path: Path, version: str = "v3.0.8", flavour: str = "PostgreSQL", code
 
 
 def plan(tmp_path: Path, checksum: str, version: str = "3.0.8") -> InstallPlan:
-    return _flow_install.plan(
-        Runner(), str(tmp_path / "src" / "it"), checksum, str(tmp_path / "bin" / "wal-g"), version
-    )
+    (tmp_path / "shop").mkdir(exist_ok=True)
+    shop = Workshop(Runner(), str(tmp_path / "shop"), _workshop.starter(None))
+    return _flow_install.plan(shop, str(tmp_path / "src" / "it"), checksum, str(tmp_path / "bin" / "wal-g"), version)
 
 
 def test_install(tmp_path: Path) -> None:
@@ -64,28 +68,40 @@ def test_another_version_replaces_it_in_one_step(tmp_path: Path) -> None:
 
 def test_a_runnable_one_before_and_after(tmp_path: Path) -> None:
     checksum = build(tmp_path / "src" / "it")
-    with _flow_install.runnable(plan(tmp_path, checksum)) as path:
-        assert Path(path).read_bytes() == (tmp_path / "src" / "it").read_bytes()
-        modes = [(there.stat().st_mode & 0o777) for there in (Path(path), Path(path).parent)]
-        assert modes == [0o755, 0o755]
-    assert not Path(path).parent.exists()
+    path = Path(_flow_install.runnable(plan(tmp_path, checksum)))
+    assert path.read_bytes() == (tmp_path / "src" / "it").read_bytes()
+    assert (path.parent, path.stat().st_mode & 0o777) == (tmp_path / "shop", 0o755)
     assert not (tmp_path / "bin").exists()
     _flow_install.apply(plan(tmp_path, checksum))
-    with _flow_install.runnable(plan(tmp_path, checksum)) as path:
-        assert path == str(tmp_path / "bin" / "wal-g")
-    assert (tmp_path / "bin" / "wal-g").exists()
+    assert _flow_install.runnable(plan(tmp_path, checksum)) == str(tmp_path / "bin" / "wal-g")
 
 
-def test_a_wrong_mode_is_mended_without_a_copy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.parametrize("where", ["bin", None])
+def test_a_workshop_is_gone_afterwards(tmp_path: Path, where: str | None, failed: bool) -> None:
+    path = str(tmp_path / "bin" / "wal-g") if where else None
+    seen = []
+    with contextlib.suppress(KeyError), _workshop.opened(Runner(), None, path) as shop:
+        seen = [shop.directory]
+        shop.copy("/bin/true")
+        assert os.listdir(shop.directory) == ["wal-g"]
+        assert (where is None) or os.path.dirname(shop.directory) == str(tmp_path)
+        if failed:
+            raise KeyError
+    assert (len(seen), os.path.exists(seen[0]), os.listdir(tmp_path)) == (1, False, [])
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o600, 0o775, 0o4755])
+def test_a_wrong_mode_is_mended_without_a_source(tmp_path: Path, mode: int) -> None:
     checksum = build(tmp_path / "src" / "it")
     _flow_install.apply(plan(tmp_path, checksum))
+    (tmp_path / "src" / "it").unlink()
     target = tmp_path / "bin" / "wal-g"
-    inode = target.stat().st_ino
-    target.chmod(0o700)
+    target.chmod(mode)
     made = plan(tmp_path, checksum)
     assert made.changed
     _flow_install.apply(made)
-    assert (target.stat().st_mode & 0o7777, target.stat().st_ino) == (0o755, inode)
+    assert target.stat().st_mode & 0o7777 == 0o755
 
 
 @pytest.mark.parametrize("checksum", ["", "x", "sha256:", "sha256:" + "0" * 63, "md5:" + "0" * 32, "0" * 64])
@@ -137,12 +153,89 @@ def test_no_source(tmp_path: Path) -> None:
         plan(tmp_path, "sha256:" + "0" * 64)
 
 
-def test_a_source_that_changes_after_the_plan_is_not_installed(tmp_path: Path) -> None:
+def test_a_source_that_changes_after_the_plan_is_another_file(tmp_path: Path) -> None:
+    """What was hashed and started is what is installed, whatever lies there by now."""
     made = plan(tmp_path, build(tmp_path / "src" / "it"))
     build(tmp_path / "src" / "it", "v9.9.9")
-    with pytest.raises(WalgError, match="changed while it was copied"):
+    _flow_install.apply(made)
+    assert "v3.0.8" in (tmp_path / "bin" / "wal-g").read_text()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_a_source_that_is_no_file_does_not_hold_us_up(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    (tmp_path / "src").mkdir()
+    make(tmp_path / "src" / "it")
+    with pytest.raises(WalgError, match="not a regular file"):
+        plan(tmp_path, "sha256:" + "0" * 64)
+
+
+def test_a_source_without_an_end_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    with (tmp_path / "src" / "it").open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(WalgError, match=r"has 1099511627776 bytes, more than \d+"):
+        plan(tmp_path, "sha256:" + "0" * 64)
+
+
+@pytest.mark.parametrize(
+    "version", ["../../etc/x", "..", "3.0.8-/../../x", "3.0.8-..", "a b", "a\nb", "", "-x", "3.0.8-$(x)"]
+)
+def test_a_version_that_is_a_path_is_refused(tmp_path: Path, version: str) -> None:
+    """Though the binary says the same of itself."""
+    checksum = build(tmp_path / "src" / "it", "devel")
+    with pytest.raises(WalgError, match="is not a version of WAL-G"):
+        plan(tmp_path, checksum, version)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could be harmed")
+class TestAsRoot:
+    """Root starts nothing that it need not, and believes nothing that others can write."""
+
+    def test_it_is_started_by_somebody_else(self, tmp_path: Path) -> None:
+        """In directories that are closed to that user."""
+        (tmp_path / "src").mkdir(mode=0o700)
+        program = "#!/bin/sh\ntest $(id -u) = 65534 && printf 'wal-g version v3.0.8\\tx\\ty\\tPostgreSQL\\n'\n"
+        assert plan(tmp_path, put(tmp_path, program.encode())).reported == "v3.0.8"
+
+    def test_a_loader_is_started_by_somebody_else(self, tmp_path: Path) -> None:
+        """As ldd would: the loader that the file names is asked for missing libraries."""
+        told = tmp_path / "told"
+        loader = tmp_path / "loader"
+        loader.write_text(f"#!/bin/sh\nid -u > {told}\n")
+        loader.chmod(0o755)
+        tmp_path.chmod(0o755)
+        tmp_path.parent.chmod(0o755)
+        told.touch()
+        told.chmod(0o666)
+        checksum = put(tmp_path, elf.make(interpreter=str(loader)))
+        with pytest.raises(WalgError):
+            plan(tmp_path, checksum)
+        assert told.read_text() in ("", "65534\n")
+
+    @pytest.mark.parametrize("how", ["owner", "mode", "link"])
+    def test_what_others_can_write_counts_for_nothing(self, tmp_path: Path, how: str) -> None:
+        checksum = build(tmp_path / "src" / "it")
+        target = tmp_path / "bin" / "wal-g"
+        _flow_install.apply(plan(tmp_path, checksum))
+        if how == "owner":
+            os.chown(target, 65534, 65534)
+        elif how == "mode":
+            target.chmod(0o777)
+        else:
+            os.rename(target, tmp_path / "elsewhere")
+            os.chown(tmp_path / "elsewhere", 65534, 65534)
+            target.symlink_to(tmp_path / "elsewhere")
+        made = plan(tmp_path, checksum)
+        assert (made.installed, made.changed) == (None, True)
         _flow_install.apply(made)
-    assert os.listdir(tmp_path / "bin") == []
+        there = target.lstat()
+        assert (stat.S_ISREG(there.st_mode), there.st_uid, there.st_mode & 0o7777) == (True, 0, 0o755)
+
+    def test_a_packages_binary_that_others_can_write_is_refused(self, tmp_path: Path) -> None:
+        build(tmp_path / "bin" / "wal-g")
+        os.chown(tmp_path / "bin" / "wal-g", 65534, 65534)
+        with pytest.raises(WalgError, match="bin/wal-g belongs to the user 'nobody'"):
+            _flow_install.unmanaged(Runner(), str(tmp_path / "bin" / "wal-g"), "3.0.8", None)
 
 
 def test_a_full_disk_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +328,7 @@ def put(tmp_path: Path, data: bytes) -> str:
 
 def test_a_missing_library_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real program and the host's own loader; the name of the C library is replaced by one that no host has."""
-    monkeypatch.setitem(_flow_install._PACKAGES, "libq.so.6", "Debian and Ubuntu: libq6")
+    monkeypatch.setitem(_workshop._PACKAGES, "libq.so.6", "Debian and Ubuntu: libq6")
     checksum = put(tmp_path, Path("/bin/sh").read_bytes().replace(b"libc.so.6\0", b"libq.so.6\0"))
     with pytest.raises(WalgError) as caught:
         plan(tmp_path, checksum)

@@ -84,7 +84,7 @@ def test_a_mirror_that_will_not_do(mirror: str, text: str) -> None:
 
 def test_without_encryption_a_given_digest_will_do_and_a_password_never() -> None:
     release = _flow_release.choose("3.0.8", "http://mirror.example.com", SUM, "x86_64", (2, 36))
-    with pytest.raises(WalgError, match="no password is sent there"):
+    with pytest.raises(WalgError, match="no user name and no password is sent there"):
         _flow_release.refuse_open(release.url)
 
 

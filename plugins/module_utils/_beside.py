@@ -20,7 +20,18 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _beside_settings, _data_dir, _host_facts, _mounts, _pg_conf, _recorded, _recovery, _targets, _timelines
+from . import (
+    _beside_settings,
+    _data_dir,
+    _host_facts,
+    _layout,
+    _mounts,
+    _pg_conf,
+    _recorded,
+    _recovery,
+    _targets,
+    _timelines,
+)
 from ._errors import WalgError
 from ._files import read_conf, write_atomic
 from ._own_settings import Own
@@ -103,6 +114,9 @@ class Beside:
         place = _beside_settings.Place(PORT, self.socket_dir, self.directory, looked.segment_size)
         harmless = _beside_settings.overrides(self.major, place, self.own, limits, _host_facts.memory_left())
         settings = {**harmless, **recovery.settings}
+        if call_as(self.instance.cluster.owner(), _layout.in_place_tablespaces, self.directory):
+            # Recovery ends at such a directory otherwise. Elsewhere it stays off: a tablespace that is missing must not be made up.
+            settings["allow_in_place_tablespaces"] = "on"
         argv = [os.path.join(self.instance.cluster.bin_dir, "postgres"), "-D", self.directory]
         for name in sorted(settings):
             argv += ["-c", f"{name}={settings[name]}"]

@@ -140,6 +140,15 @@ def _filled(path: str) -> bool:
     return not os.path.isdir(path) or any(name not in NO_CONTENT for name in os.listdir(path))
 
 
+def in_place_tablespaces(data_dir: str) -> list[str]:
+    """Return the tablespaces that are plain directories in pg_tblspc (allow_in_place_tablespaces). Called as the owner."""
+    folder = os.path.join(data_dir, "pg_tblspc")
+    if not os.path.isdir(folder):
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
 def refuse_mounts(one: Place) -> None:
     """Raise WalgError where something is mounted inside a place that has to move with it, or would be covered by it."""
     for stays in one.stays:

@@ -9,7 +9,9 @@ No base backup is taken of them. One that another tool took is restored with all
 from __future__ import annotations
 
 import pytest
-from support.restoring import History, archived, done, moved_away, refused, unharmed
+from locations import pg_majors
+from support.majors import refusal, tools_for
+from support.restoring import History, archived, backup, done, moved_away, refused, unharmed
 from support.sandbox import Sandbox
 
 ROWS = 990
@@ -101,3 +103,29 @@ def test_a_cluster_that_lacks_files_is_not_put_in_place(sandbox: Sandbox, histor
         text = refused(sandbox, "less", target_lsn=cluster.sql("SELECT pg_current_wal_insert_lsn()"), stop_running=True)
     assert "gone (base/" in text
     assert "walg_restore_backup" in text
+
+
+IN_PLACE = [major for major in pg_majors() if major >= 15 and not refusal(major)]
+
+
+@pytest.mark.skipif(not IN_PLACE, reason="this WAL-G can back up no PostgreSQL that has tablespaces in place")
+@pytest.mark.parametrize("major", IN_PLACE[:1] + IN_PLACE[1:][-1:] or [0], ids=lambda major: f"pg{major}")
+def test_a_tablespace_in_pg_tblspc_itself(major: int) -> None:
+    """It is backed up like any other directory, and comes back with all rows; rolled back, the old cluster has them."""
+    sandbox = Sandbox(tools_for(major))
+    try:
+        history = archived(sandbox)
+        cluster = history.cluster
+        cluster.sql("SET allow_in_place_tablespaces = on;\nCREATE TABLESPACE inside LOCATION '';")
+        cluster.sql(f"CREATE TABLE i TABLESPACE inside AS SELECT g AS id FROM generate_series(1, {ROWS}) g; CHECKPOINT")
+        assert backup(sandbox)
+        cluster.sql(f"INSERT INTO i SELECT g FROM generate_series({ROWS + 1}, 1050) g")
+        cluster.ship()
+        rows = cluster.rows("i")
+        assert len(rows) == 1050
+        done(sandbox, "inside", stop_running=True)
+        assert cluster.rows("i") == rows
+        done(sandbox, "inside", rollback=True, stop_running=True)
+        assert cluster.rows("i") == rows
+    finally:
+        sandbox.close()

@@ -68,8 +68,10 @@ class OddLiving(Living):
         self.place.lose()
 
     def files(self) -> str:
+        """As of any cluster, with its own entries of the tablespaces' directories: the rest of those may be a neighbour's, which runs."""
         assert self.place
-        found = [tree(path) for path in (self.cluster.data_dir, self.place.wal, *self.place.spaces)]
+        entries = [path for space in self.place.spaces for path in sorted(space.glob(f"PG_{self.sandbox.major()}_*"))]
+        found = [tree(path) for path in (self.cluster.data_dir, self.place.wal, *entries)]
         return "".join(found) if found[0] else ""
 
     def run(self, point: Point, new: bool = True, **options: Any) -> dict[str, Any]:

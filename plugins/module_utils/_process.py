@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 INHERITED = ("PATH", "TZ", "TMPDIR")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOG_PREFIX = re.compile(r"^[A-Z]+: \d{4}/\d\d/\d\d \d\d:\d\d:\d\d(\.\d+)? ")  # WAL-G's: level and local time
+_HIGHEST_UID = 2**32 - 1  # (uid_t) -1 is nobody's
 _KILL_AFTER = 5.0  # seconds between TERM and KILL
 _KEEP = 64 * 1024  # bytes of each stream kept in a Result's tail
 
@@ -84,7 +85,7 @@ class User:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
-            if name.isdigit():
+            if name.isdigit() and int(name) < _HIGHEST_UID:
                 return cls.by_uid(int(name))
             raise WalgError(f"No operating system user named {name!r} on this host (walg_pg_os_user).") from None
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)

@@ -25,6 +25,16 @@ def refuse_unrestorable(path: str, owner: User | None) -> None:
     for oid, location in spaces.items():
         others = {f"the tablespace {other}": there for other, there in spaces.items() if other != oid}
         _refuse_nested(oid, location, found.path, found.links.get("pg_wal", ""), others)
+    behind = call_as(owner, _behind_links, found.path)
+    if behind:
+        link, target, real = behind[0]
+        raise WalgError(
+            f"{os.path.join(found.path, link)} leads to {target}, which is a symbolic link itself. WAL-G does not follow it, so a "
+            f"base backup lacks that tablespace, and none is taken. Stop the server, let the first link lead to {real} (ln -sfn), start "
+            "the server, and run again.",
+            found=target,
+            wanted=real,
+        )
     own = [os.path.join(location, found.own_entry) for location in spaces.values()]
     links = call_as(owner, _stray_links, found.path, own)
     if links:
@@ -34,6 +44,17 @@ def refuse_unrestorable(path: str, owner: User | None) -> None:
             "keep tables on another disk, use a tablespace.",
             found=links[:100],
         )
+
+
+def _behind_links(data_dir: str) -> list[tuple[str, str, str]]:
+    """Return the tablespaces whose directory is named by a link: link in pg_tblspc, what it names, where that leads."""
+    folder, found = os.path.join(data_dir, "pg_tblspc"), []
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        target = os.readlink(path) if os.path.islink(path) else ""
+        if target and os.path.islink(target.rstrip("/")):
+            found.append((f"pg_tblspc/{name}", target, os.path.realpath(path)))
+    return found
 
 
 def _stray_links(data_dir: str, spaces: list[str]) -> list[str]:

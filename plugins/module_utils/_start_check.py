@@ -110,7 +110,9 @@ class StartCheck:
 
     def _try(self, main_file: str, settings: Mapping[str, str], socket_dir: str) -> None:
         cluster = self.instance.cluster
-        argv = [os.path.join(cluster.bin_dir, "postgres"), "-D", self.scaffold, *shlex.split(cluster.start_options)]
+        # Started by hand from a configuration directory, it looks there for its other files, too.
+        directory = cluster.start_dir or self.scaffold
+        argv = [os.path.join(cluster.bin_dir, "postgres"), "-D", directory, *shlex.split(cluster.start_options)]
         for name, value in {**self._own(settings), **self._harmless(main_file, socket_dir)}.items():
             argv += ["-c", f"{name}={value}"]
         ended = self.runner.run(argv, user=cluster.owner(), timeout=_TIMEOUT, cwd=self.scaffold)

@@ -26,6 +26,20 @@ def history(sandbox: Sandbox) -> History:
     return made
 
 
+def test_a_tablespace_behind_a_link(sandbox: Sandbox, history: History) -> None:
+    """pgbackrest/pgbackrest#236: WAL-G backs up nothing of it. Refused; what the message says is done, and is enough."""
+    cluster, real = history.cluster, sandbox.pg_dir / "real"
+    answer = sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})
+    assert f"let the first link lead to {real}" in answer["msg"], answer
+    link = next(
+        path for path in (cluster.data_dir / "pg_tblspc").iterdir() if path.readlink() == sandbox.pg_dir / "linked"
+    )
+    cluster.stop()
+    sandbox.run(["ln", "-sfn", str(real), str(link)], user=sandbox.user)
+    cluster.start()
+    backup(sandbox)
+
+
 def everything(history: History) -> dict[str, list[str]]:
     return {table: history.cluster.rows(table) for table in ("t", "s0", "s1", "l")}
 
@@ -38,10 +52,7 @@ def lose(sandbox: Sandbox, history: History) -> None:
 
 
 def test_a_delta_with_several_tablespaces(sandbox: Sandbox, history: History) -> None:
-    """wal-g/wal-g#499 and #585: up to 2.0.1 WAL-G can't restore such a delta, so that each base backup is a full one.
-
-    pgbackrest/pgbackrest#236: one of the tablespaces lies behind a link.
-    """
+    """wal-g/wal-g#499 and #585: up to 2.0.1 WAL-G can't restore such a delta, so that each base backup is a full one."""
     capable = int(sandbox.walg_version().lstrip("v").split(".")[0]) >= 3
     cluster = history.cluster
     between = backup(sandbox)  # the first one that has the tablespaces

@@ -58,7 +58,9 @@ def refuse_loose(path: str, what: str) -> None:
         with _walked(path):
             pass
     except LooseError as exc:
-        raise LooseError(f"{what}: {exc.msg}", **exc.fields) from exc
+        exc.msg = f"{what}: {exc.msg}"
+        exc.args = (exc.msg,)
+        raise
     except OSError as exc:
         raise WalgError(f"{what}: cannot look at {path}: {exc.strerror}.") from exc
 

@@ -384,17 +384,21 @@ class Living:
         return (int(high, 16) << 32) + int(low, 16)
 
 
-def tree(path: os.PathLike[str]) -> str:
-    """Return a digest of a directory tree: names, kinds, modes and contents; empty if there is none."""
+def tree(path: os.PathLike[str], room: str = "") -> str:
+    """Return a digest of a directory tree: names, kinds, modes, times and contents; empty if there is none.
+
+    ``room``: name of directories that are left out, and for their sake the times of all directories.
+    """
     if not os.path.isdir(path):
         return ""
     digest = hashlib.blake2b()
     for folder, folders, files in os.walk(path):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != room)
         for name in sorted([*files, *folders]):
             one = os.path.join(folder, name)
             found = os.lstat(one)
-            digest.update(f"{one} {found.st_mode} {found.st_uid} {found.st_mtime_ns}\n".encode())
+            when = 0 if room and name in folders else found.st_mtime_ns
+            digest.update(f"{one} {found.st_mode} {found.st_uid} {when}\n".encode())
             if name in files and not os.path.islink(one):
                 with open(one, "rb") as stream:
                     digest.update(hashlib.file_digest(stream, "blake2b").digest())

@@ -20,6 +20,7 @@ from .neighbours import Neighbour, Publisher
 from .oddities import Oddities, Place, create, oddities_of, unmount_below
 from .sandbox import Cluster
 
+_ROOM = ".mapswipe-walg"
 _SETTINGS = ("shared_preload_libraries", "max_connections", "max_worker_processes", "max_replication_slots")
 
 
@@ -71,7 +72,8 @@ class OddLiving(Living):
         """As of any cluster, with its own entries of the tablespaces' directories: the rest of those may be a neighbour's, which runs."""
         assert self.place
         entries = [path for space in self.place.spaces for path in sorted(space.glob(f"PG_{self.sandbox.major()}_*"))]
-        found = [tree(path) for path in (self.cluster.data_dir, self.place.wal, *entries)]
+        inside = _ROOM if self.odd.mount == "pg_wal is a mount" else ""  # what is restored there can lie nowhere else
+        found = [tree(self.cluster.data_dir, inside), *(tree(path) for path in (self.place.wal, *entries))]
         return "".join(found) if found[0] else ""
 
     def run(self, point: Point, new: bool = True, **options: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ Of two lines the later one counts, so a line after ours would win: it is refused
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 _INCLUDES = ("include", "include_if_exists", "include_dir")
 _AUTO_CONF = "postgresql.auto.conf"
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _WORDS = {"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0": "off"}
 
 
@@ -110,12 +108,7 @@ def refuse_later(files: Sequence[Mapping[str, Any]], wanted: Mapping[str, str], 
 
 def _same(name: str, found: str, wanted: str) -> bool:
     if name == "archive_timeout":
-        return _seconds(found) == _seconds(wanted)
+        return _pg_conf.seconds(found, "s") == _pg_conf.seconds(wanted, "s")
     if name == "archive_mode":
         return _WORDS.get(found.lower(), found.lower()) == wanted
     return found == wanted
-
-
-def _seconds(text: str) -> float:
-    match = re.match(r"\s*([0-9.]+)\s*([a-z]*)\s*\Z", text)
-    return float(match.group(1)) * _SECONDS[match.group(2)] if match and match.group(2) in _SECONDS else -1.0

@@ -96,11 +96,6 @@ def owned(path: str, content: str | None, mode: int, user: User) -> FilePlan:
     return FilePlan(path, content, mode, user.uid, user.gid)
 
 
-def make_directories(path: str) -> None:
-    """Make a directory and its missing parents, 0755 whatever the umask says."""
-    os.close(_trust.open_directory(path, make=True))
-
-
 @contextlib.contextmanager
 def _directory(path: str, make: bool = False) -> Iterator[int]:
     handle = _trust.open_directory(path, make)

@@ -36,6 +36,8 @@ _LETTERS = {
     "-k": "unix_socket_directories",
     "-p": "port",
 }
+_ON = ("on", "true", "yes", "1", "tru", "tr", "t", "ye", "y")
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _FLAGS = {"-F": "fsync=off", "-i": "listen_addresses=*", "-l": "ssl=on"}
 
 
@@ -105,6 +107,18 @@ def _unescaped(found: str) -> str:
     if found == "''":
         return "'"
     return chr(int(found[1:], 8) & 0xFF) if found[1] in "01234567" else _CONTROLS.get(found[1], found[1])
+
+
+def is_on(value: str) -> bool:
+    """Say whether PostgreSQL reads a text as true: any clear beginning of on, true, yes or 1."""
+    return value.lower() in _ON
+
+
+def seconds(value: str, unit: str) -> float | None:
+    """Return a duration in seconds; ``unit``: what a number without one counts in. None for what is no duration."""
+    match = re.match(r"\s*([0-9.]+)\s*([a-z]*)\s*\Z", value)
+    factor = _SECONDS.get(match.group(2) or unit) if match else None
+    return float(match.group(1)) * factor if match and factor is not None else None
 
 
 def read_settings(text: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from . import _pg_conf
 from ._errors import WalgError
 from ._process import call_as
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _GROUP_SINCE = 11  # from here on the group may read a data directory
 #: Directories that systemd's and Debian's own starters make anew with each boot.
 _MADE_AT_START = ("/run/", "/var/run/")
-_ON = ("on", "true", "yes", "1", "tru", "tr", "t", "ye", "y")
 
 
 def refuse(instance: Instance, data: Place, settings: Mapping[str, str], major: int) -> None:
@@ -50,7 +50,7 @@ def _refuse_sockets(instance: Instance, data: Place, settings: Mapping[str, str]
 
 
 def _refuse_logs(instance: Instance, data: Place, settings: Mapping[str, str]) -> None:
-    if settings.get("logging_collector", "off").lower() not in _ON:
+    if not _pg_conf.is_on(settings.get("logging_collector", "off")):
         return
     named = settings.get("log_directory", "log")
     path = _in_place(data, named)

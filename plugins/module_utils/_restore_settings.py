@@ -158,7 +158,7 @@ def notes(own: Own, recorded: Recorded, *, copy: bool, standby: bool) -> list[st
     """Say what of the cluster's settings and subscriptions nobody should find out by surprise."""
     found = []
     was, now = recorded.settings.get("track_commit_timestamp"), own.standing.get("track_commit_timestamp")
-    if was == "on" and (now is None or now.value not in ("on", "true", "yes", "1")):
+    if was == "on" and (now is None or not _pg_conf.is_on(now.value)):
         found.append(
             "The cluster tracked commit timestamps, and its configuration on this host does not: they are restored, and the server's "
             f"start drops them. Set it there, or restore with {line('track_commit_timestamp', 'on')}"

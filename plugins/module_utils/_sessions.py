@@ -9,9 +9,9 @@ WAL-G 1.1.3 (PostgreSQL 14) and 3.0.8 (17): from 3.0.8 on PGOPTIONS is read and 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from . import _pg_conf
 from ._errors import WalgError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _LIMITS = {
     "idle_session_timeout": (14, float("inf")),
     "transaction_timeout": (17, 3600.0),
 }
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def names(major: int) -> list[str]:
@@ -43,7 +42,9 @@ def refuse_cut_off(server: Server, version: tuple[int, int, int] | None, major: 
     if version is not None and version >= _READS_OPTIONS:
         return
     cluster, shown = server.cluster, server.session_settings(names(major))
-    short = {name: value for name, value in shown.items() if 0 < _seconds(value) < _LIMITS[name][1]}
+    short = {
+        name: value for name, value in shown.items() if 0 < (_pg_conf.seconds(value, "ms") or 0.0) < _LIMITS[name][1]
+    }
     if not short:
         return
     role, database = _identifier(cluster.user), _identifier(cluster.database)
@@ -55,11 +56,6 @@ def refuse_cut_off(server: Server, version: tuple[int, int, int] | None, major: 
         "WAL-G 3.0.8 and later need none of this (walg_version).",
         found=short,
     )
-
-
-def _seconds(value: str) -> float:
-    match = re.match(r"([0-9.]+)([a-z]*)\Z", value)
-    return float(match.group(1)) * _UNITS.get(match.group(2) or "ms", 0.001) if match else 0.0
 
 
 def _identifier(name: str) -> str:

@@ -82,7 +82,7 @@ ACTS = [
     lambda place, uid: _files.FilePlan(f"{place}", None, 0o755, uid, uid).apply(),
     lambda place, uid: _files.FilePlan(f"{place}/x", None, 0o755, uid, uid).apply(),
     lambda place, uid: _files.write_atomic(f"{place}/x", "text", 0o644, uid, uid),
-    lambda place, _uid: _files.make_directories(f"{place}/x/y"),
+    lambda place, _uid: os.close(_trust.open_directory(f"{place}/x/y", make=True)),
 ]
 
 

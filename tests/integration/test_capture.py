@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.restoring import archived, done, refused, restore
+from support.restoring import History, archived, done, refused, restore
 from support.sandbox import Sandbox
 
 WRITER = "w0000000000000001"
@@ -26,6 +26,15 @@ def marker(sandbox: Sandbox) -> Path:
     return sandbox.storage_dir / "main.owner" / "mapswipe_walg_owner.json"
 
 
+def lost(sandbox: Sandbox) -> History:
+    """A cluster that was archived, and whose data directory is gone."""
+    history = archived(sandbox)
+    history.ship(1)
+    history.cluster.stop()
+    shutil.rmtree(history.cluster.data_dir)
+    return history
+
+
 def elsewhere(sandbox: Sandbox) -> dict[str, object]:
     """Have the archive be that of a server on another host; return the marker."""
     found: dict[str, object] = json.loads(marker(sandbox).read_text())
@@ -35,11 +44,8 @@ def elsewhere(sandbox: Sandbox) -> dict[str, object]:
 
 
 def test_a_test_restore_is_refused_before_anything_is_fetched(sandbox: Sandbox) -> None:
-    history = archived(sandbox)
+    history = lost(sandbox)
     cluster = history.cluster
-    history.ship(1)
-    cluster.stop()
-    shutil.rmtree(cluster.data_dir)
     before = elsewhere(sandbox)
     for check in (True, False):
         answer = restore(sandbox, "drill", check)
@@ -54,11 +60,8 @@ def test_a_test_restore_is_refused_before_anything_is_fetched(sandbox: Sandbox) 
 
 def test_a_lost_host_is_replaced_by_name(sandbox: Sandbox) -> None:
     """The restored server archives, and its job goes on without another word."""
-    history = archived(sandbox)
+    history = lost(sandbox)
     cluster = history.cluster
-    history.ship(1)
-    cluster.stop()
-    shutil.rmtree(cluster.data_dir)
     shutil.rmtree(sandbox.host / "state" / "main")
     (sandbox.host / "state" / "main").mkdir()
     shutil.chown(sandbox.host / "state" / "main", sandbox.user)

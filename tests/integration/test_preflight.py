@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.observe import files
+from support.restoring import restarted_with
 from support.sandbox import Cluster, Sandbox
 
 
@@ -43,18 +43,6 @@ def refusal(sandbox: Sandbox, cluster: Cluster, purpose: str = "backup", **archi
     assert answer.get("failed"), answer
     assert files(sandbox.host) == before
     return str(answer["msg"])
-
-
-@contextmanager
-def running(cluster: Cluster, *options: str) -> Iterator[None]:
-    """Restart it with options on its command line, and without them afterwards."""
-    cluster.stop()
-    cluster.start(*options)
-    try:
-        yield
-    finally:
-        cluster.stop()
-        cluster.start()
 
 
 def test_a_stock_server_passes(host: tuple[Sandbox, Cluster]) -> None:
@@ -118,13 +106,13 @@ def test_a_cluster_manager(host: tuple[Sandbox, Cluster]) -> None:
 def test_a_restart_that_is_not_allowed_names_every_setting(host: tuple[Sandbox, Cluster]) -> None:
     sandbox, cluster = host
     assert "is needed for archive_mode, and none" in refusal(sandbox, cluster, restart="never")
-    with running(cluster, "-c", "wal_level=minimal", "-c", "max_wal_senders=0"):
+    with restarted_with(cluster, "-c", "wal_level=minimal", "-c", "max_wal_senders=0"):
         assert "wal_level = 'minimal' is given on the server's command line" in refusal(sandbox, cluster)
     conf = cluster.data_dir / "postgresql.conf"
     before = conf.read_text()
     conf.write_text(f"{before}wal_level = minimal\nmax_wal_senders = 0\n")
     try:
-        with running(cluster):
+        with restarted_with(cluster):
             assert "is needed for archive_mode, wal_level, and none" in refusal(sandbox, cluster, restart="never")
             assert not preflight(sandbox, cluster).get("failed")
             cluster.sql("ALTER SYSTEM SET wal_level = minimal")
@@ -156,7 +144,7 @@ def test_what_the_command_line_says_wins(
     """To take over a foreign command does not help: nothing that we write takes its place."""
     sandbox, cluster = host
     words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-    with running(cluster, *words):
+    with restarted_with(cluster, *words):
         if text is None:
             assert not preflight(sandbox, cluster).get("failed")
             return
@@ -175,7 +163,7 @@ def test_a_configuration_that_is_not_the_owners(host: tuple[Sandbox, Cluster]) -
         shutil.chown(other, "daemon")
     other.chmod(0o555)
     options = ("-c", f"config_file={other}/postgresql.conf", "-c", f"hba_file={cluster.data_dir}/pg_hba.conf")
-    with running(cluster, *options):
+    with restarted_with(cluster, *options):
         assert f"{other} holds PostgreSQL's configuration, and {sandbox.user!r} can't write there" in refusal(
             sandbox, cluster
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from support.observe import files
-from support.restoring import backup
+from support.restoring import backup, restarted_with
 from support.sandbox import Cluster, Sandbox
 
 Host = tuple[Sandbox, Cluster]
@@ -301,18 +301,6 @@ def test_what_the_owner_can_not_read_is_named(host: Host, name: str) -> None:
 # --- how the server is reached -----------------------------------------------------------------------------------------
 
 
-@contextmanager
-def served(cluster: Cluster, *options: str) -> Iterator[None]:
-    """Restart it with options, and as before afterwards."""
-    cluster.stop()
-    cluster.start(*options)
-    try:
-        yield
-    finally:
-        cluster.stop()
-        cluster.start()
-
-
 def found_host(sandbox: Sandbox, cluster: Cluster) -> dict[str, Any]:
     """Ask without saying where the socket is."""
     return preflight(sandbox, cluster, socket_dir="")
@@ -320,7 +308,7 @@ def found_host(sandbox: Sandbox, cluster: Cluster) -> dict[str, Any]:
 
 def test_the_address_alone(host: Host) -> None:
     sandbox, cluster = host
-    with served(cluster, "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1"):
+    with restarted_with(cluster, "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1"):
         answer = found_host(sandbox, cluster)
         assert (answer.get("failed"), answer["cluster"]["socket_dir"]) == (None, "127.0.0.1"), answer
 
@@ -328,14 +316,14 @@ def test_the_address_alone(host: Host) -> None:
 def test_several_sockets(host: Host) -> None:
     sandbox, cluster = host
     both = f"@mapswipe-{cluster.port}, {cluster.socket_dir}"
-    with served(cluster, "-c", f"unix_socket_directories={both}"):
+    with restarted_with(cluster, "-c", f"unix_socket_directories={both}"):
         answer = found_host(sandbox, cluster)
         assert (answer.get("failed"), answer["cluster"]["socket_dir"]) == (None, str(cluster.socket_dir)), answer
 
 
 def test_an_abstract_socket_alone_is_refused(host: Host) -> None:
     sandbox, cluster = host
-    with served(cluster, "-c", f"unix_socket_directories=@mapswipe-{cluster.port}"):
+    with restarted_with(cluster, "-c", f"unix_socket_directories=@mapswipe-{cluster.port}"):
         message = refusal(sandbox, cluster, socket_dir="")
         assert f"the abstract socket @mapswipe-{cluster.port} alone, which WAL-G can't use" in message
         assert "unix_socket_directories" in message

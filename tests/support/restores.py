@@ -10,14 +10,17 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _data_dir, _layout
+from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _data_dir, _layout, _start_check
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import Marker
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
 from support.walg_world import IDENTIFIER, SIZE, World, listed, segment
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 NAME = f"base_{segment(1, 2)}"
 LATEST = Target()
@@ -81,6 +84,15 @@ def marker(world: World, state: str, request: str = "r1", target: Target = LATES
         plan=run_plan(),
         keeps_old=keeps_old,
     )
+
+
+def service_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have the service manager note what it is told instead of doing it; the trial of a start is left out."""
+    told_to: list[str] = []
+    monkeypatch.setattr(_start_check.StartCheck, "refuse", lambda _self: None)  # it needs a real PostgreSQL
+    for name in ("hold", "release", "start", "stop"):
+        monkeypatch.setattr(Service, name, lambda _self, name=name: told_to.append(name))
+    return told_to
 
 
 def tell(path: Path, what: str) -> None:

@@ -200,6 +200,18 @@ def unharmed(cluster: Cluster) -> Iterator[None]:
 
 
 @contextmanager
+def restarted_with(cluster: Cluster, *options: str) -> Iterator[None]:
+    """The server runs with these options on its command line for the time of a block, and without them afterwards."""
+    cluster.stop()
+    cluster.start(*options)
+    try:
+        yield
+    finally:
+        cluster.stop()
+        cluster.start()
+
+
+@contextmanager
 def moved_away(path: Path) -> Iterator[Path]:
     """Something is elsewhere for the time of a block; gives where."""
     aside = path.with_name(f"{path.name}.away")

@@ -12,10 +12,11 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _files
+from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _trust
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._files import FilePlan, owned
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
@@ -373,7 +374,7 @@ def test_a_lease_of_its_owner_does_not_make_us_wait(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["", "it", "it/../x", "../x", "./x"])
 def test_a_relative_path_is_refused_and_never_an_endless_search(path: str) -> None:
-    for act in (_files.make_directories, _files.first_existing_parent):
+    for act in (partial(_trust.open_directory, make=True), _files.first_existing_parent):
         with pytest.raises(WalgError, match="a relative path"):
             act(path)
     with pytest.raises(WalgError, match="a relative path"):

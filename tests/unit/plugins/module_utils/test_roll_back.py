@@ -20,13 +20,12 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _layout,
     _marker,
     _roll_back,
-    _start_check,
     _swap,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
-from support.restores import data_place, marker, tell, told
+from support.restores import data_place, marker, service_calls, tell, told
 from support.scripted import Scripted
 from support.walg_world import IDENTIFIER, World, write_cluster
 
@@ -45,10 +44,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the service manager is told, and the archive."""
-    told_to: list[str] = []
-    monkeypatch.setattr(_start_check.StartCheck, "refuse", lambda _self: None)  # it needs a real PostgreSQL
-    for name in ("hold", "release", "start", "stop"):
-        monkeypatch.setattr(Service, name, lambda _self, name=name: told_to.append(name))
+    told_to = service_calls(monkeypatch)
     monkeypatch.setattr(_roll_back.RollBack, "_disown", lambda _self, left: told_to.append(f"left {left}"))
     monkeypatch.setattr(_swap.Swap, "_look", lambda _self, _marker: {})
     return told_to

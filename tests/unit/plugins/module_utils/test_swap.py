@@ -17,13 +17,11 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _marker,
     _progress,
     _salvage,
-    _start_check,
     _swap,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
-from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
-from support.restores import data_place, marker, restore_plan, tell, told
+from support.restores import data_place, marker, restore_plan, service_calls, tell, told
 from support.scripted import Scripted
 from support.walg_world import IDENTIFIER, World, segment, write_cluster
 
@@ -38,11 +36,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the service manager is told."""
-    told_to: list[str] = []
-    monkeypatch.setattr(_start_check.StartCheck, "refuse", lambda _self: None)  # it needs a real PostgreSQL
-    for name in ("hold", "release", "start", "stop"):
-        monkeypatch.setattr(Service, name, lambda _self, name=name: told_to.append(name))
-    return told_to
+    return service_calls(monkeypatch)
 
 
 def swapper(world: World, runner: Scripted | None = None) -> _swap.Swap:

@@ -55,6 +55,8 @@ _OVERRIDES: tuple[tuple[str, str, int, int], ...] = (
     ("bonjour", "off", 0, 0),
     ("ssl", "off", 0, 0),
     ("external_pid_file", "", 0, 0),
+    # Debian's is production's own, and on a new host not there yet.
+    ("stats_temp_directory", "pg_stat_tmp", 0, 14),
     ("cluster_name", "", 0, 0),
     ("promote_trigger_file", "", 12, 15),
     ("synchronous_standby_names", "", 0, 0),

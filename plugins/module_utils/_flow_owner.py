@@ -12,7 +12,7 @@ import platform
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _owner, _owner_seen, _progress, _wal_level
+from . import _data_dir, _owner, _owner_seen, _progress, _wal_level, _walg
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._process import call_as
@@ -163,6 +163,7 @@ def succeed(walg: Walg, data_dir: str, state_dir: str) -> None:
     A key that may only read can't; then this cluster's WAL waits until the role runs with one that can.
     """
     found, place = _find(walg)
+    walg = replace(walg, environment={**walg.environment, **_walg.FEW_TRIES})
     after = _owner.with_successor(found, writer_on(data_dir), _progress.now()) if found is not None else None
     try:
         apply(walg, OwnerPlan(found, after, place), state_dir)

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 #: Seconds for a probe's remains to go, when something went wrong already.
 _SWEEP_TIMEOUT = 10.0
-#: WAL-G tries for half an hour what is forbidden; few tries are enough here.
-_FEW = {"GCS_MAX_RETRIES": "2", "S3_MAX_RETRIES": "2", "OSS_MAX_RETRIES": "2"}
 _ONLY_RESTORES = "If this host shall only restore, say walg_storage_access: read_only, and in a restore walg_restore_resume_backup: false."
 
 
@@ -112,13 +110,13 @@ def _probe(walg: _walg.Walg) -> None:
         source = os.path.join(directory, "probe")
         write_atomic(source, name + "\n", 0o600)
         try:
-            walg.put(source, name, _FEW)
-            text = walg.cat(name, _FEW)
+            walg.put(source, name, _walg.FEW_TRIES)
+            text = walg.cat(name, _walg.FEW_TRIES)
         except WalgError:
             _sweep(walg, name)
             raise
     try:
-        walg.remove(name, _FEW)
+        walg.remove(name, _walg.FEW_TRIES)
     except WalgError as exc:
         raise WalgError(
             f"{exc.msg} The probe {name} stays behind there, on Google Cloud Storage with {name}_chunks/: remove them.",
@@ -134,7 +132,7 @@ def _sweep(walg: _walg.Walg, name: str) -> None:
     names = [name, f"{name}_chunks/chunk0"] if walg.storage.startswith("gs://") else [name]
     for one in names:
         with contextlib.suppress(WalgError):
-            hurried.remove(one, _FEW)
+            hurried.remove(one, _walg.FEW_TRIES)
 
 
 def _explained(candidate: Candidate) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Seconds for a question to the storage. WAL-G itself may retry for half an hour and more (a missing bucket).
 ASK_TIMEOUT = 60.0
+#: WAL-G tries for half an hour what is forbidden; few tries are enough for what may well be.
+FEW_TRIES = {"GCS_MAX_RETRIES": "2", "S3_MAX_RETRIES": "2", "OSS_MAX_RETRIES": "2"}
 #: Seconds for a listing, as long as the storage answers small questions meanwhile: a big archive is no dead storage.
 LIST_TIMEOUT = 3600.0
 _BACKUPS = "basebackups_005"  # WAL-G's folder for them

@@ -44,6 +44,7 @@ def test_it_is_out_of_everybodys_way(major: int, limits: dict[str, int] | None) 
     assert ("event_triggers" in made) is (major >= 17)
     assert ("io_method" in made) is (major >= 18)
     assert ("promote_trigger_file" in made) is (12 <= major <= 15)
+    assert made.get("stats_temp_directory") == ("pg_stat_tmp" if major <= 14 else None)  # Debian's is production's
 
 
 def test_what_recovery_depends_on_stays_and_the_rest_is_left_out() -> None:

@@ -153,6 +153,7 @@ class Service:
         elif kind == "command":
             result = self.runner.run([argument, "stop"], timeout=self.timeout)
         elif kind == "pg_ctl":
+            told = _data_dir.servers_on(self.cluster.data_dir)
             result = self._pg_ctl(["-m", "fast", "-w", "-t", str(int(self.timeout)), "stop"])
         else:
             self.refuse_unstoppable(_data_dir.servers_on(self.cluster.data_dir))
@@ -160,7 +161,14 @@ class Service:
         not_running = kind == "pg_ctlcluster" and result.rc == 2  # pg_ctlcluster(1)
         if kind == "pg_ctl":
             # It fails where the server came to its end meanwhile, by the stop of a killed run for instance.
-            not_running = not _data_dir.servers_on(self.cluster.data_dir)
+            left = _data_dir.servers_on(self.cluster.data_dir)
+            not_running = not left
+            if _failed(result) and left and told and not set(told) & set(left):  # it waits for any server's end
+                raise WalgError(
+                    f"Somebody started the server on {self.cluster.data_dir} again (process {', '.join(map(str, left))}) while "
+                    f"`{shlex.join(result.argv)}` waited for its end. Stop what starts it, then run again.",
+                    pids=left,
+                )
         if _failed(result) and not not_running:
             self._fail(result, "stop")
         if not wait_until(lambda: not _data_dir.servers_on(self.cluster.data_dir), _GONE):

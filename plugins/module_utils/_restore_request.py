@@ -153,13 +153,23 @@ class Run:
         try:
             restore.old = self._stopped_state(data_dir)
             wish = replace(self.wish, stop_running=self.wish.stop_running and not stopped)
-            plan = _restore_plan.make(self.runner, self.instance, wish, ours)
+            plan = self._plan_again(wish, ours, restore.old if stopped else {})
             if wish.take_over and wish.archive == "resume":
                 _flow_owner.succeed(client(self.runner, self.instance), data_dir, self.instance.state_dir)
             return {"changed": True, "restore": restore.run(replace(plan, wish=self.wish), marker), "diff": plan.diff()}
         except WalgError as exc:
             if stopped and not self.wish.overwrite and self._untouched() and not isinstance(exc, _stopped.StartedError):
                 exc.msg += self._start_again(restore, data_dir)
+            raise
+
+    def _plan_again(self, wish: _restore_plan.Wish, ours: list[str], stopped_at: dict[str, Any]) -> RestorePlan:
+        """Return the plan of what is there now; who started the server that we have stopped comes before all else that it finds."""
+        try:
+            return _restore_plan.make(self.runner, self.instance, wish, ours)
+        except WalgError:
+            if stopped_at:
+                data_dir = os.path.realpath(self.instance.cluster.data_dir)
+                _stopped.refuse_started(data_dir, self.instance.cluster.owner(), stopped_at)
             raise
 
     def _stopped_state(self, data_dir: str) -> dict[str, Any]:

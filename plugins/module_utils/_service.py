@@ -116,6 +116,13 @@ class Service:
 
     def start(self) -> None:
         """Start the server through its manager and wait until it takes connections. Ends a hold. Raises WalgError."""
+        try:
+            self._start()
+        except WalgError as exc:
+            exc.msg += self._end_of_log()
+            raise
+
+    def _start(self) -> None:
         kind, argument = self._kind()
         if kind == "none":
             raise WalgError(
@@ -206,16 +213,26 @@ class Service:
     def _start_stopped(self, verb: str) -> None:
         """Start what we have stopped; where that fails, production is down, and the message has to be enough to bring it up."""
         try:
-            self.start()
+            self._start()
         except WalgError as exc:
-            if _data_dir.servers_on(self.cluster.data_dir) or self._kind()[0] != "pg_ctl":
-                raise
-            tail = call_as(self.cluster.owner(), _last_lines, self._log_file())
-            exc.msg += (
-                f" Production on {self.cluster.data_dir} is down: it was stopped for a {verb}, and started as before by\n  "
-                f"{self.start_command()}\nThe last lines of its log {self._log_file()}:\n{tail}"
-            )
+            if self._ended():
+                exc.msg += (
+                    f" Production on {self.cluster.data_dir} is down: it was stopped for a {verb}, and started as before by\n  "
+                    f"{self.start_command()}"
+                )
+            exc.msg += self._end_of_log()
             raise
+
+    def _ended(self) -> bool:
+        """Say whether a server that we start by hand came to its end."""
+        return self._kind()[0] == "pg_ctl" and not _data_dir.servers_on(self.cluster.data_dir)
+
+    def _end_of_log(self) -> str:
+        """Return what a server that we started by hand wrote before its end; empty while it runs, or if others keep its log."""
+        if not self._ended():
+            return ""
+        tail = call_as(self.cluster.owner(), _last_lines, self._log_file())
+        return f"\nThe last lines of its log {self._log_file()}:\n{tail}"
 
     def start_command(self) -> str:
         """Return the command that starts the server by hand the way it was."""

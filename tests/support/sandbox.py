@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,9 +145,23 @@ class Cluster:
                 ):
                     break
                 time.sleep(0.05)
-            time.sleep(0.3)  # its children leave as well
+            self._wait_alone()
             # Where nobody collects the dead at once, the next server would take this one for alive.
             (self.socket_dir / f".s.PGSQL.{self.port}.lock").unlink(missing_ok=True)
+
+    def _wait_alone(self) -> None:
+        """Wait until its children have left as well: the archiver stays until its command ends."""
+        places = (str(self.data_dir), f"{self.data_dir} (deleted)")
+        for _turn in range(600):
+            here = []
+            for process in Path("/proc").iterdir():
+                with suppress(OSError):
+                    if process.name.isdigit() and os.readlink(process / "cwd") in places:
+                        here.append(process.name)
+            if not here:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"processes {here} work in {self.data_dir} after the end of its server")
 
     def lose(self) -> None:
         """The machine dies and its disk is gone."""

@@ -224,6 +224,16 @@ def test_a_server_that_never_answers(cluster: Cluster) -> None:
         Service(runner, cluster, "/log", timeout=0.2).start()
 
 
+def test_the_log_of_a_start_that_failed_is_quoted(cluster: Cluster, tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("".join(f"line {number}\n" for number in range(30)) + "FATAL:  no such thing\n")
+    runner = Scripted(calls=[pg_ctl(cluster, "-W", "-l", str(log), "start", rc=1, stderr="could not start")])
+    with pytest.raises(WalgError) as caught:
+        Service(runner, cluster, str(log)).start()
+    assert f"\nThe last lines of its log {log}:\nline 21\n" in caught.value.msg
+    assert caught.value.msg.endswith("line 29\nFATAL:  no such thing")
+
+
 def replace_call(call: Call, **changes: Any) -> Call:
     return replace(call, **changes)
 

@@ -32,6 +32,7 @@ from ._errors import WalgError
 from ._files import FilePlan, owned, parent, read_text, write_atomic
 from ._instance import Cluster, Instance
 from ._process import Runner, User, call_as
+from ._setting_names import CLUSTER
 
 _DIRECTORIES = ("config_dir", "state_dir", "log_dir", "program_dir")
 _CLUSTER = ("data_dir", "bin_dir", "socket_dir")
@@ -210,6 +211,7 @@ def candidate(params: Mapping[str, Any], archived_size: int = 0) -> Candidate:
         tuned = _tuning.defaults(_host_facts.cores(), _host_facts.memory_mib(), kind, [*given, *secrets])
     size = _size(instance, given, archived_size)
     instance = _with_patience(instance, size)
+    _refuse_other_server(_connection(instance), {**given, **secrets})
     settings = {**_connection(instance), **_segment_size.setting(size), **storage, **tuned, **given}
     credentials = params["google_credentials"] or ""
     if credentials:
@@ -222,6 +224,19 @@ def candidate(params: Mapping[str, Any], archived_size: int = 0) -> Candidate:
         settings[_google.SETTING] = _instance.credentials_path(instance.config_dir, instance.name)
     _settings.exactly_one_prefix({**settings, **secrets})
     return Candidate(instance, _settings.render(settings, secrets, environment_too=False), credentials, size)
+
+
+def _refuse_other_server(own: Mapping[str, str], given: Mapping[str, Any]) -> None:
+    """Raise WalgError where WAL-G would back up another server than the one that everything else here is about."""
+    for name, option in CLUSTER.items():
+        wanted = str(given.get(name, own[name]))
+        if wanted.rstrip("/") != own[name].rstrip("/"):
+            raise WalgError(
+                f"{name} in walg_settings is not the instance's own ({own[name]}), so WAL-G would back up another server than the one that "
+                f"is archived and checked. Leave it out, and set {option}.",
+                found=name,
+                wanted=own[name],
+            )
 
 
 def _size(instance: Instance, given: Mapping[str, Any], archived: int) -> int:

@@ -55,7 +55,7 @@ _PLAIN = """
     WALG_ENVELOPE_PGP_YC_CSE_KMS_KEY_ID WALG_ENVELOPE_PGP_YC_ENDPOINT WALG_ENVELOPE_PGP_YC_SERVICE_ACCOUNT_KEY_FILE
     WALG_GPG_KEY_ID WALE_GPG_KEY_ID WALG_LIBSODIUM_KEY_PATH WALG_LIBSODIUM_KEY_TRANSFORM WALG_PGP_KEY_PATH
     YC_CSE_KMS_KEY_ID YC_SERVICE_ACCOUNT_KEY_FILE
-    PGAPPNAME PGCONNECT_TIMEOUT PGDATA PGDATABASE PGHOST PGPASSFILE PGPORT PGSERVICE PGSERVICEFILE PGSSLCERT PGSSLKEY
+    PGAPPNAME PGCONNECT_TIMEOUT PGDATA PGDATABASE PGHOST PGPASSFILE PGPORT PGSSLCERT PGSSLKEY
     PGSSLMODE PGSSLROOTCERT PGSSLSNI PGTARGETSESSIONATTRS PGUSER
     GOOGLE_APPLICATION_CREDENTIALS
     AWS_CA_BUNDLE AWS_CONFIG_FILE AWS_DEFAULT_OUTPUT AWS_DEFAULT_REGION AWS_EC2_METADATA_DISABLED AWS_PROFILE
@@ -88,6 +88,17 @@ REFUSED = {
     "GOMAXPROCS": "up to 3.0.8 WAL-G does not see it in a settings file; limit WALG_UPLOAD_CONCURRENCY instead",
     "STORAGE_EMULATOR_HOST": "up to 3.0.8 it redirects only some requests and sends the others without credentials",
     "WALG_CONFIG_PATH": "the settings file is always named by --config",
+    "PGSERVICE": "it can name another server than the instance's; set walg_pg_socket_dir, walg_pg_port and walg_pg_user",
+    "PGSERVICEFILE": "it can name another server than the instance's; set walg_pg_socket_dir, walg_pg_port and walg_pg_user",
+}
+
+#: Name the cluster, and the option that does it for WAL-G and everything else at once.
+CLUSTER = {
+    "PGDATA": "walg_pg_data_dir",
+    "PGDATABASE": "walg_pg_database",
+    "PGHOST": "walg_pg_socket_dir",
+    "PGPORT": "walg_pg_port",
+    "PGUSER": "walg_pg_user",
 }
 
 _BARE_STORAGE_SECRETS = frozenset(_STORAGE_SECRETS.split())

@@ -163,6 +163,33 @@ def test_a_given_setting_wins_over_ours(params: dict[str, Any], tmp_path: Path) 
     assert json.loads((tmp_path / "etc" / "main.json").read_text())["WALG_PREVENT_WAL_OVERWRITE"] == "false"
 
 
+@pytest.mark.parametrize("where", ["settings", "secrets"])
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("PGDATA", "/other", "walg_pg_data_dir"),
+        ("PGDATABASE", "app", "walg_pg_database"),
+        ("PGHOST", "localhost", "walg_pg_socket_dir"),
+        ("PGPORT", 5432, "walg_pg_port"),
+        ("PGUSER", "backup", "walg_pg_user"),
+    ],
+)
+def test_walg_is_not_sent_to_another_server(
+    params: dict[str, Any], where: str, name: str, value: object, option: str
+) -> None:
+    params[where][name] = value
+    with pytest.raises(WalgError, match=rf"{name} in walg_settings is not the instance's own .* set {option}\."):
+        _flow_config.plan(params)
+
+
+def test_the_instance_s_own_server_may_be_named(params: dict[str, Any]) -> None:
+    params["settings"].update(PGDATA="/data/", PGPORT=5433, PGUSER="postgres")
+    assert _flow_config.plan(params)
+    for name in ("PGSERVICE", "PGSERVICEFILE"):
+        with pytest.raises(WalgError, match=f"{name} in walg_settings is refused: it can name another server"):
+            _flow_config.plan({**params, "settings": {name: "x"}})
+
+
 def test_no_secret_in_what_is_shown(params: dict[str, Any], tmp_path: Path) -> None:
     """Before, after a change of the secret, and in the record that everybody can read."""
     first = _flow_config.plan(params)

@@ -62,6 +62,21 @@ def test_latest_a_time_and_a_standby(make_sandbox: Callable[..., Sandbox], mib: 
     assert cluster.sql("SELECT pg_is_in_recovery()") == "t"
 
 
+def test_the_largest_segments(make_sandbox: Callable[..., Sandbox]) -> None:
+    """1 GiB each. They are nearly empty, which makes them quick to compress and costs the disk little."""
+    sandbox = make_sandbox()
+    history = archived(sandbox, initdb=sized(mib_of(1024)))
+    then = history.step()
+    history.ship(1)
+    assert told(sandbox) == str(mib_of(1024))
+    rows = history.numbers()
+    history.cluster.lose()
+    done(sandbox, "latest")
+    assert history.numbers() == rows
+    done(sandbox, "time", target_time=then["time"], timeline=1, stop_running=True)
+    assert history.numbers() == list(range(int(then["rows"])))
+
+
 def test_the_whole_play_a_new_host_and_a_time(sandbox: Sandbox) -> None:
     """64 MiB: min_wal_size is below two segments by default. The new host has no directory and no settings of the old one."""
     cluster = sandbox.cluster("main", sized(64))

@@ -17,7 +17,7 @@ options:
     default: main
   config_dir:
     description: Directory of the instance's settings and record.
-    type: path
+    type: str
     default: /etc/mapswipe-walg
   record:
     description:

@@ -96,22 +96,31 @@ def identifiers(backups: Iterable[Backup]) -> list[str]:
     return sorted({backup.system_identifier for backup in backups if backup.system_identifier})
 
 
+_LARGEST_OFFSET = 15  # hours; PostgreSQL takes no more either
+
+
 def moment(text: str) -> datetime:
     """Parse an RFC 3339 time with a zone, as Go writes it (0 to 9 fractional digits). Raises WalgError without a zone."""
-    match = re.match(r"^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", text)
+    match = re.match(r"^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)\Z", text, re.ASCII)
     if not match:
         raise WalgError(f"Not a time with a zone: {text!r}; wanted RFC 3339 such as 2026-01-31T04:05:06Z.")
     year, month, day, hour, minute, second = (int(number) for number in match.groups()[:6])
     fraction, zone = match.group(7), match.group(8)
     try:
         found = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
-    except ValueError as exc:
+        return found + timedelta(seconds=float(fraction or 0)) - _offset(zone)
+    except (ValueError, OverflowError) as exc:
         raise WalgError(f"Not a time: {text!r} ({exc}).") from None
-    found += timedelta(seconds=float(fraction or 0))
-    if zone != "Z":
-        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
-        found += offset if zone[0] == "-" else -offset
-    return found
+
+
+def _offset(zone: str) -> timedelta:
+    if zone == "Z":
+        return timedelta()
+    hours, minutes = int(zone[1:3]), int(zone[4:6])
+    if hours > _LARGEST_OFFSET or minutes > 59:
+        raise ValueError(f"no zone is {zone} from UTC")
+    found = timedelta(hours=hours, minutes=minutes)
+    return -found if zone[0] == "-" else found
 
 
 def newest_first(backups: Iterable[Backup]) -> list[Backup]:

@@ -24,6 +24,7 @@ VAR = "/var/lib/postgresql"
 LIB = "/usr/lib/postgresql"
 SOCKET_DIR = "/var/run/postgresql"
 _FIRST_PORT = 5432
+_MAJOR = re.compile(r"[0-9]{1,3}")  # a directory of another name is not of a version
 #: What pg_ctlcluster itself puts on a server's command line.
 _ITS_OPTIONS = ("config_file", "hba_file", "ident_file", "external_pid_file", "unix_socket_directories")
 
@@ -74,7 +75,7 @@ def installed() -> list[str]:
     found = [
         os.path.basename(path) for path in glob.glob(os.path.join(LIB, "*")) if _has_server(os.path.basename(path))
     ]
-    return sorted((version for version in found if version.isdigit()), key=int)
+    return sorted((version for version in found if _MAJOR.fullmatch(version)), key=int)
 
 
 def configured() -> list[Configured]:
@@ -83,7 +84,7 @@ def configured() -> list[Configured]:
     for path in glob.glob(os.path.join(ETC, "*", "*", "postgresql.conf")):
         config_dir = os.path.dirname(path)
         version, name = os.path.basename(os.path.dirname(config_dir)), os.path.basename(config_dir)
-        if not version.isdigit() or not _has_server(version):
+        if not _MAJOR.fullmatch(version) or not _has_server(version):
             continue
         settings = _settings(path)
         if os.path.isabs(settings.get("data_directory", "")):

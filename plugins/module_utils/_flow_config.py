@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -16,12 +15,15 @@ from typing import Any
 from . import (
     _backups,
     _directories,
+    _flow_encryption,
     _flow_owner,
     _flow_storage_change,
+    _given,
     _google,
     _host_facts,
     _instance,
     _owner_seen,
+    _scratch,
     _segment_size,
     _settings,
     _storage,
@@ -29,7 +31,7 @@ from . import (
     _walg,
 )
 from ._errors import WalgError
-from ._files import FilePlan, owned, parent, read_text, write_atomic
+from ._files import FilePlan, owned, parent, read_text
 from ._instance import Cluster, Instance
 from ._process import Runner, User, call_as
 from ._setting_names import CLUSTER
@@ -74,24 +76,20 @@ class Candidate:
 
     @contextlib.contextmanager
     def walg(self, runner: Runner, binary: str, timeout: float) -> Iterator[_walg.Walg]:
-        """Yield WAL-G with these settings, from private files that are gone afterwards. Run as the cluster's owner."""
+        """Yield WAL-G with these settings, from private files without a name. To be called as the cluster's owner."""
         instance, content = self.instance, self.rendered
         _owner_seen.refuse_unmounted(instance.cluster.owner(), instance.state_dir, instance.storage)
-        with tempfile.TemporaryDirectory(prefix="mapswipe-walg-") as directory:
+        with _scratch.opened() as scratch:
             if self.credentials:
-                path = os.path.join(directory, "credentials.json")
-                write_atomic(path, self.credentials, 0o600)
+                path = scratch.unnamed(self.credentials)
                 content = content.replace(json.dumps(self.credentials_file), json.dumps(path))
-            settings = os.path.join(directory, f"{instance.name}.json")
-            write_atomic(settings, content, 0o600)
-            owner = instance.cluster.owner()
-            yield _walg.Walg(runner, binary, settings, owner, instance.storage, instance.environment, timeout)
+            settings = scratch.linked(f"{instance.name}.json", content)
+            owner, at, network = instance.cluster.owner(), instance.storage, instance.environment
+            yield _walg.Walg(runner, binary, settings, owner, at, network, timeout, scratch.descriptors)
 
 
 def _readable(path: str, owner: User) -> str:
     """Return a credentials file's text as the user reads it who runs WAL-G."""
-    if not os.path.isabs(path):
-        raise WalgError(f"{_google.SETTING} has to be an absolute path on the managed host.", found=path)
     try:
         text = call_as(owner, read_text, path)
     except WalgError as exc:
@@ -167,6 +165,7 @@ class ConfigPlan:
 
     def _list(self, runner: Runner) -> None:
         instance = self.instance
+        _flow_encryption.check(runner, self.candidate.rendered, instance.binary, instance.environment)
         with self.candidate.walg(runner, instance.binary, _walg.ASK_TIMEOUT) as walg:
             found = walg.backups()
             if instance.cluster.system_identifier:
@@ -198,11 +197,8 @@ def candidate(params: Mapping[str, Any], archived_size: int = 0) -> Candidate:
 
     ``archived_size``: bytes of a segment by the archive, where there is no cluster (yet) that knows.
     """
-    secrets = params["secrets"] or {}
-    if not isinstance(secrets, Mapping):
-        raise WalgError("walg_secrets has to be a dictionary of WAL-G settings by name.")
-    given = _storage.without_second(params["storage"], params["settings"])
-    secrets = _storage.without_second(params["storage"], secrets)
+    judged = _given.judge(params)
+    given, secrets = judged.settings, judged.secrets
     instance = _make(params, _settings.environment(given, secrets))
     storage = _storage.storage_settings(params["storage"])
     tuned = {}
@@ -213,13 +209,8 @@ def candidate(params: Mapping[str, Any], archived_size: int = 0) -> Candidate:
     instance = _with_patience(instance, size)
     _refuse_other_server(_connection(instance), {**given, **secrets})
     settings = {**_connection(instance), **_segment_size.setting(size), **storage, **tuned, **given}
-    credentials = params["google_credentials"] or ""
+    credentials = judged.credentials
     if credentials:
-        if _google.SETTING in given:
-            raise WalgError(
-                f"Credentials are given twice: {_google.SETTING} in walg_settings and their content in walg_google_credentials."
-            )
-        _google.check(credentials, "walg_google_credentials")
         credentials = credentials if credentials.endswith("\n") else credentials + "\n"
         settings[_google.SETTING] = _instance.credentials_path(instance.config_dir, instance.name)
     _settings.exactly_one_prefix({**settings, **secrets})

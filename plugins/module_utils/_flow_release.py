@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from . import _files, _flow_install, _installed, _releases
 from ._errors import WalgError
@@ -31,6 +31,27 @@ class Release:
     checksum: str
 
 
+def judged(mirror: str) -> SplitResult:
+    """Return the parts of a mirror's URL. Raises WalgError for what can't be one, without showing it: it may hold credentials."""
+    try:
+        base = urlsplit(mirror)
+        host = base.hostname if base.port != 0 else None
+    except ValueError:
+        base, host = urlsplit(""), None
+    if base.scheme not in ("https", "http") or not host:
+        raise WalgError("walg_binary_mirror is no URL that begins with https:// and names a host.")
+    if base.username is not None or base.password is not None:
+        raise WalgError(
+            "walg_binary_mirror holds credentials, and it is shown in results: put them into walg_binary_mirror_username and "
+            "walg_binary_mirror_password."
+        )
+    if base.query or base.fragment:
+        raise WalgError(
+            "walg_binary_mirror has a query (?) or a fragment (#), after which no name of a release can follow. Give the URL before it."
+        )
+    return base
+
+
 def choose(version: str, mirror: str, checksum: str, machine: str, glibc: Sequence[int]) -> Release:
     """Return the build of a version that such a host can run. Raises WalgError where there is none, or its digest can't be had."""
     numbers, tag = _releases.parse_version(version), _releases.tag(version)
@@ -41,14 +62,7 @@ def choose(version: str, mirror: str, checksum: str, machine: str, glibc: Sequen
             f"WAL-G's releases hold no build of {version} for {machine} with {library}. Take another version (walg_version), or "
             "build it yourself and name the file in walg_binary_src."
         )
-    base = urlsplit(mirror)
-    if base.scheme not in ("https", "http") or not base.hostname:
-        raise WalgError("walg_binary_mirror is no URL that begins with https:// and names a host.")
-    if base.username is not None or base.password is not None:
-        raise WalgError(
-            "walg_binary_mirror holds credentials, and it is shown in results: put them into walg_binary_mirror_username and "
-            "walg_binary_mirror_password."
-        )
+    base = judged(mirror)
     if not checksum and base.scheme == "http":
         raise WalgError(f"{mirror} is not encrypted, so its digest proves nothing: give it in walg_binary_checksum.")
     if not checksum and not _releases.has_digests(version):

@@ -17,7 +17,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _flow_archive_check, _flow_owner, _google, _storage_faults, _walg
+from . import _backups, _flow_archive_check, _flow_encryption, _flow_owner, _google, _storage_faults, _walg
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._flow_config import MissingCredentialsError
@@ -62,6 +62,7 @@ def check(runner: Runner, candidate: Candidate, binary: str, question: Question)
         return {"unknown": ["storage"], "warning": exc.msg}
 
     def ask() -> dict[str, Any]:
+        _flow_encryption.check(runner, candidate.rendered, binary, instance.environment)
         with candidate.walg(runner, binary, question.timeout) as walg:
             return _ask(walg, instance.cluster.system_identifier, question)
 

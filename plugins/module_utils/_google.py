@@ -9,6 +9,7 @@ No message holds a value of the file: a key pasted into the wrong field would co
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,20 @@ KINDS = (
     Kind("external_account_authorized_user", (3, 0, 6), ("refresh_token", "token_url", "client_id", "client_secret")),
     Kind("impersonated_service_account", (3, 0, 6), ("service_account_impersonation_url", "source_credentials")),
     Kind("gdch_service_account", (3, 0, 9), ("project", "private_key", "name", "token_uri")),
+)
+#: Fields of credentials that are no secret, and whose texts are part of messages.
+_NAMES = frozenset(
+    [
+        "type",
+        "project_id",
+        "project",
+        "client_email",
+        "auth_uri",
+        "token_uri",
+        "universe_domain",
+        "subject_token_type",
+        "audience",
+    ]
 )
 _HOW = "Make a key for a service account in the Google Cloud console (IAM, Service accounts, Keys, JSON) and give that file as it is"
 
@@ -79,6 +94,37 @@ def check(text: str, where: str, version: Version | None = None) -> None:
             f"The private_key in {where} is no PEM block (-----BEGIN ... -----END on lines of their own): were its line breaks "
             f"lost on the way through a template? {_HOW}."
         )
+
+
+def text_of(given: object, where: str) -> str:
+    """Return the text of credentials that came as a text or, from a play that has read the file, as a dictionary. "" for none."""
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Mapping):
+        return json.dumps(given, indent=2) if given else ""
+    if given is None or given == []:
+        return ""
+    raise WalgError(f"{where} is neither the text of a Google credentials file nor its dictionary. {_HOW}.")
+
+
+def secrets_of(given: object) -> Iterator[str]:
+    """Yield what of given credentials has to be hidden, whatever form they have: all texts but those that only name something."""
+    content: object = given
+    if isinstance(given, str):
+        try:
+            content = json.loads(given)
+        except ValueError:
+            yield given
+            return
+    if isinstance(content, Mapping):
+        for name, value in content.items():
+            if name not in _NAMES:
+                yield from secrets_of(value) if not isinstance(value, str) else (value,)
+    elif isinstance(content, (list, tuple)):
+        for value in content:
+            yield from secrets_of(value)
+    else:
+        yield str(given)
 
 
 def without(explanation: str, text: str) -> str:

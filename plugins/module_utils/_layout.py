@@ -122,7 +122,7 @@ def own_entry(data_dir: str) -> str:
     major = (read_text(os.path.join(data_dir, "PG_VERSION")) or "").strip()
     with open(os.path.join(data_dir, "global", "pg_control"), "rb") as stream:
         control = _control.parse(stream.read(_CONTROL_SIZE))
-    if control is None or not major.isdigit():
+    if control is None or not re.fullmatch("[0-9]{1,4}", major):
         raise WalgError(f"{data_dir} does not say of which version it is: PG_VERSION or global/pg_control is damaged.")
     return entry_name(int(major), control.catalog)
 
@@ -186,7 +186,9 @@ def links(data_dir: str) -> dict[str, str]:
     candidates = ["pg_wal"]
     tablespaces = os.path.join(data_dir, "pg_tblspc")
     if os.path.isdir(tablespaces):
-        candidates += [f"pg_tblspc/{name}" for name in sorted(os.listdir(tablespaces)) if name.isdigit()]
+        candidates += [
+            f"pg_tblspc/{name}" for name in sorted(os.listdir(tablespaces)) if re.fullmatch("[0-9]{1,10}", name)
+        ]
     for link in candidates:
         path = os.path.join(data_dir, link)
         if os.path.islink(path):

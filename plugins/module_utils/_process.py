@@ -85,7 +85,7 @@ class User:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
-            if name.isdigit() and int(name) < _HIGHEST_UID:
+            if re.fullmatch("[0-9]{1,10}", name) and int(name) < _HIGHEST_UID:
                 return cls.by_uid(int(name))
             raise WalgError(f"No operating system user named {name!r} on this host (walg_pg_os_user).") from None
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)

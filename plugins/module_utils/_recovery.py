@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._errors import WalgError
 from ._pg_conf import parse, settings_text
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ _TARGETS = (
     "recovery_target_xid",
 )
 _OTHERS = ("archive_cleanup_command", "recovery_end_command", "primary_conninfo", "primary_slot_name")
-_PASSWORD = re.compile(r"\bpassword\s*=|://[^/@]*:[^/@]*@", re.IGNORECASE)
 #: All that a postgresql.auto.conf of another day may say about recovery; the configuration of a restored cluster is rid of it.
 RECOVERY_NAMES = frozenset(
     (
@@ -83,11 +80,6 @@ def follow(major: int, restore_command: str, primary_conninfo: str = "", slot: s
     configuration (from PostgreSQL 12 on).
     """
     wanted = {"restore_command": restore_command, "recovery_target_timeline": "latest"}
-    if _PASSWORD.search(primary_conninfo):
-        raise WalgError(
-            "The primary's address holds a password, which would stand in files and logs: put it into the owner's password file "
-            "(~/.pgpass, or passfile=... in the address)."
-        )
     if primary_conninfo:
         wanted["primary_conninfo"] = primary_conninfo
     if slot:

@@ -15,7 +15,6 @@ from . import (
     _flow_owner,
     _flow_restore,
     _marker,
-    _recovery,
     _restore_host,
     _restore_plan,
     _roll_back,
@@ -62,8 +61,6 @@ class Run:
 
     def __post_init__(self) -> None:
         check_request(self.wish.request)
-        if self.wish.standby:
-            _recovery.follow(12, "", self.wish.primary_conninfo)  # refuses an address with a password
 
     def settled(self, verb: str) -> bool:
         """Say whether nothing is left to do, so that no lock is needed."""

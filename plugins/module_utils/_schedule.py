@@ -61,6 +61,13 @@ def cron_line(
     return " ".join([*times, user, command])
 
 
+def judge(minute: object, hour: object, weekday: object) -> None:
+    """Raise WalgError for a field that cron would not read as meant. Without a ``minute`` one is chosen."""
+    given = {"minute": minute or "0", "hour": hour, "weekday": weekday}
+    for name, value in given.items():
+        _field(name, str(value))
+
+
 def cron_file(instance: str, lines: Iterable[str]) -> str:
     """Return the text of a cron.d file for an instance."""
     body = list(lines)

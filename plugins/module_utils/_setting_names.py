@@ -76,6 +76,15 @@ ENVIRONMENT = frozenset({"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_DIR"
 #: Texts of keys, which have several lines.
 MULTILINE = frozenset({"WALG_ENVELOPE_PGP_KEY", "WALG_PGP_KEY"})
 
+_PATHS = """
+    WALG_PGP_KEY_PATH WALG_ENVELOPE_PGP_KEY_PATH WALG_ENVELOPE_PGP_YC_SERVICE_ACCOUNT_KEY_FILE WALG_LIBSODIUM_KEY_PATH
+    YC_SERVICE_ACCOUNT_KEY_FILE SSH_PRIVATE_KEY_PATH WALG_SSH_PRIVATE_KEY_PATH WALE_SSH_PRIVATE_KEY_PATH
+    GOOGLE_APPLICATION_CREDENTIALS PGPASSFILE PGSSLKEY PGSSLCERT AWS_SHARED_CREDENTIALS_FILE AWS_CONFIG_FILE
+    AWS_WEB_IDENTITY_TOKEN_FILE AZURE_CLIENT_CERTIFICATE_PATH AZURE_FEDERATED_TOKEN_FILE
+"""
+#: Files with credentials or keys. A key that is given in the place of its path would be part of error messages.
+PATHS = frozenset(_PATHS.split())
+
 #: Names that WAL-G or its libraries know and that are refused all the same, and why.
 REFUSED = {
     "WALG_FAILOVER_STORAGES": "failover storages are not supported yet",

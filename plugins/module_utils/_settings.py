@@ -13,13 +13,12 @@ import difflib
 import hashlib
 import json
 import math
-import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from . import _storage
+from . import _addresses, _storage
 from ._errors import WalgError
-from ._setting_names import CANONICAL, ENVIRONMENT, KNOWN, MULTILINE, PLACE, REFUSED, SECRET
+from ._setting_names import CANONICAL, ENVIRONMENT, KNOWN, MULTILINE, PATHS, PLACE, REFUSED, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -31,7 +30,6 @@ REMOVED = "(removed)"
 
 #: DEVEL prints settings in clear, and any other word makes every command end with an error, archive_command included.
 _LOG_LEVELS = ("NORMAL", "ERROR")
-_PASSWORD_IN_URL = re.compile(r"://.*:.*@", re.DOTALL)
 
 
 def canonical(name: str) -> str:
@@ -42,12 +40,6 @@ def canonical(name: str) -> str:
 def is_secret(name: str) -> bool:
     """Say whether a setting's value is a secret. The path of a file that holds one is not."""
     return name in SECRET
-
-
-def showable(settings: Mapping[str, object], secrets: object) -> set[str]:
-    """Return the values of settings that need not be hidden, whatever else is: none that is also a secret's."""
-    plain = {str(value) for name, value in settings.items() if not is_secret(name)}
-    return plain - {str(value) for value in (secrets.values() if isinstance(secrets, dict) else ())}
 
 
 def check_settings(settings: Mapping[str, object], secrets: Mapping[str, object]) -> None:
@@ -71,8 +63,13 @@ def check_settings(settings: Mapping[str, object], secrets: Mapping[str, object]
             if where == "walg_settings" and is_secret(name):
                 raise WalgError(f"{name} is secret: put it into walg_secrets, not into walg_settings.", found=name)
             text = _text(name, value, where)
-            if where == "walg_settings" and _PASSWORD_IN_URL.search(text):
-                raise WalgError(f"{name} seems to hold a password in an address: put it into walg_secrets.", found=name)
+            if name in PATHS and not text.startswith("/"):
+                raise WalgError(f"{name} in {where} has to be an absolute path on the managed host.", found=name)
+            if where == "walg_settings" and _holds_credentials(name, text):
+                raise WalgError(
+                    f"{name} in walg_settings seems to hold a user, a password or a token in an address: put it into walg_secrets.",
+                    found=name,
+                )
 
 
 def exactly_one_prefix(settings: Mapping[str, object]) -> None:
@@ -118,7 +115,7 @@ def masked(rendered: str | None, hidden: Collection[str] = ()) -> dict[str, str]
 
     ``hidden``: names that were given as secrets though they are ordinary. None: there is no file.
     """
-    return {name: value if _may_show(name, value, hidden) else HIDDEN for name, value in _read(rendered).items()}
+    return {name: value if may_show(name, value, hidden) else HIDDEN for name, value in _read(rendered).items()}
 
 
 def masked_pair(before: str | None, after: str, hidden: Collection[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
@@ -177,6 +174,11 @@ def _text(name: str, value: object, where: str) -> str:
     return text
 
 
+def _holds_credentials(name: str, value: str) -> bool:
+    """Of the address of a proxy, which may come without a scheme, an @ is enough."""
+    return _addresses.holds_credentials(value) or (name in ENVIRONMENT and "@" in value)
+
+
 def _type_name(value: object) -> str:
     if value is None:
         return "null"
@@ -185,8 +187,9 @@ def _type_name(value: object) -> str:
     return {"dict": "a map", "list": "a list"}.get(type(value).__name__, f"of the type {type(value).__name__}")
 
 
-def _may_show(name: str, value: str, hidden: Collection[str]) -> bool:
-    if name not in KNOWN or name in SECRET or "@" in value:
+def may_show(name: str, value: str, hidden: Collection[str] = ()) -> bool:
+    """Say whether a setting's value is none that has to be hidden: an ordinary one, without credentials in an address."""
+    if name not in KNOWN or name in SECRET or "@" in value or _holds_credentials(name, value):
         return False
     return canonical(name) not in {canonical(other) for other in hidden}
 

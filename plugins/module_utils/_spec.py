@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import _instance
+from . import _instance, _trust
 from ._errors import WalgError
 
 if TYPE_CHECKING:
@@ -18,7 +18,23 @@ if TYPE_CHECKING:
 
 #: Options whose text has lines, or that are judged elsewhere: WAL-G's settings by the rule that knows them.
 _OTHERWISE_JUDGED = ("record", "wrappers", "settings", "secrets", "google_credentials")
-_SECRET = ("url_password", "primary_conninfo")
+#: Options that are paths, and what messages call them. They are not expanded: nobody asks for what ~ and $HOME are to whoever runs this.
+_PATHS = {
+    "bin_dir": "walg_bin_dir",
+    "binary": "walg_binary_path",
+    "ca_path": "walg_binary_mirror_ca",
+    "config_dir": "walg_config_dir",
+    "cron_dir": "walg_cron_dir",
+    "data_dir": "walg_pg_data_dir",
+    "log_dir": "walg_log_dir",
+    "path": "The option path",
+    "program_dir": "walg_program_dir",
+    "src": "walg_binary_src",
+    "state_dir": "walg_state_dir",
+    "wal_dir": "walg_restore_wal_dir",
+}
+_GROUPS = ("cluster", "directories", "wanted")
+_SECRET = ("url_password", "primary_conninfo", "mirror", "storage", "restore")
 
 
 def refuse_unprintable(params: Mapping[str, Any]) -> None:
@@ -28,6 +44,22 @@ def refuse_unprintable(params: Mapping[str, Any]) -> None:
             if any(unicodedata.category(char) in ("Cc", "Cs") for char in text):
                 shown = "" if name in _SECRET else f": {text!r}"
                 raise WalgError(f"The option {name} holds a line break or another control character{shown}.")
+
+
+def judge(params: Mapping[str, Any]) -> None:
+    """Raise WalgError for options that can't be right on any host: control characters, and paths that are not whole."""
+    refuse_unprintable(params)
+    for name, value in _paths(params):
+        _trust.refuse_unplain(value, _PATHS[name])
+
+
+def _paths(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the options that are paths and given, also those within another option; facts that are handed on were judged."""
+    for name, value in params.items():
+        if name in _PATHS and isinstance(value, str) and value:
+            yield name, value
+        elif name in _GROUPS and isinstance(value, dict):
+            yield from _paths(value)
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -47,8 +79,8 @@ def instance_options() -> dict[str, dict[str, Any]]:
     """Return the argument spec of the shared options."""
     return {
         "instance": {"type": "str", "default": "main"},
-        "config_dir": {"type": "path", "default": "/etc/mapswipe-walg"},
-        "record": {"type": "str"},
+        "config_dir": {"type": "str", "default": "/etc/mapswipe-walg"},
+        "record": {"type": "str", "no_log": True},
     }
 
 
@@ -57,7 +89,7 @@ def instance_from(params: Mapping[str, Any], check_mode: bool) -> _instance.Inst
 
     In check mode the record that walg_config would write stands in for the file, so that what follows can be planned.
     """
-    refuse_unprintable(params)
+    judge(params)
     name, config_dir, text = params["instance"], params["config_dir"], params.get("record")
     if check_mode and text:
         found = _instance.parse(text, "the option record")

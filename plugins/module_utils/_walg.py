@@ -67,13 +67,14 @@ class Walg:
     storage: str  # for messages
     environment: Mapping[str, str] = field(default_factory=dict)
     ask_timeout: float = ASK_TIMEOUT
+    descriptors: Sequence[int] = ()  # those that ``config`` and what it names lead to
 
     def _run(
         self, arguments: Sequence[str], timeout: float, cwd: str = "/", place: Mapping[str, str] | None = None
     ) -> Result:
         argv = [self.binary, "--config", self.config, *arguments]
         env = {**self.environment, **(place or {})}
-        return self.runner.run(argv, user=self.user, env=env, timeout=timeout, cwd=cwd)
+        return self.runner.run(argv, user=self.user, env=env, timeout=timeout, cwd=cwd, descriptors=self.descriptors)
 
     def _ask(self, arguments: Sequence[str], place: Mapping[str, str] | None = None) -> str:
         result = self._run(arguments, self.ask_timeout, place=place)

@@ -105,8 +105,8 @@ in_recovery:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive, _flow_archive_check
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _flow_archive, _flow_archive_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
@@ -127,6 +127,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    _answer.begin(module)
     params, runner = module.params, Runner()
     try:
         instance = instance_from(params, module.check_mode)
@@ -145,8 +146,8 @@ def main() -> None:
             _flow_archive.apply(runner, plan)
         proved = not plan.changed and _flow_archive_check.holds(runner, instance, plan.facts)
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
-    module.exit_json(changed=plan.changed, diff=plan.diff(), proved=proved, **_flow_archive.result(plan))
+        _answer.fail(module, exc)
+    _answer.succeed(module, changed=plan.changed, diff=plan.diff(), proved=proved, **_flow_archive.result(plan))
 
 
 if __name__ == "__main__":

@@ -68,8 +68,8 @@ reason:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_archive_check
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _flow_archive_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
@@ -87,6 +87,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    _answer.begin(module)
     params = module.params
     try:
         instance = instance_from(params, module.check_mode)
@@ -98,10 +99,10 @@ def main() -> None:
 
         answer = call_as(instance.cluster.owner(), check)
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
+        _answer.fail(module, exc)
     if answer["changed"] and module.check_mode and settings_pending(instance):
         answer.update(reason="the settings are not written yet", unknown=["archive"])
-    module.exit_json(**answer)
+    _answer.succeed(module, **answer)
 
 
 if __name__ == "__main__":

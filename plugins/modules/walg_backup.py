@@ -84,8 +84,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _backup_need, _backups, _flow_backup
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _backup_need, _backups, _flow_backup
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
@@ -109,6 +109,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    _answer.begin(module)
     params = module.params
     try:
         instance = instance_from(params, module.check_mode)
@@ -129,10 +130,10 @@ def main() -> None:
 
         answer = call_as(instance.cluster.owner(), look if module.check_mode else ensure)
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
+        _answer.fail(module, exc)
     after = "a new base backup\n" if module.check_mode and answer["changed"] else _names(answer["backup"])
     before = "" if answer["changed"] else after
-    module.exit_json(diff={"before": before, "after": after}, **answer)
+    _answer.succeed(module, diff={"before": before, "after": after}, **answer)
 
 
 if __name__ == "__main__":

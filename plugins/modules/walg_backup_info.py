@@ -302,8 +302,8 @@ segment_size:
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_info
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _flow_info
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
 
@@ -313,6 +313,7 @@ def main() -> None:
         argument_spec={**instance_options(), "read_last_commit": {"type": "bool", "default": False}},
         supports_check_mode=True,
     )
+    _answer.begin(module)
     try:
         instance = instance_from(module.params, module.check_mode)
 
@@ -323,8 +324,8 @@ def main() -> None:
 
         answer = call_as(instance.cluster.owner(), look)
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
-    module.exit_json(changed=False, **answer)
+        _answer.fail(module, exc)
+    _answer.succeed(module, changed=False, **answer)
 
 
 if __name__ == "__main__":

@@ -31,18 +31,19 @@ options:
     type: str
     required: true
   settings:
-    description: WAL-G settings by their own names. Names that carry a secret are refused here.
-    type: dict
+    description: WAL-G settings by their own names, as a dictionary. Names that carry a secret are refused here.
+    type: raw
     default: {}
   secrets:
     description: WAL-G settings that are secret, by their own names, as a dictionary. They appear in no output.
     type: raw
   google_credentials:
     description:
-      - Content of a Google service account key (JSON). It is written to C(<config_dir>/<instance>.credentials.json), readable
-        by the owner only, and C(GOOGLE_APPLICATION_CREDENTIALS) points there.
+      - Content of a Google service account key (JSON), as text or as a dictionary.
+      - It is written to C(<config_dir>/<instance>.credentials.json), readable by the owner only, and
+        C(GOOGLE_APPLICATION_CREDENTIALS) points there.
       - Use either this or the path of a file that is on the host already, in O(settings), not both.
-    type: str
+    type: raw
   tune:
     description:
       - Whether WAL-G's concurrency is chosen by the host's cores and memory, where O(settings) doesn't say it.
@@ -53,7 +54,7 @@ options:
     default: true
   binary:
     description: Path of the WAL-G binary of this instance.
-    type: path
+    type: str
     required: true
   cluster:
     description: The cluster as M(mapswipe.walg.walg_instance_info) returns it.
@@ -112,23 +113,23 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _settings
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _flow_config
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import refuse_unprintable
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import judge
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "instance": {"type": "str", "default": "main"},
-            "storage": {"type": "str", "required": True},
-            "settings": {"type": "dict", "default": {}, "no_log": True},
+            "storage": {"type": "str", "required": True, "no_log": True},
             # raw: a failed conversion would print the value
+            "settings": {"type": "raw", "default": {}, "no_log": True},
             "secrets": {"type": "raw", "no_log": True},
-            "google_credentials": {"type": "str", "no_log": True},
+            "google_credentials": {"type": "raw", "no_log": True},
             "tune": {"type": "bool", "default": True},
-            "binary": {"type": "path", "required": True},
+            "binary": {"type": "str", "required": True},
             "cluster": {"type": "dict", "required": True},
             "directories": {"type": "dict", "required": True},
             "push_timeout": {"type": "int", "default": 15},
@@ -137,19 +138,19 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    # no_log keeps all settings out of the system's log, where a secret may stand by mistake; only those are hidden in answers.
-    module.no_log_values.difference_update(_settings.showable(module.params["settings"], module.params["secrets"]))
+    _answer.begin(module)
     try:
-        refuse_unprintable(module.params)
+        judge(module.params)
         runner = Runner()
         plan = _flow_config.plan(module.params, runner)
         changed, diff = plan.changed, plan.diff()  # what stands on the disk now; not after apply
         if changed and not module.check_mode:
             plan.apply(runner)
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
+        _answer.fail(module, exc)
     instance = plan.instance
-    module.exit_json(
+    _answer.succeed(
+        module,
         changed=changed,
         diff=diff,
         settings_file=instance.settings_file,

@@ -25,7 +25,7 @@ extends_documentation_fragment:
 options:
   path:
     description: Where it is to stand. Let the name carry the version, so that two instances can differ.
-    type: path
+    type: str
     required: true
   version:
     description:
@@ -51,7 +51,7 @@ options:
     default: true
   src:
     description: File on the managed host to install from. Without it, the release is downloaded.
-    type: path
+    type: str
   checksum:
     description:
       - Digest of the binary as C(sha256:HEX). Required with O(src).
@@ -70,7 +70,7 @@ options:
     type: str
   ca_path:
     description: File on the managed host with the certificates to trust for O(mirror), in place of the host's own.
-    type: path
+    type: str
   timeout:
     description: Seconds that a whole download may take.
     type: int
@@ -82,7 +82,7 @@ options:
     type: str
   config_dir:
     description: Directory of the instances' records, which tell what is in use. Required with O(state=pruned).
-    type: path
+    type: str
   instance:
     description: With O(state=pruned), the instance that uses O(path).
     type: str
@@ -174,11 +174,11 @@ import os
 import urllib.error
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible.module_utils import urls
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _answer,
     _flow_install,
     _flow_prune,
     _flow_release,
@@ -188,27 +188,27 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _workshop,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._download import Web
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import refuse_unprintable
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import judge
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
+            "path": {"type": "str", "required": True},
             "version": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "staged", "pruned"], "default": "present"},
             "managed": {"type": "bool", "default": True},
-            "src": {"type": "path"},
+            "src": {"type": "str"},
             "checksum": {"type": "str"},
-            "mirror": {"type": "str", "default": _releases.PUBLISHED},
+            "mirror": {"type": "str", "default": _releases.PUBLISHED, "no_log": True},
             "url_username": {"type": "str"},
             "url_password": {"type": "str", "no_log": True},
-            "ca_path": {"type": "path"},
+            "ca_path": {"type": "str"},
             "timeout": {"type": "int", "default": 600},
             "user": {"type": "str"},
-            "config_dir": {"type": "path"},
+            "config_dir": {"type": "str"},
             "instance": {"type": "str", "default": "main"},
             "keep": {"type": "int", "default": 1},
         },
@@ -216,17 +216,16 @@ def main() -> None:
         required_by={"src": "checksum"},
         supports_check_mode=True,
     )
-    with contextlib.suppress(ValueError):  # refused below, and not shown by that
-        module.no_log_values.update(filter(None, [urlsplit(module.params["mirror"]).password]))
+    _answer.begin(module)
     try:
-        refuse_unprintable(module.params)
-        answer = _answer(module)
+        judge(module.params)
+        answer = _done(module)
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
-    module.exit_json(path=module.params["path"], **answer)
+        _answer.fail(module, exc)
+    _answer.succeed(module, path=module.params["path"], **answer)
 
 
-def _answer(module: AnsibleModule) -> dict[str, object]:
+def _done(module: AnsibleModule) -> dict[str, object]:
     params = module.params
     _releases.refuse_odd(params["version"])
     _trust.refuse_unplain(params["path"], "walg_binary_path")
@@ -249,7 +248,7 @@ def _pruned(module: AnsibleModule) -> dict[str, object]:
     plan = _flow_prune.plan(params["path"], params["keep"], params["config_dir"], params["instance"])
     if plan.unreadable:
         names = ", ".join(plan.unreadable)
-        module.warn(f"No version of WAL-G is removed: what these instances use can't be read: {names}.")
+        _answer.warn(module, f"No version of WAL-G is removed: what these instances use can't be read: {names}.")
     if plan.changed and not module.check_mode:
         _flow_prune.apply(plan)
     return {"changed": plan.changed, "diff": plan.diff(), "removed": plan.removed}

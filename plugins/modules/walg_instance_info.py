@@ -33,13 +33,13 @@ options:
     suboptions:
       data_dir:
         description: PostgreSQL's data directory.
-        type: path
+        type: str
       bin_dir:
         description: Directory of PostgreSQL's server programs.
-        type: path
+        type: str
       socket_dir:
         description: Directory of the server's socket.
-        type: path
+        type: str
       port:
         description: The server's port; it names the socket too.
         type: str
@@ -95,6 +95,26 @@ options:
         description: As in M(mapswipe.walg.walg_archive).
         type: bool
         default: false
+  schedule:
+    description: The schedule as M(mapswipe.walg.walg_schedule) takes it, to be refused here where it can't be right.
+    type: dict
+    suboptions:
+      minute:
+        description: As there.
+        type: str
+      hour:
+        description: As there.
+        type: str
+        default: "2"
+      weekday:
+        description: As there.
+        type: str
+        default: "*"
+  restore:
+    description:
+      - Options of M(mapswipe.walg.walg_restore), to be refused here where they can't be right, before anything is installed. C(request)
+        is one of them.
+    type: dict
   variables:
     description: Names of the play's variables that begin with C(walg_).
     type: list
@@ -109,14 +129,14 @@ options:
     default: []
   settings:
     description: As in M(mapswipe.walg.walg_config), for O(wanted).
-    type: dict
+    type: raw
     default: {}
   secrets:
     description: As in M(mapswipe.walg.walg_config), for O(wanted).
     type: raw
   google_credentials:
     description: As in M(mapswipe.walg.walg_config), for O(wanted).
-    type: str
+    type: raw
   wanted:
     description:
       - What later tasks of the play will ask of M(mapswipe.walg.walg_install), M(mapswipe.walg.walg_config) and
@@ -126,14 +146,14 @@ options:
     suboptions:
       binary:
         description: Where WAL-G has to stand; if empty, C(wal-g-VERSION) in the directory for programs.
-        type: path
+        type: str
       managed:
         description: As in M(mapswipe.walg.walg_install).
         type: bool
         default: true
       src:
         description: As in M(mapswipe.walg.walg_install).
-        type: path
+        type: str
       checksum:
         description: As in M(mapswipe.walg.walg_install).
         type: str
@@ -175,22 +195,22 @@ options:
     suboptions:
       bin_dir:
         description: Where WAL-G is installed.
-        type: path
+        type: str
       config_dir:
         description: Settings and records.
-        type: path
+        type: str
       program_dir:
         description: Wrappers and job.
-        type: path
+        type: str
       state_dir:
         description: State; one directory below it for each instance.
-        type: path
+        type: str
       log_dir:
         description: Logs; one directory below it for each instance.
-        type: path
+        type: str
       cron_dir:
         description: Cron files.
-        type: path
+        type: str
 seealso:
   - module: mapswipe.walg.walg_config
 """
@@ -249,49 +269,51 @@ record:
   type: str
 """
 
-import contextlib
 import os
-from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import urlsplit
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _answer,
     _directories,
     _discovery,
     _flow_preflight,
+    _flow_release,
     _flow_settled,
+    _given,
     _instance,
     _releases,
-    _settings,
+    _restore_options,
+    _schedule,
     _trust,
     _variables,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import refuse_unprintable
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    """Return a dictionary, or none: walg_config refuses anything else by name."""
-    return value if isinstance(value, Mapping) else {}
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import judge
 
 
 def main() -> None:
     paths = {
-        name: {"type": "path"} for name in ("bin_dir", "config_dir", "program_dir", "state_dir", "log_dir", "cron_dir")
+        name: {"type": "str"} for name in ("bin_dir", "config_dir", "program_dir", "state_dir", "log_dir", "cron_dir")
     }
     archive = {
         "timeout": {"type": "int", "default": 60},
         "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
         "replace": {"type": "bool", "default": False},
     }
+    schedule = {
+        "minute": {"type": "str"},
+        "hour": {"type": "str", "default": "2"},
+        "weekday": {"type": "str", "default": "*"},
+    }
     wanted = {
-        "binary": {"type": "path"},
+        "binary": {"type": "str"},
         "managed": {"type": "bool", "default": True},
-        "src": {"type": "path"},
+        "src": {"type": "str"},
         "checksum": {"type": "str"},
-        "mirror": {"type": "str", "default": _releases.PUBLISHED},
+        "mirror": {"type": "str", "default": _releases.PUBLISHED, "no_log": True},
         "keep": {"type": "int", "default": 1},
         "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
         "tune": {"type": "bool", "default": True},
@@ -306,9 +328,9 @@ def main() -> None:
                 "type": "dict",
                 "default": {},
                 "options": {
-                    "data_dir": {"type": "path"},
-                    "bin_dir": {"type": "path"},
-                    "socket_dir": {"type": "path"},
+                    "data_dir": {"type": "str"},
+                    "bin_dir": {"type": "str"},
+                    "socket_dir": {"type": "str"},
                     "port": {"type": "str"},
                     "user": {"type": "str"},
                     "database": {"type": "str"},
@@ -318,39 +340,36 @@ def main() -> None:
                 },
             },
             "version": {"type": "str"},
-            "storage": {"type": "str"},
+            "storage": {"type": "str", "no_log": True},
             "purpose": {"type": "str", "choices": ["backup", "restore"]},
             "archive": {"type": "dict", "options": archive},
+            "schedule": {"type": "dict", "options": schedule},
+            "restore": {"type": "dict", "no_log": True},
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},
             "directories": {"type": "dict", "default": {}, "options": paths},
-            "settings": {"type": "dict", "default": {}, "no_log": True},
             # raw: a failed conversion would print the value
+            "settings": {"type": "raw", "default": {}, "no_log": True},
             "secrets": {"type": "raw", "no_log": True},
-            "google_credentials": {"type": "str", "no_log": True},
+            "google_credentials": {"type": "raw", "no_log": True},
             "wanted": {"type": "dict", "options": wanted},
         },
         required_together=[("version", "storage")],
         required_by={"wanted": "version"},
         supports_check_mode=True,
     )
-    module.no_log_values.difference_update(_settings.showable(module.params["settings"], module.params["secrets"]))
-    with contextlib.suppress(ValueError):
-        password = urlsplit((module.params["wanted"] or {}).get("mirror") or "").password
-        module.no_log_values.update(filter(None, [password]))
+    _answer.begin(module)
     try:
-        refuse_unprintable(module.params)
+        judge(module.params)
         name = module.params["instance"]
         _variables.refuse_unknown(module.params["variables"], module.params["known_variables"])
+        given = _judged(module.params)
         directories = _directories.of_instance(name, module.params["directories"])
         _directories.refuse_loose(directories)
-        if module.params["version"]:
-            _releases.refuse_odd(module.params["version"])
         recorded = _instance.load(directories["config_dir"], name)
         runner = Runner()
         cluster = _discovery.find(runner, module.params["cluster"], recorded.cluster if recorded else None)
-        given = {**(module.params["settings"] or {}), **_mapping(module.params["secrets"])}
-        cluster = replace(cluster, credentials=_instance.credentials(given))
+        cluster = replace(cluster, credentials=_instance.credentials({**given.settings, **given.secrets}))
         version, storage, purpose = (module.params[key] for key in ("version", "storage", "purpose"))
         _flow_preflight.check(runner, cluster, version, storage, purpose)
         if purpose == "backup" and module.params["archive"]:
@@ -363,8 +382,22 @@ def main() -> None:
                 )
             found.update(_flow_settled.look(runner, module.params, _instance.cluster_dict(cluster), directories))
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
-    module.exit_json(changed=False, **found)
+        _answer.fail(module, exc)
+    _answer.succeed(module, changed=False, **found)
+
+
+def _judged(params: dict[str, Any]) -> _given.Given:
+    """Return what is given of WAL-G's settings. Raises WalgError for all that can be told to be wrong without a look at the host."""
+    if params["version"]:
+        _releases.refuse_odd(params["version"])
+    _given.judge_cluster(params["cluster"])
+    if params["schedule"]:
+        _schedule.judge(params["schedule"]["minute"], params["schedule"]["hour"], params["schedule"]["weekday"])
+    if params["wanted"]:
+        _flow_release.judged(params["wanted"]["mirror"])
+    if params["restore"]:
+        _restore_options.wish(params["restore"])
+    return _given.judge(params)
 
 
 if __name__ == "__main__":

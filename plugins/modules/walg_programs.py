@@ -21,7 +21,7 @@ extends_documentation_fragment:
 options:
   path:
     description: Directory for the programs. It should hold nothing else.
-    type: path
+    type: str
     default: /usr/local/lib/mapswipe-walg
   user:
     description: Operating system user that runs them, the owner of the data directory. The job's Python is one that this user can start.
@@ -57,24 +57,25 @@ files:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _programs
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _programs
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import refuse_unprintable
+from ansible_collections.mapswipe.walg.plugins.module_utils._spec import judge
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "default": "/usr/local/lib/mapswipe-walg"},
+            "path": {"type": "str", "default": "/usr/local/lib/mapswipe-walg"},
             "user": {"type": "str", "required": True},
             "wrappers": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
     )
+    _answer.begin(module)
     path = module.params["path"]
     try:
-        refuse_unprintable(module.params)
+        judge(module.params)
         python = _programs.interpreter(Runner(), User.by_name(module.params["user"]))
         plans = _programs.plan(path, python, module.params["wrappers"], os.geteuid(), os.getegid())
         written = [plan for plan in plans if plan.differs()]
@@ -85,10 +86,10 @@ def main() -> None:
             for name in stale:
                 os.unlink(name)
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
+        _answer.fail(module, exc)
     files = [plan.path for plan in written] + stale
     listed = "".join(f"{name}\n" for name in files)
-    module.exit_json(changed=bool(files), path=path, files=files, diff={"before": "", "after": listed})
+    _answer.succeed(module, changed=bool(files), path=path, files=files, diff={"before": "", "after": listed})
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ options:
     default: {}
   wal_dir:
     description: Separate directory for WAL. Not given, it is where the old cluster had it.
-    type: path
+    type: str
   links:
     description:
       - Where symbolic links in the data directory lead, by their path in it, such as C(postgresql.conf) with the
@@ -239,18 +239,16 @@ unknown:
 """
 
 import os
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _beside_settings, _lock, _restore_request, _targets
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _lock, _restore_options, _restore_request
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
+    judge,
     pending,
-    refuse_unprintable,
 )
 
 
@@ -269,9 +267,9 @@ def main() -> None:
             "backup": {"type": "str"},
             "action": {"type": "str", "choices": ["promote", "pause", "shutdown"], "default": "promote"},
             "standby": {"type": "bool", "default": False},
-            "primary_conninfo": {"type": "str", "default": ""},
+            "primary_conninfo": {"type": "str", "default": "", "no_log": True},
             "tablespaces": {"type": "dict", "default": {}},
-            "wal_dir": {"type": "path"},
+            "wal_dir": {"type": "str"},
             "links": {"type": "dict", "default": {}},
             "check_start": {"type": "bool", "default": True},
             "stop_running": {"type": "bool", "default": False},
@@ -289,15 +287,16 @@ def main() -> None:
         mutually_exclusive=[("target_time", "target_lsn", "target_xid", "target_name")],
         supports_check_mode=True,
     )
+    _answer.begin(module)
     params = module.params
     try:
-        refuse_unprintable(params)
+        judge(params)
         if params["rollback"] and params["discard"]:
             raise WalgError("rollback and discard are both asked for; a restore is put back or removed, not both.")
         instance = instance_from(params, module.check_mode)
         limits = params["fetch_timeout"], params["recovery_timeout"], params["fetch_stall_timeout"]
         missing = pending(instance, "wal-fetch") if module.check_mode else []
-        run = _restore_request.Run(Runner(), instance, _wish(params), *limits, missing)
+        run = _restore_request.Run(Runner(), instance, _restore_options.wish(params), *limits, missing)
         verb = "roll back" if params["rollback"] else "discard" if params["discard"] else "restore"
         if module.check_mode or run.settled(verb):  # nothing is written
             answer = run.act(verb, check=True)
@@ -306,32 +305,8 @@ def main() -> None:
             with _lock.held(lock, f"A restore of the instance {instance.name!r}", instance.cluster.owner()):
                 answer = run.act(verb, check=False)
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
-    module.exit_json(**answer)
-
-
-def _wish(params: dict[str, Any]) -> Wish:
-    target = _targets.from_options(params)
-    _targets.check_action(params["action"], target, params["standby"])
-    return Wish(
-        request=params["request"],
-        target=target,
-        action=params["action"],
-        timeline=params["timeline"] or None,
-        backup=params["backup"] or "",
-        standby=params["standby"],
-        primary_conninfo=params["primary_conninfo"],
-        tablespaces={str(key): str(value) for key, value in params["tablespaces"].items()},
-        wal_dir=params["wal_dir"] or "",
-        links={str(key): str(value or "") for key, value in params["links"].items()},
-        check_start=params["check_start"],
-        stop_running=params["stop_running"],
-        overwrite=params["overwrite"],
-        archive=params["archive"],
-        other_host_allowed=params["allow_other_collation"],
-        settings=_beside_settings.wished(params["settings"]),
-        take_over=params["take_over"],
-    )
+        _answer.fail(module, exc)
+    _answer.succeed(module, **answer)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ extends_documentation_fragment:
 options:
   cron_dir:
     description: Directory of cron files. Cron itself reads C(/etc/cron.d) only.
-    type: path
+    type: str
     default: /etc/cron.d
   minute:
     description: Cron's minute field. Not given, a minute that depends on the host and the instance, so that not all hosts begin at once.
@@ -61,13 +61,13 @@ import os
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _flow_schedule, _instance, _trust
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _files, _flow_schedule, _instance, _trust
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
-    refuse_unprintable,
+    judge,
 )
 
 
@@ -75,7 +75,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **instance_options(),
-            "cron_dir": {"type": "path", "default": "/etc/cron.d"},
+            "cron_dir": {"type": "str", "default": "/etc/cron.d"},
             "minute": {"type": "str"},
             "hour": {"type": "str", "default": "2"},
             "weekday": {"type": "str", "default": "*"},
@@ -83,10 +83,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    _answer.begin(module)
     params = module.params
     path = os.path.join(params["cron_dir"], f"mapswipe-walg-{params['instance']}")
     try:
-        refuse_unprintable(params)
+        judge(params)
         _instance.check_name(params["instance"])
         _trust.refuse_loose(params["cron_dir"], "walg_cron_dir")
         before = _files.read_text(path)
@@ -106,10 +107,11 @@ def main() -> None:
                 for plan in plans:
                     plan.apply()
             if params["cron_dir"] != "/etc/cron.d":
-                module.warn(f"Cron reads /etc/cron.d only: make it, or whatever runs jobs here, read {path}.")
+                _answer.warn(module, f"Cron reads /etc/cron.d only: make it, or whatever runs jobs here, read {path}.")
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
-    module.exit_json(
+        _answer.fail(module, exc)
+    _answer.succeed(
+        module,
         changed=changed,
         path=path,
         diff={"before_header": path, "after_header": path, "before": before or "", "after": after},

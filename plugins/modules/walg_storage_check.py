@@ -44,21 +44,21 @@ options:
     type: str
   settings:
     description: As in M(mapswipe.walg.walg_config).
-    type: dict
+    type: raw
     default: {}
   secrets:
     description: As in M(mapswipe.walg.walg_config).
     type: raw
   google_credentials:
     description: As in M(mapswipe.walg.walg_config).
-    type: str
+    type: raw
   tune:
     description: As in M(mapswipe.walg.walg_config).
     type: bool
     default: true
   binary:
     description: Path of the WAL-G binary. Required with O(storage).
-    type: path
+    type: str
   binary_src:
     description:
       - File on the managed host that is, or will be, installed at O(binary). If it is not yet, a copy of it is asked with.
@@ -117,19 +117,19 @@ import contextlib
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _answer,
     _flow_config,
     _flow_install,
     _flow_storage_check,
-    _settings,
     _workshop,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError, told
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_storage_check import Question
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
-    refuse_unprintable,
+    judge,
 )
 
 
@@ -139,13 +139,13 @@ def main() -> None:
             **instance_options(),
             "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
             "timeout": {"type": "int", "default": 30},
-            "storage": {"type": "str"},
-            "settings": {"type": "dict", "default": {}, "no_log": True},
+            "storage": {"type": "str", "no_log": True},
             # raw: a failed conversion would print the value
+            "settings": {"type": "raw", "default": {}, "no_log": True},
             "secrets": {"type": "raw", "no_log": True},
-            "google_credentials": {"type": "str", "no_log": True},
+            "google_credentials": {"type": "raw", "no_log": True},
             "tune": {"type": "bool", "default": True},
-            "binary": {"type": "path"},
+            "binary": {"type": "str"},
             "binary_src": {"type": "str"},
             "binary_checksum": {"type": "str"},
             "version": {"type": "str"},
@@ -155,15 +155,15 @@ def main() -> None:
         required_by={"storage": ("binary", "cluster", "directories"), "binary_src": ("binary_checksum", "version")},
         supports_check_mode=True,
     )
-    module.no_log_values.difference_update(_settings.showable(module.params["settings"], module.params["secrets"]))
+    _answer.begin(module)
     try:
-        refuse_unprintable(module.params)
+        judge(module.params)
         found = _asked(Runner(), module)
     except (WalgError, OSError) as exc:
-        module.fail_json(**told(exc))
+        _answer.fail(module, exc)
     if "warning" in found:
-        module.warn(str(found.pop("warning")))
-    module.exit_json(changed=False, **found)
+        _answer.warn(module, str(found.pop("warning")))
+    _answer.succeed(module, changed=False, **found)
 
 
 def _asked(runner: Runner, module: AnsibleModule) -> dict[str, object]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _recovery
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import ACTIONS, Target
 
 COMMAND = '/opt/wal-fetch recovery /etc/main.env /var/plan.env "%f" "%p"'
@@ -76,15 +75,6 @@ def test_a_standby_follows_whoever_is_promoted(major: int) -> None:
             "standby_mode = 'on'",
             *(f"{name} = '{value}'" for name, value in wanted.items()),
         }
-
-
-@pytest.mark.parametrize(
-    "address", ["host=a password=x", "host=a PASSWORD = 'x'", "postgresql://rep:secret@db1/", "postgres://a:b@c"]
-)
-def test_an_address_with_a_password_is_refused_and_not_repeated(address: str) -> None:
-    with pytest.raises(WalgError, match="holds a password") as caught:
-        _recovery.follow(14, COMMAND, address)
-    assert address not in caught.value.msg
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._setting_names impor
     ENVIRONMENT,
     KNOWN,
     MULTILINE,
+    PATHS,
     REFUSED,
     SECRET,
 )
@@ -28,7 +29,7 @@ PLANTED = "pl4nted-s3cret"
 SECRETS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": PLANTED}
 PEM = "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nabc=\n-----END PGP PRIVATE KEY BLOCK-----\n"
 
-PLAIN_NAMES = sorted(KNOWN - SECRET - ENVIRONMENT - {"WALG_LOG_LEVEL", "S3_LOG_LEVEL"} - set(CANONICAL))
+PLAIN_NAMES = sorted(KNOWN - SECRET - ENVIRONMENT - {"WALG_LOG_LEVEL", "S3_LOG_LEVEL"} - set(CANONICAL) - PATHS)
 SECRET_NAMES = sorted(SECRET - set(CANONICAL))
 WRITABLE = st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="@")
 VALUES = st.text(WRITABLE, min_size=1, max_size=20).filter(str.strip)
@@ -376,7 +377,44 @@ def test_where_wal_goes() -> None:
     assert _settings.place("damaged") == {}
 
 
-def test_what_may_be_shown() -> None:
-    settings = {"AWS_REGION": "r", "AWS_SECRET_ACCESS_KEY": "s", "SSH_PORT": 22, "AWS_ENDPOINT": "same"}
-    assert _settings.showable(settings, {"SSH_PASSWORD": "same"}) == {"r", "22"}
-    assert _settings.showable(settings, "no dictionary") == {"r", "22", "same"}
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("AWS_REGION", "r", True),
+        ("HTTPS_PROXY", "http://proxy:3128", True),
+        ("HTTPS_PROXY", "proxy:3128", True),
+        ("WALG_S3_PREFIX", "s3://bucket/path", True),
+        ("WALG_SSH_PREFIX", "ssh://walg@host/p", False),
+        ("AWS_SECRET_ACCESS_KEY", "s", False),
+        ("NO_SUCH_NAME", "s", False),
+        ("HTTPS_PROXY", "me@proxy:3128", False),
+        ("AWS_ENDPOINT", "https://host/?X-Amz-Signature=1f", False),
+    ],
+)
+def test_what_may_be_shown(name: str, value: str, shown: bool) -> None:
+    assert _settings.may_show(name, value) is shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTPS_PROXY", f"me:{PLANTED}@proxy:3128"),
+        ("HTTPS_PROXY", f"{PLANTED}@proxy:3128"),
+        ("HTTP_PROXY", f"http://{PLANTED}@proxy"),
+        ("NO_PROXY", f"a,b:{PLANTED}@c"),
+        ("AWS_ENDPOINT", f"https://host/?X-Amz-Signature={PLANTED}"),
+        ("AWS_ENDPOINT", f"https://host/?a=b&sig={PLANTED}"),
+        ("AZURE_ENDPOINT_SUFFIX", f"host?sv=1&token={PLANTED}"),
+        ("OS_AUTH_URL", f"https://me:{PLANTED}/x@host/v3"),
+        ("S3_ENDPOINT_SOURCE", f"http://host/?access_token={PLANTED}"),
+    ],
+)
+def test_credentials_in_an_address_belong_to_the_secrets(name: str, value: str) -> None:
+    assert "put it into walg_secrets" in refused({name: value}).msg
+    _settings.check_settings({}, {name: value})
+
+
+@pytest.mark.parametrize("name", sorted(PATHS))
+def test_a_key_in_the_place_of_its_path(name: str) -> None:
+    assert "absolute path" in refused({name: f"-----BEGIN {PLANTED}"}).msg
+    _settings.check_settings({name: "/etc/key"}, {})

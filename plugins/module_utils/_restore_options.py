@@ -51,13 +51,13 @@ def wish(params: Mapping[str, Any]) -> Wish:
 
 
 def _timeline(value: Any) -> int | None:
-    if not value:
-        return None
-    if not 0 < int(value) <= _LATEST_TIMELINE:
+    text = str(value or 0).strip()
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > _LATEST_TIMELINE:
         raise WalgError(
-            f"walg_restore_timeline is {value}, and no timeline has that number: they begin at 1.", found=value
+            f"walg_restore_timeline is {text[:80]!r}, and no timeline has that number: they begin at 1.",
+            found=text[:80],
         )
-    return int(value)
+    return int(text) or None
 
 
 def _matching(value: Any, name: str, pattern: re.Pattern[str], wanted: str) -> str:

@@ -77,7 +77,7 @@ def test_secrets_are_seen_nowhere(make_sandbox: Callable[..., Sandbox]) -> None:
         for given, hint in WRONG:
             name = "restore" if any("restore" in key for key in given) else "site"
             play = sandbox.play(
-                f"mapswipe.walg.{name}", {**sandbox.variables(cluster), "walg_hosts": "db", **given}, "-vvv"
+                f"mapswipe.walg.{name}", {**sandbox.variables(cluster), **given}, "-vvv", "-e", "walg_hosts=db"
             )
             assert (play.rc != 0, hint in play.failure()) == (True, True), (given, play.failure())
             seen += play.stdout + json.dumps(play.results)

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from typing import TYPE_CHECKING
+
+from ._server_process import stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +66,7 @@ def _sweep() -> None:
     place = tempfile.gettempdir()
     for name in os.listdir(place):
         pid = name[len(_PREFIX) :].partition("-")[0]
-        if not name.startswith(_PREFIX) or not pid.isdigit() or os.path.exists(f"/proc/{pid}"):
+        if not name.startswith(_PREFIX) or not re.fullmatch("[0-9]{1,9}", pid) or stat(int(pid))[:1] not in ([], ["Z"]):
             continue
         path = os.path.join(place, name)
         with contextlib.suppress(OSError):

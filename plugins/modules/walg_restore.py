@@ -80,7 +80,10 @@ options:
     type: bool
     default: false
   primary_conninfo:
-    description: Address of the primary for O(standby). Keep its password in a password file.
+    description:
+      - Address of the primary for O(standby), as libpq takes it.
+      - Its password goes into a password file of the data directory's owner (C(~/.pgpass), or C(passfile=/path) in the address). An address
+        with a password is refused.
     type: str
     default: ""
   tablespaces:

@@ -12,7 +12,7 @@ from support import fuzz_roles
 from support.restoring import archived
 from support.sandbox import Sandbox
 
-SAMPLE = int(os.environ.get("OPTIONS") or 60)
+SAMPLE = int(os.environ.get("OPTIONS") or 40)
 
 
 def test_a_wrong_value_of_a_role_is_told_in_a_sentence(sandbox: Sandbox) -> None:

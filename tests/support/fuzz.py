@@ -167,7 +167,7 @@ def faults(answer: Mapping[str, Any]) -> list[str]:
     if answer.get("failed") and len(message.split()) < 3:
         found.append("no sentence")
     # (Ansible itself quotes what does not fit a type or a choice, as it is.)
-    ours = not message.startswith(("value of ", "argument ", "Elements value "))
+    ours = not message.startswith(("value of ", "argument ", "Elements value ", "Validation of arguments failed"))
     if ours and any(unicodedata.category(char) in ("Cc", "Cs") and char != "\n" for char in message):
         found.append("control characters")
     return found

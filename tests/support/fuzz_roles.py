@@ -113,6 +113,10 @@ def _told(play: Play, cases: list[RoleCase]) -> Iterator[tuple[RoleCase, list[st
 
 
 def _faults(answer: Mapping[str, Any]) -> list[str]:
+    if not answer:
+        return []
     message = str(answer.get("msg", ""))
-    noise = [f"{word}: {message[:400]}" for word in _NOISE if word in message]
-    return [*faults({**answer, "failed": bool(answer)}), *noise] if answer else []
+    noise = [f"{word}: {message[:600]}" for word in _NOISE if word in message]
+    told = {**answer, "failed": True, "exception": ""}  # (Ansible says in each of them that there is no traceback)
+    traceback = ["a traceback"] if "Traceback" in str(answer.get("exception")) else []
+    return [*faults(told), *noise, *traceback]

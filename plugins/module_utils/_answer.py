@@ -13,13 +13,12 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from . import _google, _settings, _shown
-from ._errors import told
+from . import _google, _instance, _settings, _shown
+from ._errors import WalgError, told
+from ._files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from ._errors import WalgError
 
 #: Parts of answers that later tasks use. They say what the play and the host say, and hold no text of a server or a program.
 FACTS = ("cluster", "directories", "record", "settled", "path", "src", "settings_file", "record_file")
@@ -88,8 +87,18 @@ def _closed(module: Module) -> list[str]:
 def _mask(module: Module) -> _shown.Mask:
     closed = _closed(module)
     secrets = [text for name in closed for text in _secrets(name, module.params.get(name))]
+    secrets += _on_host(module.params)
     plain = [text for name, value in module.params.items() if name not in closed for text in _shown.texts(value)]
     return _shown.Mask(secrets, plain)
+
+
+def _on_host(params: Mapping[str, Any]) -> list[str]:
+    """Return the secrets among the settings with which WAL-G runs for a configured instance: it may repeat them."""
+    if not params.get("config_dir") or not params.get("instance"):
+        return []
+    with contextlib.suppress(WalgError):
+        return _settings.secrets_of(read_text(_instance.settings_path(params["config_dir"], params["instance"])))
+    return []
 
 
 def _secrets(name: str, value: Any) -> Iterator[str]:

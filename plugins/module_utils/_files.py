@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
+import re
 import secrets
 import stat
 import time
@@ -181,7 +183,7 @@ def write_atomic(path: str, content: str, mode: int = 0o600, uid: int = -1, gid:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.rename(temporary, name, src_dir_fd=above, dst_dir_fd=above)
+                os.rename(temporary, name, src_dir_fd=above, dst_dir_fd=above)
             os.fsync(above)
         except OSError as exc:
             raise WalgError(f"Cannot write {path}: {exc.strerror}") from exc
@@ -194,7 +196,27 @@ def temporary_in(directory: int) -> tuple[str, int]:
     """Make a private file in an open directory; return its name and a descriptor to write by."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     name = UNFINISHED + secrets.token_hex(6)
-    return name, os.open(name, flags, 0o600, dir_fd=directory)
+    handle = os.open(name, flags, 0o600, dir_fd=directory)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as long as somebody writes it
+    return name, handle
+
+
+def sweep(directory: str) -> None:
+    """Remove the unfinished files that killed runs have left in a directory: there may be a secret in them."""
+    with contextlib.suppress(FileNotFoundError), _directory(directory) as above:
+        for name in os.listdir(above):
+            if re.fullmatch(re.escape(UNFINISHED) + "[0-9a-f]{12}", name):
+                with contextlib.suppress(OSError):
+                    _remove_unlocked(name, above)
+
+
+def _remove_unlocked(name: str, above: int) -> None:
+    handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(name, dir_fd=above)
+    finally:
+        os.close(handle)
 
 
 def put_in_place(source: str, path: str, mode: int) -> None:

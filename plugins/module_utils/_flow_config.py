@@ -31,7 +31,7 @@ from . import (
     _walg,
 )
 from ._errors import WalgError
-from ._files import FilePlan, owned, parent, read_text
+from ._files import FilePlan, owned, parent, read_text, sweep
 from ._instance import Cluster, Instance
 from ._process import Runner, User, call_as
 from ._setting_names import CLUSTER
@@ -130,6 +130,7 @@ class ConfigPlan:
 
     def apply(self, runner: Runner) -> None:
         """Make the directories, try new settings on the storage, then write what differs."""
+        sweep(self.instance.config_dir)
         changed = [plan for plan in self.plans if plan.differs()]
         for plan in changed:
             if plan.content is None:

@@ -21,8 +21,9 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import _flow_backup, _flow_owner, _instance, _lock
+from . import _flow_backup, _flow_owner, _instance, _lock, _settings, _shown
 from ._errors import WalgError
+from ._files import read_text
 from ._flow_archive import client
 from ._process import Runner, User
 
@@ -83,11 +84,28 @@ def _refuse_other_user(instance: _instance.Instance) -> None:
         raise WalgError(f"run this as {wanted.name!r}, the owner of {instance.cluster.data_dir}; you are {me.name!r}.")
 
 
+class _Formatter(logging.Formatter):
+    """Lines without the secrets of the settings and without control characters, whoever said what is in them."""
+
+    def __init__(self, mask: _shown.Mask) -> None:
+        super().__init__("%(asctime)s %(levelname)s [%(process)d] %(message)s")
+        self._mask = mask
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return self._mask.text(super().format(record))
+
+
+def _mask(instance: _instance.Instance) -> _shown.Mask:
+    plain = [text for text in vars(instance).values() if isinstance(text, str)]
+    return _shown.Mask(_settings.secrets_of(read_text(instance.settings_file)), [*plain, instance.cluster.data_dir])
+
+
 def _log(instance: _instance.Instance) -> logging.Logger:
     handler = logging.handlers.RotatingFileHandler(
         os.path.join(instance.log_dir, "job.log"), maxBytes=_LOG_BYTES, backupCount=_LOG_FILES
     )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(message)s"))
+    handler.setFormatter(_Formatter(_mask(instance)))
     log = logging.getLogger("walg-job")
     log.setLevel(logging.INFO)
     log.addHandler(handler)
@@ -132,5 +150,5 @@ def _failed(log: logging.Logger, instance: _instance.Instance, exc: WalgError, c
     for line in str(exc.fields.get("stderr", "")).splitlines():
         log.error("wal-g: %s", line)
     log.error("%s", exc.msg)
-    _complain(instance.name, exc.msg)
+    _complain(instance.name, _mask(instance).text(exc.msg))
     return code

@@ -110,6 +110,11 @@ def place(rendered: str) -> dict[str, str]:
     return {canonical(name): value for name, value in _read(rendered).items() if canonical(name) in PLACE}
 
 
+def secrets_of(rendered: str | None) -> list[str]:
+    """Return the values in a settings file's text that have to be hidden in what a program says."""
+    return [value for name, value in _read(rendered).items() if not may_show(name, value)]
+
+
 def masked(rendered: str | None, hidden: Collection[str] = ()) -> dict[str, str]:
     """Return what may be shown of a settings file: values of ordinary settings; HIDDEN for all others.
 

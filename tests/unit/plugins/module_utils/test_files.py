@@ -405,3 +405,18 @@ def test_first_existing_parent(tmp_path: Path) -> None:
 def test_free_bytes(tmp_path: Path) -> None:
     found = os.statvfs(tmp_path)
     assert 0 <= _files.free_bytes(str(tmp_path)) <= found.f_blocks * found.f_frsize
+
+
+def test_what_a_killed_run_left_unfinished_is_removed(tmp_path: Path) -> None:
+    left, others = tmp_path / ".mapswipe-walg.0123456789ab", [tmp_path / ".mapswipe-walg.json", tmp_path / "x"]
+    for one in (left, *others):
+        one.write_text("secret")
+    above = os.open(tmp_path, os.O_RDONLY)
+    name, handle = _files.temporary_in(above)
+    _files.sweep(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, *(path.name for path in others)])
+    os.close(handle)
+    _files.sweep(str(tmp_path))
+    assert not (tmp_path / name).exists()
+    os.close(above)
+    _files.sweep(str(tmp_path / "none"))

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shlex
 import struct
 from dataclasses import dataclass, field
@@ -13,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import _control, _layout, _pg_conf, _server_process
 from ._errors import WalgError
+from ._files import regular_opener
 from ._process import User, call_as
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+_CHILD = re.compile(r"postgres: ")  # what PostgreSQL calls each of a postmaster's children
 _SYSID_AT = 24
 _CONTROL_SIZE = 8192  # bytes of the file (PG_CONTROL_FILE_SIZE)
 
@@ -108,7 +112,7 @@ def _look(path: str) -> dict[str, Any]:
 
 def _read_control(path: str) -> _control.Control | None:
     try:
-        with open(os.path.join(path, "global", "pg_control"), "rb") as stream:
+        with open(os.path.join(path, "global", "pg_control"), "rb", opener=regular_opener) as stream:
             return _control.parse(stream.read(_CONTROL_SIZE))
     except OSError:
         return None
@@ -117,7 +121,7 @@ def _read_control(path: str) -> _control.Control | None:
 def segment_identifier(path: str) -> str:
     """Return the system identifier in a segment's first page (XLogLongPageHeaderData.xlp_sysid), '' if there is no such file."""
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=regular_opener) as stream:
             head = stream.read(_SYSID_AT + 8)
     except OSError:
         return ""
@@ -126,7 +130,7 @@ def segment_identifier(path: str) -> str:
 
 def _major(path: str) -> int:
     try:
-        with open(os.path.join(path, "PG_VERSION"), encoding="utf-8") as stream:
+        with open(os.path.join(path, "PG_VERSION"), encoding="utf-8", opener=regular_opener) as stream:
             return int(stream.read().strip().split(".")[0])
     except (OSError, ValueError):
         return 0
@@ -135,7 +139,7 @@ def _major(path: str) -> int:
 def _postmaster(path: str) -> tuple[int, str, str, str]:
     """Return pid, port, socket directory and status of the live postmaster by its pid file; 0 if none lives."""
     try:
-        with open(os.path.join(path, "postmaster.pid"), encoding="utf-8") as stream:
+        with open(os.path.join(path, "postmaster.pid"), encoding="utf-8", opener=regular_opener) as stream:
             lines = stream.read().splitlines()
         pid = int(lines[0])
     except (OSError, ValueError, IndexError):
@@ -149,7 +153,7 @@ def _postmaster(path: str) -> tuple[int, str, str, str]:
 def pid_file_start(path: str) -> float:
     """Return when the server of a directory's pid file was started, in seconds since the epoch; 0 if it does not say."""
     try:
-        with open(os.path.join(path, "postmaster.pid"), encoding="utf-8") as stream:
+        with open(os.path.join(path, "postmaster.pid"), encoding="utf-8", opener=regular_opener) as stream:
             return float(stream.read().splitlines()[2])
     except (OSError, ValueError, IndexError):
         return 0.0
@@ -163,7 +167,7 @@ def alive(pid: int) -> bool:
 def start_words(path: str) -> list[str]:
     """Return the words of the last start after the program, as PostgreSQL left them in postmaster.opts."""
     try:
-        with open(os.path.join(path, "postmaster.opts"), encoding="utf-8") as stream:
+        with open(os.path.join(path, "postmaster.opts"), encoding="utf-8", opener=regular_opener) as stream:
             return shlex.split(stream.read().strip())[1:]
     except (OSError, ValueError):
         return []
@@ -206,6 +210,11 @@ def servers_on(path: str) -> list[int]:
     return sorted(pid for pid, parent in found.items() if parent not in found)
 
 
+def orphans(pids: Sequence[int]) -> bool:
+    """Say whether these servers are children alone, which outlived a postmaster that was killed: one in a long loop does for hours."""
+    return bool(pids) and all(command_line(pid)[:1] and _CHILD.match(command_line(pid)[0]) for pid in pids)
+
+
 def served() -> list[DataDir]:
     """Return the clusters of this host on which servers run whose processes we may look at, sorted by directory."""
     owners = {}
@@ -219,7 +228,10 @@ def served() -> list[DataDir]:
         place = link(pid, "cwd")
         if place and os.geteuid() in (0, uid) and not foreign(pid):  # else gone, another user's, or a container's
             owners[place] = User.by_uid(uid)
-    looked = [look(place, owners[place]) for place in sorted(owners)]
+    looked = []
+    for place in sorted(owners):
+        with contextlib.suppress(WalgError):  # somebody's directory that he himself can't read is no reason to end ours
+            looked.append(look(place, owners[place]))
     return [one for one in looked if one.kind == "cluster"]
 
 

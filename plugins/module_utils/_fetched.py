@@ -16,7 +16,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from ._errors import WalgError
-from ._layout import INSIDE, decode, own_entry, remove
+from ._layout import NO_CONTENT, decode, own_entry, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,8 +42,8 @@ def settle(entries: Sequence[Mapping[str, Any]], spec: Mapping[str, Any]) -> Non
     """Turn a fetched data directory's links to where its parts lie now. Called as the owner.
 
     ``spec``: where they lay when the base backup was taken. The room that earlier restores had inside a mount point is in the base
-    backup, empty; it is nothing of the cluster. The tablespace_map that WAL-G up to 2.0.1 restores would make PostgreSQL turn
-    the links to the original places, where a live cluster may be.
+    backup, empty, and so is lost+found; they are nothing of the cluster. The tablespace_map that WAL-G up to 2.0.1 restores would
+    make PostgreSQL turn the links to the original places, where a live cluster may be.
     """
     places = decode(entries)
     data, spaces = places[-1], [one for one in places if one.tablespace]
@@ -54,7 +54,8 @@ def settle(entries: Sequence[Mapping[str, Any]], spec: Mapping[str, Any]) -> Non
     for one in spaces:
         _prune(one, own_entry(data.work))
     _refuse_unknown_tablespaces(data, {one.link for one in spaces})
-    remove(os.path.join(data.work, INSIDE.split("/", maxsplit=1)[0]))
+    for name in NO_CONTENT:
+        remove(os.path.join(data.work, name))
     _wal(data, next((one for one in places if one.link == "pg_wal"), None))
     _empty(data.work)
     refuse_links(data.work, [os.path.join(one.work, own_entry(data.work)) for one in spaces])

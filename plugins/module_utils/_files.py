@@ -137,6 +137,14 @@ def open_regular(path: str) -> int:
         os.close(handle)
 
 
+def regular_opener(path: str, _flags: int) -> int:
+    """Open a regular file to read it, for open(); anything else is an OSError: whoever may put it there can't hold us up."""
+    try:
+        return open_regular(path)
+    except WalgError as exc:
+        raise OSError(errno.EINVAL, exc.msg, path) from exc
+
+
 def read_text(path: str, errors: str = "strict", most: int = MOST_TEXT) -> str | None:
     """Return the text of a regular file, or None if there is none. Raises WalgError for one of more than ``most`` bytes."""
     try:

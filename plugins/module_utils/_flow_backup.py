@@ -148,6 +148,7 @@ def _user_data(instance: Instance, server: Server, made: BackupPlan) -> dict[str
             "os": _host_facts.system(),
             "icu": server.ask(_host_facts.ICU_VERSION),
             **_recorded.ask(server),
-            "links": call_as(instance.cluster.owner(), _linked.found, instance.cluster.data_dir),
+            _linked.LEADING: call_as(instance.cluster.owner(), _linked.found, instance.cluster.data_dir),
+            _linked.DEAD: call_as(instance.cluster.owner(), _linked.found, instance.cluster.data_dir, False),
         }
     }

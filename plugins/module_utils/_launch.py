@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Mapping, Sequence
 
-from . import _data_dir, _server_process
+from . import _data_dir, _pg_files, _server_process
 from ._errors import WalgError
 from ._process import call_as
 
@@ -24,17 +24,27 @@ _TELLING = re.compile(
     r"(PGPORT|PGDATESTYLE|PGCLIENTENCODING|PGTZ|PG_OOM_\w+|TZ|LANG|LANGUAGE|LC_\w+|LD_LIBRARY_PATH|LD_PRELOAD|MALLOC_\w+|GLIBC_TUNABLES"
     r"|LOCALE_ARCHIVE|ICU_DATA|NIX_PGLIBDIR|PYTHONHOME|PYTHONPATH|PERL5LIB|KRB5_CONFIG|KRB5_KTNAME|OPENSSL_CONF|GDAL_DATA|PROJ_LIB)\Z"
 )
+_CWD = "PWD"
 _FILE_OPTIONS = ("config_file", "hba_file", "ident_file", "data_directory")
+_BY_START = (
+    "data_directory",
+    "hba_file",
+    "ident_file",
+)  # a relative one in a file counts from where the server was started
 
 
 @dataclass(frozen=True)
 class Launch:
-    """``directory``: what -D or PGDATA named, absolute; ``options``: the other words; ``log``: empty if it can't be told."""
+    """``directory``: what -D or PGDATA named, absolute; ``options``: the other words; ``log``: empty if it can't be told.
+
+    ``cwd``: where it was started, if something in its configuration depends on that.
+    """
 
     directory: str
     options: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     log: str = ""
+    cwd: str = ""
 
 
 def words_of(environment: Mapping[str, str]) -> str:
@@ -47,9 +57,18 @@ def words_of(environment: Mapping[str, str]) -> str:
     return " ".join(shlex.quote(f"{name}={value}") for name, value in sorted(shown.items()))
 
 
+def _cwd_word(cwd: str) -> str:
+    return shlex.quote(f"{_CWD}={cwd}") if cwd else ""
+
+
 def variables(words: str) -> dict[str, str]:
     """Read them back."""
     return dict(word.partition("=")[::2] for word in shlex.split(words))
+
+
+def cwd_of(words: str) -> str:
+    """Return the directory in which the server has to be started; empty: any will do."""
+    return variables(words).get(_CWD, "")
 
 
 def recorded(cluster: Cluster, launch: Launch) -> Cluster:
@@ -62,7 +81,7 @@ def recorded(cluster: Cluster, launch: Launch) -> Cluster:
         config_file=cluster.config_file or (config_file if elsewhere else ""),
         start_dir=launch.directory if elsewhere else "",
         start_options=" ".join(shlex.quote(word) for word in launch.options),
-        start_environment=words_of(launch.environment),
+        start_environment=" ".join(filter(None, [words_of(launch.environment), _cwd_word(launch.cwd)])),
     )
 
 
@@ -78,7 +97,15 @@ def of(pid: int, data_dir: str, owner: User, config_file: str = "") -> Launch:
     if not os.path.isabs(directory):
         directory = _found(directory, environment, owner, config_file if not _names(options, "config_file") else "")
     options = [_absolute(word, environment, owner, config_file) for word in options]
-    return Launch(directory, options, environment, _log(pid, owner))
+    main_file = config_file or next((_setting(word)[2] for word in options if _names([word], "config_file")), "")
+    files = _pg_files.read(owner, main_file or os.path.join(directory, _pg_files.MAIN), data_dir).settings
+    relative = {
+        name: files[name].value
+        for name in _BY_START
+        if name in files and not _names(options, name) and not os.path.isabs(files[name].value or "/")
+    }
+    cwd = _cwd(relative, environment.get(_CWD, ""), owner, data_dir)
+    return Launch(directory, options, environment, _log(pid, owner), cwd)
 
 
 def _arguments(pid: int, data_dir: str, owner: User) -> list[str]:
@@ -136,6 +163,19 @@ def _found(path: str, environment: Mapping[str, str], owner: User, config_file: 
         f"The server was started by hand with the relative path {path!r}, and from which directory can't be told, so it could not be "
         "started that way again. Start it with an absolute path (pg_ctl -D /...), then run again."
     )
+
+
+def _cwd(relative: Mapping[str, str], candidate: str, owner: User, data_dir: str) -> str:
+    """Return where the server was started if these settings count from there. Raises WalgError where that can't be told."""
+    for name, path in relative.items():
+        there = os.path.join(candidate, path)
+        fits = os.path.realpath(there) == os.path.realpath(data_dir) if name == "data_directory" else True
+        if not os.path.isabs(candidate) or not fits or not call_as(owner, os.path.exists, there):
+            raise WalgError(
+                f"The server was started by hand, and {name} = {path!r} in its configuration counts from the directory in which that "
+                "was done, which can't be told. Write its full path there, then run again."
+            )
+    return candidate if relative else ""
 
 
 def _log(pid: int, owner: User) -> str:

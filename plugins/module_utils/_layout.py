@@ -6,7 +6,7 @@
 What is restored lies beside each of these places until the swap, and what was there is kept beside it afterwards. Of a
 tablespace's directory only the cluster's own entry moves (PG_14_202107181): the rest may be another cluster's, or anybody's. A
 place that is mounted can't be renamed: there "beside" is a directory inside it, and its entries are moved one by one. So it is
-with a data directory in which something else is mounted; that stays where it is.
+with a data directory in which something else is mounted; that stays where it is, as does a directory that its owner can't move.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from . import _control, _mounts
 from ._errors import WalgError
 from ._files import read_text, rename_directory
 from ._journal import Step, make_directory
+from ._process import User, call_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +35,9 @@ NO_CONTENT = ("lost+found", ".mapswipe-walg")
 #: Without this file PostgreSQL does not start: it goes first and comes last, so that a half-swapped directory stays down.
 _GATE = "PG_VERSION"
 _WAL = "pg_wal"
+_IN_WAL = ("archive_status", "summaries")
 _CONTROL_SIZE = 8192  # bytes of global/pg_control
+_NAMED = 5  # paths, in a message
 _ENTRY = re.compile(r"^PG_\d+(\.\d+)?_\d+$")
 #: What PostgreSQL keeps in a data directory and a restore has to replace: it can't stay where it is mounted.
 _REPLACED = re.compile(
@@ -47,7 +50,8 @@ class Place:
     """A directory of a cluster.
 
     ``link``: the name in the data directory that leads here (pg_wal, pg_tblspc/OID); empty: the data directory itself.
-    ``mount``: its entries are moved one by one, within it. ``stays``: mount points below it, relative to it.
+    ``mount``: its entries are moved one by one, within it. ``stays``: mount points below it, relative to it, and directories in it
+    that can't be moved so.
     """
 
     path: str
@@ -88,10 +92,31 @@ def place(path: str, link: str, request: str) -> Place:
     points = _mounts.at_or_below(path)
     stays = tuple(os.path.relpath(point, path) for point in points if point != path)
     if path in points or _other_device(path) or (stays and not link):
+        if not link.startswith("pg_tblspc/"):
+            stays = tuple(sorted({*stays, *_unmovable(path)}))
         room = os.path.join(path, INSIDE)
         beside = os.path.join(room, f"restore-{request}"), os.path.join(room, f"before-{request}")
         return Place(path, link, True, *beside, stays)
     return Place(path, link, False, f"{path}.restore-{request}", f"{path}.before-{request}", stays)
+
+
+def _unmovable(path: str) -> list[str]:
+    """Return the directories in a mounted one that its owner can't move one by one: root's, or a storage's snapshots."""
+    if not os.path.isdir(path):
+        return []
+    owner = User.by_uid(os.stat(path).st_uid) if os.geteuid() == 0 else None
+    return list(call_as(owner, _read_only, path))
+
+
+def _read_only(path: str) -> list[str]:
+    with os.scandir(path) as entries:
+        return [
+            entry.name
+            for entry in entries
+            if entry.name not in NO_CONTENT
+            and entry.is_dir(follow_symlinks=False)
+            and not os.access(entry.path, os.W_OK)
+        ]
 
 
 def _other_device(path: str) -> bool:
@@ -129,8 +154,10 @@ def own_entry(data_dir: str) -> str:
 
 def content(path: str) -> list[str]:
     """Return the entries of a data directory that are a cluster's: not what stays, nor an empty volume for its WAL."""
-    points = {os.path.basename(point) for point in _mounts.at_or_below(path) if os.path.dirname(point) == path}
-    names = [name for name in os.listdir(path) if name not in NO_CONTENT]
+    mounted = _mounts.at_or_below(path)
+    points = {os.path.basename(point) for point in mounted if os.path.dirname(point) == path}
+    others = _read_only(path) if path in mounted else []
+    names = [name for name in os.listdir(path) if name not in (*NO_CONTENT, *others)]
     return [
         name for name in names if name not in points or (_REPLACED.match(name) and _filled(os.path.join(path, name)))
     ]
@@ -149,21 +176,40 @@ def in_place_tablespaces(data_dir: str) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
-def refuse_mounts(one: Place) -> None:
-    """Raise WalgError where something is mounted inside a place that has to move with it, or would be covered by it."""
+def refuse_mounts(one: Place, major: int) -> None:
+    """Raise WalgError where something is mounted inside a place that has to move with it, or can't be moved out of it.
+
+    ``major``: PostgreSQL's; entries of other versions in a tablespace's directory are not touched.
+    """
+    mounted = _mounts.at_or_below(one.path)
     for stays in one.stays:
-        top, _slash, deeper = stays.partition("/")
         point = os.path.join(one.path, stays)
-        if one.tablespace and not _ENTRY.match(top) and top != INSIDE.split("/", maxsplit=1)[0]:
-            continue  # somebody else's
-        if not one.link and (stays == _WAL or not (deeper or _REPLACED.match(top))) and top not in NO_CONTENT:
+        if _may_stay(one, stays, major, mounted=point in mounted):
             continue
+        where, lies = f"{one.path} ({one.link or 'data directory'})", "lies in"
+        if point in mounted:
+            what = (
+                "a restore can't move what is mounted. Stop the server, copy what lies there into a plain directory in its place and "
+                "unmount it"
+            )
+            lies = "is mounted inside"
+        else:
+            what = "its owner may not write to it, so a restore can't move it. Give it back to the owner of the cluster"
         raise WalgError(
-            f"{point} is mounted inside {one.path} ({one.link or 'data directory'}), and a restore can't move what is mounted. Stop the "
-            f"server, copy what lies there into a plain directory in its place and unmount it; or restore into another directory "
+            f"{point} {lies} {where}, and {what}; or restore into another directory "
             "(walg_pg_data_dir, walg_restore_tablespaces, walg_restore_wal_dir). Nothing was changed.",
             found=point,
         )
+
+
+def _may_stay(one: Place, stays: str, major: int, *, mounted: bool) -> bool:
+    """Say whether what can't be moved is nothing that a restore replaces."""
+    top, _slash, deeper = stays.partition("/")
+    if one.tablespace:
+        return not is_entry(top, major) and top != INSIDE.split("/", maxsplit=1)[0]  # somebody else's
+    if one.link:
+        return not mounted and top not in _IN_WAL
+    return (stays == _WAL and mounted) or (not (deeper or _REPLACED.match(top)) and top not in NO_CONTENT)
 
 
 def refuse_changed_mounts(places: Sequence[Place], request: str) -> None:
@@ -301,26 +347,29 @@ def _leaving(one: Place) -> list[str]:
 
 
 def way_back(places: Sequence[Place], steps: Sequence[Step]) -> list[Step]:
-    """Return the steps of a swap as they have to be undone now: a mount point's entries came and went since.
+    """Return the steps of a swap as they have to be undone now: a mount point's entries came and went since, and what was put in
+    place may have been lost again.
 
     Called as the directories' owner, before the first is undone, when no server runs.
     """
-    found = list(steps)
+    found = [step for step in steps if step.action != "in" or _either(step)]
     for one in places:
-        if one.tablespace:  # it may have been dropped
-            found = [
-                step
-                for step in found
-                if step.action != "in" or os.path.dirname(step.target) != one.path or _either(step)
-            ]
-        elif one.mount:
+        if one.mount and not one.tablespace:
             found = [step for step in found if step.action != "in" or os.path.dirname(step.target) != one.path]
             found += _moved_in(one, one.path)
-    return found
+    data = next(one for one in places if not one.link)
+    return [step for step in found if step.action != "link" or _link_there(step, data)]
 
 
 def _either(step: Step) -> bool:
     return os.path.lexists(step.source) or os.path.lexists(step.target)
+
+
+def _link_there(step: Step, data: Place) -> bool:
+    """Say whether a link that was turned is still there; those of the restored data directory lie in its place now."""
+    if not within(step.path, data.work):
+        return True
+    return os.path.lexists(step.path) or os.path.lexists(os.path.join(data.path, os.path.relpath(step.path, data.work)))
 
 
 def _moved_in(one: Place, listed: str) -> list[Step]:
@@ -371,6 +420,21 @@ def clear(entry: Mapping[str, Any], own: str) -> None:
     elif os.path.lexists(one.path):
         for name in sorted(_leaving(one), key=lambda name: name != _GATE):
             remove(os.path.join(one.path, name))
+
+
+def unremovable(entry: Mapping[str, Any], own: str) -> list[str]:
+    """Return what `clear` could not remove: directories with something in them that are not ours to change."""
+    (one,) = decode([entry])
+    if one.tablespace:
+        tops = [os.path.join(one.path, own)]
+    else:
+        tops = [os.path.join(one.path, name) for name in _leaving(one)] if one.mount else [one.path]
+    found: list[str] = []
+    for top in (top for top in tops if os.path.isdir(top) and not os.path.islink(top)):
+        for folder, folders, files in os.walk(top, onerror=lambda exc: found.append(str(exc.filename))):
+            if (folders or files) and not os.access(folder, os.W_OK | os.X_OK):
+                found.append(folder)
+    return sorted(found)[:_NAMED]
 
 
 def _remove_whole(path: str, doomed: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _backups
 from ._errors import WalgError
+from ._pg_files import AUTO
 from ._process import call_as
 
 if TYPE_CHECKING:
@@ -53,12 +54,16 @@ _WRITTEN = (
     ),
     *("postmaster.pid", "postmaster.opts", ".mapswipe-walg", "lost+found"),
 )
+LEADING, DEAD = "links", "dead_links"  # as a base backup records them: those that lead somewhere, and those that don't
 #: Directories that PostgreSQL fills anew: what a recovery left in them is of no use.
 _PASSING = ("pg_stat_tmp", "log", "pg_log")
 
 
-def found(data_dir: str) -> dict[str, str]:
-    """Return the links of a data directory that lead somewhere, path in it -> target as it is written. Called as the owner."""
+def found(data_dir: str, leading: bool = True) -> dict[str, str]:
+    """Return the links of a data directory that lead somewhere, or those that don't, path in it -> target as it is written.
+
+    Called as the owner.
+    """
     links: dict[str, str] = {}
     for folder, folders, files in os.walk(data_dir):
         inside = os.path.relpath(folder, data_dir)
@@ -67,7 +72,7 @@ def found(data_dir: str) -> dict[str, str]:
             folders[:] = [name for name in folders if name not in (*DATA, *_WRITTEN)]
         for name in sorted([*folders, *files]):
             path, key = os.path.join(folder, name), os.path.join(inside, name)
-            if _ours(key) and os.path.islink(path) and os.path.exists(path):
+            if _ours(key) and os.path.islink(path) and os.path.exists(path) is leading:
                 links[key] = os.readlink(path)
     return links
 
@@ -84,10 +89,10 @@ def planned(user: User, backup: Backup, old: DataDir, data_dir: str, wanted: Map
     ``old``: the cluster that is there, asked where the base backup records nothing; ``wanted``: what the user says, without a
     target to leave a link out.
     """
-    links = recorded(backup)
+    links, dead = recorded(backup), recorded(backup, DEAD) or {}
     if links is None:
         same = old.kind == "cluster" and old.system_identifier == str(backup.system_identifier)
-        links = call_as(user, found, old.path) if same else {}
+        links, dead = (call_as(user, found, old.path, leading) if same else {} for leading in (True, False))
     refuse_unfit(wanted)
     links = {**links, **wanted}
     missing = call_as(user, _leading_nowhere, links, data_dir)
@@ -99,12 +104,12 @@ def planned(user: User, backup: Backup, old: DataDir, data_dir: str, wanted: Map
             "empty path leaves the link out).",
             found=missing,
         )
-    return links
+    return {**{name: target for name, target in dead.items() if name not in links}, **links}
 
 
-def recorded(backup: Backup) -> dict[str, str] | None:
+def recorded(backup: Backup, key: str = LEADING) -> dict[str, str] | None:
     """Return the links that a base backup records; None for one of another tool, or of an older version of this one."""
-    told = _backups.recorded(backup).get("links")
+    told = _backups.recorded(backup).get(key)
     if not isinstance(told, dict):
         return None
     return {str(name): str(target) for name, target in told.items() if _ours(str(name)) and target}
@@ -155,6 +160,17 @@ def lay(work: str, links: Mapping[str, str]) -> None:
             )
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         os.symlink(target, path)
+
+
+def refuse_lost_settings(work: str) -> None:
+    """Raise WalgError where postgresql.auto.conf was a link: the base backup lacks its content. Called as the owner."""
+    path = os.path.join(work, AUTO)
+    if os.path.islink(path):
+        raise WalgError(
+            f"The base backup lacks what ALTER SYSTEM had set: {AUTO} was a symbolic link when it was taken. Put that file in the place of "
+            f"{path} (an empty one if its settings are not wanted), and run the same request again.",
+            found=path,
+        )
 
 
 def lost(work: str) -> list[str]:

@@ -1,14 +1,14 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server needs of its place on this host and a trial start elsewhere can't tell: directories that it writes to. Private."""
+"""What a server needs of its place on this host and a trial start elsewhere can't tell: directories that it writes to, its port."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from . import _pg_conf
+from . import _data_dir, _launch, _pg_conf
 from ._errors import WalgError
 from ._process import call_as
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._instance import Instance
     from ._layout import Place
 
+_PORT = "5432"
 _GROUP_SINCE = 11  # from here on the group may read a data directory
 #: Directories that systemd's and Debian's own starters make anew with each boot.
 _MADE_AT_START = ("/run/", "/var/run/")
@@ -25,15 +26,16 @@ _MADE_AT_START = ("/run/", "/var/run/")
 
 def refuse(instance: Instance, data: Place, settings: Mapping[str, str], major: int) -> None:
     """Raise WalgError where the server could not use its place. ``settings``: as its configuration has them."""
-    _refuse_other_directory(data, settings)
+    _refuse_other_directory(data, settings, _launch.cwd_of(instance.cluster.start_environment))
     _refuse_sockets(instance, data, settings)
+    _refuse_taken(instance, data, settings)
     _refuse_logs(instance, data, settings)
     _refuse_mode(instance, data, major)
 
 
-def _refuse_other_directory(data: Place, settings: Mapping[str, str]) -> None:
+def _refuse_other_directory(data: Place, settings: Mapping[str, str], cwd: str) -> None:
     named = settings.get("data_directory", "")
-    if named and os.path.realpath(os.path.join(data.path, named)) != data.path:
+    if named and os.path.realpath(os.path.join(cwd or data.path, named)) != data.path:
         raise WalgError(f"its configuration says data_directory = {named!r}, and not {data.path}")
 
 
@@ -47,6 +49,31 @@ def _refuse_sockets(instance: Instance, data: Place, settings: Mapping[str, str]
             raise WalgError(
                 f"unix_socket_directories names {path}, which does not exist or can't be written by {instance.cluster.os_user}"
             )
+
+
+def _refuse_taken(instance: Instance, data: Place, settings: Mapping[str, str]) -> None:
+    """Another server may have the port, the one that a copy was made from for instance."""
+    port = settings.get("port") or _launch.variables(instance.cluster.start_environment).get("PGPORT") or _PORT
+    ours = _data_dir.servers_on(data.path)
+    for named in settings.get("unix_socket_directories", "").split(","):
+        path = named.strip().strip('"')
+        if not os.path.isabs(path):
+            continue
+        lock = os.path.join(path, f".s.PGSQL.{port}.lock")
+        pid = int(call_as(instance.cluster.owner(), _first_number, lock))
+        if pid and pid not in ours and _data_dir.alive(pid):
+            raise WalgError(
+                f"another server (process {pid}, on {_data_dir.link(pid, 'cwd')}) has port {port} in {path}. Stop that one, or set "
+                "another port where the restored configuration says it"
+            )
+
+
+def _first_number(path: str) -> int:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return int(stream.readline())
+    except (OSError, ValueError):
+        return 0
 
 
 def _refuse_logs(instance: Instance, data: Place, settings: Mapping[str, str]) -> None:

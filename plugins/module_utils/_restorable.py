@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from . import _data_dir, _fetched, _layout
+from . import _data_dir, _fetched, _layout, _pg_files
 from ._errors import WalgError
 from ._process import User, call_as
 
@@ -25,15 +25,23 @@ def refuse_unrestorable(path: str, owner: User | None) -> None:
     for oid, location in spaces.items():
         others = {f"the tablespace {other}": there for other, there in spaces.items() if other != oid}
         _refuse_nested(oid, location, found.path, found.links.get("pg_wal", ""), others)
-    behind = call_as(owner, _behind_links, found.path)
+    behind = call_as(owner, _indirect, found.path)
     if behind:
         link, target, real = behind[0]
+        why = "is a symbolic link itself" if os.path.isabs(target) else "is a relative path"
         raise WalgError(
-            f"{os.path.join(found.path, link)} leads to {target}, which is a symbolic link itself. WAL-G does not follow it, so a "
+            f"{os.path.join(found.path, link)} leads to {target}, which {why}. WAL-G does not follow it, so a "
             f"base backup lacks that tablespace, and none is taken. Stop the server, let the first link lead to {real} (ln -sfn), start "
             "the server, and run again.",
             found=target,
             wanted=real,
+        )
+    auto_conf = os.path.join(found.path, _pg_files.AUTO)
+    if call_as(owner, os.path.islink, auto_conf):
+        raise WalgError(
+            f"{auto_conf} is a symbolic link. WAL-G does not follow it, so a base backup lacks what ALTER SYSTEM has set, and none is "
+            "taken. Replace the link by the file that it leads to, as the next ALTER SYSTEM would; the server needs no restart.",
+            found=auto_conf,
         )
     own = [os.path.join(location, found.own_entry) for location in spaces.values()]
     links = call_as(owner, _stray_links, found.path, own)
@@ -46,13 +54,13 @@ def refuse_unrestorable(path: str, owner: User | None) -> None:
         )
 
 
-def _behind_links(data_dir: str) -> list[tuple[str, str, str]]:
-    """Return the tablespaces whose directory is named by a link: link in pg_tblspc, what it names, where that leads."""
+def _indirect(data_dir: str) -> list[tuple[str, str, str]]:
+    """Return the tablespaces whose link does not name the directory itself, by its full path: link, what it names, where that is."""
     folder, found = os.path.join(data_dir, "pg_tblspc"), []
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
         target = os.readlink(path) if os.path.islink(path) else ""
-        if target and os.path.islink(target.rstrip("/")):
+        if target and (not os.path.isabs(target) or os.path.islink(target.rstrip("/"))):
             found.append((f"pg_tblspc/{name}", target, os.path.realpath(path)))
     return found
 

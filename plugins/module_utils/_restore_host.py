@@ -134,11 +134,26 @@ def places(
     made.append(data)
     _layout.refuse_overlap(made)
     for one in made:
-        _layout.refuse_mounts(one)
+        _layout.refuse_mounts(one, major)
         _refuse_occupied(instance, one, ours, bool(wish.overwrite))
         if one.link and os.path.lexists(one.path):
             _refuse_foreign(instance, found, one, major)
+        if wish.overwrite and one.used_by(found.path, found.links):
+            _refuse_unremovable(instance, one, found.own_entry)
     return made
+
+
+def _refuse_unremovable(instance: Instance, one: _layout.Place, own: str) -> None:
+    """Raise WalgError where the old cluster could be removed by half only."""
+    owner, parent = instance.cluster.owner(), first_existing_parent(one.parent)
+    ours = os.path.lexists(one.path) and (one.tablespace or os.stat(parent).st_uid == owner.uid)
+    left = call_as(owner, _layout.unremovable, _layout.encode([one])[0], own) if ours else []
+    if left:
+        raise WalgError(
+            f"{owner.name!r} can't remove {', '.join(left)}, and walg_restore_overwrite removes the old cluster with all that is in its "
+            "directories. Move that elsewhere, then run again. Nothing was changed.",
+            found=left,
+        )
 
 
 def _wal_dir(found: _data_dir.DataDir, wish: Wish, data: _layout.Place) -> str:

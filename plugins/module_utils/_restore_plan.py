@@ -293,6 +293,10 @@ def _follows(wish: Wish, found: _data_dir.DataDir) -> list[str]:
 
 
 def _stays(data: _layout.Place) -> list[str]:
-    """Say what is mounted in the data directory and so keeps its content."""
+    """Say what can't be moved out of the data directory, and so keeps its content."""
     stays = [os.path.join(data.path, name) for name in data.stays if name != "pg_wal"]
-    return [f"Mounted in the data directory, and left as it is there: {', '.join(stays)}."] if stays else []
+    return (
+        [f"Mounted in the data directory or not its owner's, and left as it is there: {', '.join(stays)}."]
+        if stays
+        else []
+    )

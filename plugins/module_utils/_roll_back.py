@@ -54,7 +54,9 @@ class RollBack:
         if started and not marker.never_ran:
             self._disown(int(marker.result.get("timeline") or 0))
         marker.moved_back = False
-        return self._conclude(marker, {"started": started, "restored_kept_as": marker.work_dirs()[-1]}, seconds)
+        work = marker.work_dirs()[-1]  # what was restored may have been lost before
+        kept = work if call_as(self._owner(), os.path.lexists, work) else None
+        return self._conclude(marker, {"started": started, "restored_kept_as": kept}, seconds)
 
     def give_up(self, marker: _marker.Marker, saved_wal: str, seconds: dict[str, float]) -> dict[str, Any]:
         """End a restore that never came to its swap, after what lay beside was removed: what it has stopped runs again."""

@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any, Sequence
 
 from ._errors import WalgError
+from ._files import regular_opener
 from ._process import User, call_as
 
 if TYPE_CHECKING:
@@ -132,5 +133,5 @@ def named_by(lines: Sequence[str], pid: int) -> bool:
 
 def read(path: str) -> str:
     """Return a file's text."""
-    with open(path, encoding="utf-8", errors="replace", newline="") as stream:
+    with open(path, encoding="utf-8", errors="replace", newline="", opener=regular_opener) as stream:
         return stream.read()

@@ -237,7 +237,8 @@ class Service:
     def start_command(self) -> str:
         """Return the command that starts the server by hand the way it was."""
         shown = f"{self.cluster.start_environment} " if self.cluster.start_environment else ""
-        return shown + shlex.join(self._by_hand())
+        cwd = _launch.cwd_of(self.cluster.start_environment)
+        return (f"cd {shlex.quote(cwd)} && " if cwd else "") + shown + shlex.join(self._by_hand())
 
     def _by_hand(self) -> list[str]:
         directory = self.cluster.start_dir or self.cluster.data_dir
@@ -250,13 +251,14 @@ class Service:
     def _start_by_hand(self) -> Result:
         # pg_ctl hands -o to a shell; the options come from PostgreSQL's own command line or are quoted by us.
         owner, limit = self.cluster.owner(), self.timeout + 30
+        cwd = _launch.cwd_of(self.cluster.start_environment) or "/"
         if self.launch and self.launch.environment:
             return self.runner.run(
-                self._by_hand(), user=owner, env=self.launch.environment, bare=True, timeout=limit, cwd="/"
+                self._by_hand(), user=owner, env=self.launch.environment, bare=True, timeout=limit, cwd=cwd
             )
         # Its own language and not ours: empty means unset, and a locale that we bring would be recorded as its own afterwards.
         env = {"LANG": "", "LC_ALL": "", **_launch.variables(self.cluster.start_environment)}
-        return self.runner.run(self._by_hand(), user=owner, env=env, timeout=limit, cwd="/")
+        return self.runner.run(self._by_hand(), user=owner, env=env, timeout=limit, cwd=cwd)
 
     def refuse_unstoppable(self, pids: Sequence[int]) -> None:
         """Raise WalgError if these servers run and we can't stop them for good. For a plan that would stop them."""
@@ -267,7 +269,7 @@ class Service:
             why = next((text for text in map(_supervision.supervisor, pids) if text), "")
             if why or kind == "none":
                 raise WalgError(_nobody_stops(self.cluster.data_dir, why), pids=list(pids))
-        elif kind == "systemd":
+        elif kind == "systemd" and not _data_dir.orphans(pids):
             main = _supervision.main_process(self.runner, argument)
             if main not in pids:
                 raise WalgError(

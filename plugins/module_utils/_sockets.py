@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ._errors import WalgError
+from ._files import regular_opener
 from ._process import call_as
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _directories(pid: int, name: str) -> list[str]:
 
 def _address(data_dir: str) -> str:
     try:
-        with open(os.path.join(data_dir, "postmaster.pid"), encoding="utf-8") as stream:
+        with open(os.path.join(data_dir, "postmaster.pid"), encoding="utf-8", opener=regular_opener) as stream:
             lines = stream.read().splitlines()
     except (OSError, ValueError):
         return ""

@@ -19,18 +19,19 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import _beside, _data_dir, _debian, _layout, _linked, _pg_conf, _pg_files, _place_check, _registration
+from . import _beside, _data_dir, _debian, _launch, _layout, _linked, _pg_conf, _pg_files, _place_check, _registration
 from ._errors import WalgError
 from ._process import call_as
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ._instance import Instance
     from ._marker import Marker
     from ._process import Runner
 
 _TIMEOUT = 60.0
+_CONF_BYTES = 256 * 1024  # no configuration file is larger
 #: How the start ends when all was read: XLogCtl's ValidateXLOGDirectoryStructure, the first thing that a recovery does.
 _CAME_THROUGH = 'required WAL directory "pg_wal" does not exist'
 #: Directories whose content is the cluster's data; on the scaffold they are empty.
@@ -52,7 +53,7 @@ _PATHS = (
 )
 _USUAL = re.compile(
     r"LOG: +(starting PostgreSQL|listening on|database system is shut down|database system was shut down|skipping missing"
-    r"|shutting down|could not open directory|startup process)|aborting startup|^\s*$"
+    r"|shutting down|could not open directory|startup process)|aborting startup|could not write external PID file \"\"|^\s*$"
 )
 
 
@@ -67,9 +68,9 @@ class StartCheck:
     def __post_init__(self) -> None:
         self.data = _layout.decode(self.marker.places)[-1]
         self.work, self.data_dir = self.data.work, self.data.path
-        # Beside the data directory links and includes lead where they will; inside a mount point they need not.
-        self.beside = not self.data.mount
         self.scaffold = f"{self.work}~start"
+        given = os.path.normpath(self.instance.cluster.data_dir)  # may be a link's name
+        self.names = [self.data_dir, *([given] if given != self.data_dir else [])]
 
     def refuse(self) -> None:
         """Raise WalgError where the restored server would not start in its place, as far as that can be known."""
@@ -78,8 +79,8 @@ class StartCheck:
         main_file = self._main_file()
         if main_file is None:
             return
-        owner, links = self.instance.cluster.owner(), [self.work, self.scaffold, self.data_dir]
-        call_as(owner, _build, *links, self.beside)
+        owner = self.instance.cluster.owner()
+        call_as(owner, _build, self.work, self.scaffold, self.names)
         socket_dir = _beside.make_socket_dir(self.instance)
         try:
             files = _pg_files.read(owner, main_file or os.path.join(self.scaffold, _pg_files.MAIN), self.scaffold)
@@ -115,7 +116,8 @@ class StartCheck:
         argv = [os.path.join(cluster.bin_dir, "postgres"), "-D", directory, *shlex.split(cluster.start_options)]
         for name, value in {**self._own(settings), **self._harmless(main_file, socket_dir)}.items():
             argv += ["-c", f"{name}={value}"]
-        ended = self.runner.run(argv, user=cluster.owner(), timeout=_TIMEOUT, cwd=self.scaffold)
+        cwd = _launch.cwd_of(cluster.start_environment) or self.scaffold
+        ended = self.runner.run(argv, user=cluster.owner(), timeout=_TIMEOUT, cwd=cwd)
         if _CAME_THROUGH in ended.stderr:
             return
         said = [line.strip() for line in ended.stderr.splitlines() if not _USUAL.search(line)]
@@ -124,10 +126,11 @@ class StartCheck:
         raise WalgError(" | ".join(said[-6:]) or f"it ended with {ended.rc}", **ended.fields())
 
     def _own(self, settings: Mapping[str, str]) -> dict[str, str]:
-        inside = os.path.join(self.data_dir, "")
+        insides = [os.path.join(name, "") for name in self.names]
         return {
             name: os.path.join(self.scaffold, settings[name][len(inside) :])
             for name in _PATHS
+            for inside in insides
             if settings.get(name, "").startswith(inside)
         }
 
@@ -167,8 +170,8 @@ class StartCheck:
         return text.replace(self.scaffold, self.work)
 
 
-def _build(work: str, scaffold: str, data_dir: str, beside: bool) -> None:
-    """As the owner: make the scaffold."""
+def _build(work: str, scaffold: str, names: Sequence[str]) -> None:
+    """As the owner: make the scaffold. ``names``: the data directory's, itself and a link to it."""
     _beside.remove_tree(scaffold)
     os.mkdir(scaffold, os.stat(work).st_mode & 0o777)
     os.chmod(scaffold, os.stat(work).st_mode & 0o777)
@@ -176,24 +179,69 @@ def _build(work: str, scaffold: str, data_dir: str, beside: bool) -> None:
         if name != "pg_wal":
             os.mkdir(os.path.join(scaffold, name), 0o700)
     shutil.copyfile(os.path.join(work, "global", "pg_control"), os.path.join(scaffold, "global", "pg_control"))
+    bringer = _Bringer(work, scaffold, [os.path.join(name, "") for name in names])
     for name in os.listdir(work):
         if name not in _EMPTY and name not in _NOT_THERE:
-            _bring(os.path.join(work, name), os.path.join(scaffold, name), data_dir, beside)
+            bringer.bring(name)
 
 
-def _bring(source: str, target: str, data_dir: str, beside: bool) -> None:
-    scaffold = os.path.dirname(target)
-    if os.path.islink(source):
-        leads = os.readlink(source)
-        os.symlink(leads if beside else os.path.normpath(os.path.join(data_dir, leads)), target)
-        return
-    if source.endswith(".conf") and os.path.isfile(source):
-        with open(source, "rb") as stream:
-            content = stream.read()
-        inside = os.fsencode(os.path.join(data_dir, ""))
-        if inside in content:  # it names files of its own by the path that they will have
-            with open(target, "xb") as copy:
-                copy.write(content.replace(inside, os.fsencode(os.path.join(scaffold, ""))))
-            os.chmod(target, os.stat(source).st_mode & 0o777)
+@dataclass
+class _Bringer:
+    """Brings the restored directory's entries to the scaffold: by links, but for what names others by the path that they will have.
+
+    There is something else yet, or nothing: such a file is copied with the scaffold's path, such a link leads into the scaffold.
+    """
+
+    work: str
+    scaffold: str
+    insides: Sequence[str]  # the data directory's names, each with a slash at its end
+    left: int = 10_000  # files that are looked into: those of a configuration are few
+
+    def bring(self, inner: str) -> None:
+        source, target = os.path.join(self.work, inner), os.path.join(self.scaffold, inner)
+        if os.path.islink(source):
+            source = os.path.normpath(os.path.join(os.path.dirname(self.insides[0] + inner), os.readlink(source)))
+            inside = self._inside(source)
+            if inside:
+                os.symlink(os.path.join(self.scaffold, source[len(inside) :]), target)
+                return
+        elif os.path.isdir(source) and self._any_names_others(source):
+            os.mkdir(target, os.stat(source).st_mode & 0o777)
+            for name in os.listdir(source):
+                self.bring(os.path.join(inner, name))
             return
-    os.symlink(source, target)
+        if self._names_others(source):
+            self._copy(source, target)
+        else:
+            os.symlink(source, target)
+
+    def _inside(self, path: str) -> str:
+        return next((inside for inside in self.insides if path.startswith(inside)), "")
+
+    def _any_names_others(self, directory: str) -> bool:
+        for folder, folders, files in os.walk(directory):
+            for name in [*folders, *files]:
+                path = os.path.join(folder, name)
+                if self._inside(os.readlink(path)) if os.path.islink(path) else self._names_others(path):
+                    return True
+        return False
+
+    def _names_others(self, path: str) -> bool:
+        if self.left <= 0 or not os.path.isfile(path) or os.path.getsize(path) > _CONF_BYTES:
+            return False
+        self.left -= 1
+        try:
+            with open(path, "rb") as stream:
+                text = stream.read()
+        except OSError:
+            return False  # PostgreSQL will say so
+        return any(os.fsencode(inside) in text for inside in self.insides)
+
+    def _copy(self, source: str, target: str) -> None:
+        with open(source, "rb") as stream:
+            text = stream.read()
+        for inside in self.insides:
+            text = text.replace(os.fsencode(inside), os.fsencode(os.path.join(self.scaffold, "")))
+        with open(target, "xb") as copy:
+            copy.write(text)
+        os.chmod(target, os.stat(source).st_mode & 0o777)

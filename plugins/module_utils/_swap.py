@@ -123,11 +123,14 @@ class Swap:
         """Stop what runs on a directory, by its manager and in fast mode."""
         pids = _data_dir.servers_on(data_dir)
         self.started = self.started or self.service().as_started()
-        if os.path.lexists(os.path.join(data_dir, "postmaster.pid")):
+        orphans = _data_dir.orphans(pids)
+        if os.path.lexists(os.path.join(data_dir, "postmaster.pid")) and not orphans:
             self.service().stop()
-        for pid in pids:  # a directory deleted under its server leaves pg_ctl nothing to go by
+        for pid in (
+            pids
+        ):  # a directory deleted under its server leaves pg_ctl nothing to go by, nor does a postmaster that was killed
             if _data_dir.alive(pid):
-                os.kill(pid, signal.SIGINT)
+                os.kill(pid, signal.SIGTERM if orphans else signal.SIGINT)
         if not wait_until(lambda: not _data_dir.servers_on(data_dir), _STOP_TIMEOUT):
             raise WalgError(
                 f"The server (pid {', '.join(map(str, pids))}) on {data_dir} does not stop; end it, then run again."
@@ -165,6 +168,7 @@ class Swap:
     def _prove_start(self, marker: _marker.Marker) -> None:
         """Make the restored directory what it will be in its place, and refuse what would not start there."""
         owner = self.instance.cluster.owner()
+        call_as(owner, _linked.refuse_lost_settings, marker.work_dirs()[-1])
         call_as(owner, _linked.lay, marker.work_dirs()[-1], marker.plan.get("links") or {})
         if marker.plan.get("check_start", True):
             _start_check.StartCheck(self.runner, self.instance, marker).refuse()

@@ -27,7 +27,10 @@ def conf(sandbox: Sandbox) -> Path:
 
 @pytest.fixture(scope="module")
 def history(sandbox: Sandbox, conf: Path) -> History:
-    """A cluster whose configuration, logs and statistics lie beside it; relative links and absolute ones."""
+    """A cluster whose configuration, logs and statistics lie beside it; relative links and absolute ones.
+
+    Links and includes name what lies in the data directory by its full path, too; and one link leads nowhere.
+    """
     made = archived(sandbox)
     cluster = made.cluster
     cluster.stop()
@@ -41,6 +44,11 @@ def history(sandbox: Sandbox, conf: Path) -> History:
         ln -s {conf}/logs log
         rm -rf pg_stat_tmp && ln -s ../conf/stat pg_stat_tmp
         mkdir certs && ln -s ../../conf/pg_hba.conf certs/deep
+        mkdir -p conf.d/more && ln -s {cluster.data_dir}/conf.d/more/b.inc conf.d/b.conf
+        echo "include '{cluster.data_dir}/conf.d/more/c.inc'" > conf.d/more/b.inc
+        echo "work_mem = '5MB'" > conf.d/more/c.inc
+        echo "include_dir '{cluster.data_dir}/conf.d'" >> {conf}/postgresql.conf
+        ln -s /not/there nowhere
     """
     ended = sandbox.run(["sh", "-ec", script], user=sandbox.user)
     assert ended.returncode == 0, ended.stdout
@@ -64,12 +72,12 @@ def fetches(sandbox: Sandbox) -> float:
 def test_links_are_as_they_were(sandbox: Sandbox, history: History) -> None:
     cluster = history.cluster
     rows, before = cluster.rows("t"), links(history)
-    assert len(before) == 6
+    assert (len(before), cluster.sql("SHOW work_mem")) == (8, "5MB")
     cluster.ship()
     cluster.lose()
     assert planned(sandbox, "lost")["links"]["pg_hba.conf"] == before["pg_hba.conf"]
     done(sandbox, "lost")
-    assert (cluster.rows("t"), links(history)) == (rows, before)
+    assert (cluster.rows("t"), links(history), cluster.sql("SHOW work_mem")) == (rows, before, "5MB")
     assert fetches(sandbox) > 0
 
 
@@ -174,7 +182,8 @@ def test_a_base_backup_that_records_no_links(sandbox: Sandbox, history: History,
     assert "These were symbolic links" in told
     for name in NAMES:
         assert name in told
-    answer = done(sandbox, "old-backup", links={name: f"{conf}/{name}" for name in NAMES})
+    inner = {"conf.d/b.conf": f"{cluster.data_dir}/conf.d/more/b.inc"}
+    answer = done(sandbox, "old-backup", links={**{name: f"{conf}/{name}" for name in NAMES}, **inner})
     assert "fetch" not in answer["seconds"]
     assert cluster.rows("t") == rows
 

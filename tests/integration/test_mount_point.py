@@ -102,6 +102,44 @@ def test_a_full_disk_is_known_before_the_first_change(sandbox: Sandbox, history:
         filler.unlink()
 
 
+def test_what_its_owner_can_not_move_stays(sandbox: Sandbox, history: History) -> None:
+    """A storage's snapshots and root's directories: in the mount point they stay where they are, and the swap goes through.
+
+    Named to be overwritten, a cluster with such a directory is not removed by half.
+    """
+    cluster, data = history.cluster, history.cluster.data_dir
+    before, lsn = history.numbers(), history.steps[1]["lsn"]
+    (data / "lost+found").mkdir(mode=0o700)
+    for name in (".snapshot", "of-root"):
+        (data / name / "hourly.0").mkdir(parents=True)
+        (data / name / "hourly.0" / "file").write_text("kept")
+    options = {"target_lsn": lsn, "stop_running": True}
+    assert any(
+        f"left as it is there: {data}/.snapshot, {data}/of-root" in note
+        for note in planned(sandbox, "snapshots", **options)["notes"]
+    )
+    done(sandbox, "snapshots", **options)
+    assert history.numbers() == [0, 1]
+    assert (data / ".snapshot" / "hourly.0" / "file").read_text() == "kept"
+    done(sandbox, "snapshots", rollback=True, stop_running=True)
+    assert history.numbers() == before
+    shutil.rmtree(data / ".snapshot")
+    shutil.move(data / "of-root", data / "base" / "of-root")
+    with unharmed(cluster):
+        text = refused(sandbox, "by-half", overwrite=cluster.system_identifier(), **options)
+        assert f"can't remove {data}/base/of-root" in text
+    shutil.rmtree(data / "base" / "of-root")
+    (data / "lost+found").rmdir()
+    (data / "pg_stat").rename(data / "stat")
+    (data / "pg_stat").mkdir(mode=0o755)
+    with unharmed(cluster):
+        assert f"{data}/pg_stat lies in {data} (data directory), and its owner may not write to it" in refused(
+            sandbox, "closed", **options
+        )
+    (data / "pg_stat").rmdir()
+    (data / "stat").rename(data / "pg_stat")
+
+
 # --- mounted inside the data directory --------------------------------------------------------------------------------
 
 

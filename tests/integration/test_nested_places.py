@@ -91,6 +91,18 @@ def test_links_among_the_own_files(sandbox: Sandbox, history: History) -> None:
     assert sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})["changed"]
 
 
+def test_settings_behind_a_link(sandbox: Sandbox, history: History) -> None:
+    """postgresql.auto.conf kept elsewhere: its settings would be missing after a restore. The next ALTER SYSTEM makes it a file."""
+    cluster = history.cluster
+    path, elsewhere = cluster.data_dir / "postgresql.auto.conf", sandbox.pg_dir / "auto.conf"
+    sandbox.run(["sh", "-c", f"mv {path} {elsewhere} && ln -s {elsewhere} {path}"], user=sandbox.user)
+    answer = sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})
+    assert f"{path} is a symbolic link" in answer["msg"], answer
+    cluster.sql("ALTER SYSTEM SET work_mem = '6MB'")
+    assert not path.is_symlink()
+    assert sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})["changed"]
+
+
 def test_a_cluster_that_lacks_files_is_not_put_in_place(sandbox: Sandbox, history: History) -> None:
     """A file of a table was missing when the base backup was taken: recovery says nothing of it, and nothing is swapped."""
     cluster = history.cluster

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -292,9 +294,26 @@ def test_what_the_owner_can_not_read_is_named(host: Host, name: str) -> None:
         path.write_text("x")
     path.chmod(0)
     try:
-        assert f"{sandbox.user!r} can't read {path}: no base backup can be taken" in refusal(sandbox, cluster)
+        message = refusal(sandbox, cluster)
+        assert f"{sandbox.user!r} can't read {path}: no base backup can be taken" in message
+        assert ("remove it as root with rmdir" in message) is (path.name == "lost+found")
     finally:
         path.rmdir() if name.endswith("/") else path.unlink()
+    passes(sandbox, cluster)
+
+
+def test_a_socket_ends_a_base_backup(host: Host) -> None:
+    """WAL-G gives up at one, PostgreSQL's own included: somebody has unix_socket_directories lead into the data directory."""
+    sandbox, cluster = host
+    path = cluster.data_dir / "agent.sock"
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(cluster.data_dir):
+        listener.bind(path.name)
+    try:
+        message = refusal(sandbox, cluster)
+        assert f"{path}: WAL-G ends a base backup at a socket" in message
+        assert "unix_socket_directories" in message
+    finally:
+        path.unlink()
     passes(sandbox, cluster)
 
 

@@ -27,13 +27,18 @@ def history(sandbox: Sandbox) -> History:
 
 
 def test_a_tablespace_behind_a_link(sandbox: Sandbox, history: History) -> None:
-    """pgbackrest/pgbackrest#236: WAL-G backs up nothing of it. Refused; what the message says is done, and is enough."""
+    """pgbackrest/pgbackrest#236: WAL-G backs up nothing of it. Refused; what the message says is done, and is enough.
+
+    It is alike where the link is a relative one.
+    """
     cluster, real = history.cluster, sandbox.pg_dir / "real"
-    answer = sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})
-    assert f"let the first link lead to {real}" in answer["msg"], answer
     link = next(
         path for path in (cluster.data_dir / "pg_tblspc").iterdir() if path.readlink() == sandbox.pg_dir / "linked"
     )
+    for target in (sandbox.pg_dir / "linked", "../../real", "../../linked"):
+        sandbox.run(["ln", "-sfn", str(target), str(link)], user=sandbox.user)
+        answer = sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})
+        assert f"let the first link lead to {real}" in answer["msg"], answer
     cluster.stop()
     sandbox.run(["ln", "-sfn", str(real), str(link)], user=sandbox.user)
     cluster.start()

@@ -145,3 +145,34 @@ def test_nobody_starts_it_while_the_directories_are_moved(sandbox: Sandbox, hist
     assert not pid_file.exists()
     cluster.start()
     assert history.numbers() == list(range(len(history.steps)))
+
+
+def test_children_that_outlive_their_postmaster(sandbox: Sandbox, history: History) -> None:
+    """The postmaster was killed, and a session in a long loop does not notice: no pg_ctl stops it, and it may still write."""
+    cluster = history.cluster
+    if not cluster.pid():
+        cluster.start()
+    history.step()
+    cluster.ship()
+    postmaster = cluster.pid()
+    argv = [
+        str(cluster.bin_dir / "psql"),
+        "-h",
+        str(cluster.socket_dir),
+        "-p",
+        str(cluster.port),
+        "-U",
+        "postgres",
+        "-d",
+        "postgres",
+    ]
+    with subprocess.Popen([*argv, "-c", "DO $$ BEGIN LOOP END LOOP; END $$"], stderr=subprocess.DEVNULL) as session:
+        until(lambda: cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO%'") == "1")
+        cluster.kill()
+        (left,) = sandbox.servers()
+        assert left != postmaster
+        assert f"A server (pid {left}) runs on" in refused(sandbox, "orphans")
+        done(sandbox, "orphans", stop_running=True)
+        session.wait(timeout=30)
+    assert left not in sandbox.servers()
+    assert history.numbers() == list(range(len(history.steps)))

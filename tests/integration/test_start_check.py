@@ -134,6 +134,25 @@ def test_what_looks_odd_and_starts_is_let_through(recovered: Recovered, name: st
     assert recovered.starts()
 
 
+def test_what_names_its_own_files_by_the_path_that_they_will_have(recovered: Recovered) -> None:
+    """Links and includes of every depth, from files inside and outside; nothing lies at that path yet."""
+    data, work = recovered.data_dir, recovered.work
+    recovered.shell(
+        f"""cd {work}; mkdir -p own.d/deep; echo "include '{data}/own.d/deep/b.inc'" > own.d/deep/a.inc
+        ln -s {data}/own.d/deep/a.inc own.d/a.conf; ln -s deep/a.inc own.d/c.conf; echo "ssl = on" > own.d/deep/b.inc
+        mv server.key own.d/deep/; ln -s {data}/own.d/deep/server.key server.key"""
+    )
+    with open(recovered.conf / "postgresql.conf", "a", encoding="utf-8") as stream:
+        stream.write(f"include_dir '{data}/own.d'\n")
+    assert recovered.check() == ""
+    assert recovered.starts()
+    recovered.shell(f"cd {work}; mv own.d/deep/b.inc own.d/deep/away")
+    told = recovered.check()
+    assert f"{work}/own.d/deep/b.inc" in told
+    assert "~start" not in told
+    recovered.shell(f"cd {work}; rm server.key; mv own.d/deep/server.key .; rm -r own.d")
+
+
 FAULTS = {
     "a file that is included": ("include 'more.conf'", "more.conf"),
     "a setting of another version": ("no_such_setting = 1", "no_such_setting"),

@@ -67,6 +67,9 @@ def by_variables(cluster: Cluster, config: Path) -> None:
 
 
 def by_relative_path(cluster: Cluster, config: Path) -> None:
+    """The configuration has relative paths, too: they count from where the server is started."""
+    with (config / "postgresql.conf").open("a", encoding="utf-8") as stream:
+        stream.write(f"data_directory = '{cluster.data_dir.name}'\nhba_file = '{config.name}/pg_hba.conf'\n")
     shell(cluster, f"cd {config.parent} && pg_ctl -D {config.name} -l {cluster.log} -w start", PWD=str(config.parent))
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A restore that stops half way: the same request goes on, and a rollback goes back, with the rows that belong to each.
 
-The server's start fails for a reason that nobody could know before: whoever starts it fails once, or another server has the port.
+The server's start fails for a reason that nobody could know before: whoever starts it fails once, or another server takes the port.
 """
 
 from __future__ import annotations
@@ -130,6 +130,7 @@ def test_a_server_that_is_not_what_was_asked_for(sandbox: Sandbox, history: Hist
 
 
 def test_another_server_has_the_port(sandbox: Sandbox, history: History) -> None:
+    """It is seen before the swap; one that comes later is met at the start."""
     cluster = history.cluster
     sandbox.configure(cluster)
     rows = cluster.rows("t")
@@ -139,6 +140,9 @@ def test_another_server_has_the_port(sandbox: Sandbox, history: History) -> None
     cluster.stop()
     other.start()
     told = refused(sandbox, "port")
+    assert f"another server (process {other.pid()}, on {other.data_dir}) has port {cluster.port}" in told
+    assert "Way on (walg_restore_request: port): run it again; it goes on with the swap" in told
+    told = refused(sandbox, "port", check_start=False)
     ways(told, "port", "it goes on with the start")
     other.stop()
     done(sandbox, "port")

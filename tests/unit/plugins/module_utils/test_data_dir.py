@@ -15,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _discovery
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _discovery, _server_process
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._waiting import wait_until
 from support.scripted import Scripted
+from support.walg_world import write_cluster
 
 IDENTIFIER = 18446744073709551557  # above 2**63: read unsigned
 UID = os.geteuid()
@@ -367,3 +368,15 @@ def test_a_processs_variables() -> None:
         child.kill()
         child.communicate()
     assert _data_dir.environment(2**22 + 1) == {}
+
+
+@pytest.mark.parametrize("name", ["PG_VERSION", "postmaster.pid", "postmaster.opts", "global/pg_control"])
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path, name: str) -> None:
+    """Any user of the host may run a server on a directory with one, and every server's directory is looked at."""
+    write_cluster(tmp_path / "data")
+    (tmp_path / "data" / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "data" / name)
+    assert _data_dir.look(str(tmp_path / "data"), None).pid == 0
+    assert _data_dir.start_words(str(tmp_path / "data")) == []
+    with pytest.raises(OSError, match="not a regular file"):
+        _server_process.read(str(tmp_path / "data" / name))

@@ -91,3 +91,28 @@ def test_what_is_recorded_and_shown_holds_no_secret(monkeypatch: pytest.MonkeyPa
     }
     assert (made.start_dir, made.start_options) == ("/etc/pg", "-c 'x=a b'")
     assert made.config_file == "/etc/pg/postgresql.conf"
+
+
+def test_where_it_was_started_counts_for_relative_paths_of_its_configuration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They are found from there only, so that it is started there again; where that can't be told, it is not stopped."""
+    conf, data = tmp_path / "conf", tmp_path / "data dir"
+    conf.mkdir()
+    data.mkdir()
+    (conf / "hba").write_text("")
+    (conf / "postgresql.conf").write_text("hba_file = 'conf/hba'\ndata_directory = 'data dir'\n")
+    words = ["postgres", "-D", str(conf)]
+    started(monkeypatch, words, PWD=str(tmp_path))
+    launch = _launch.of(1, str(data), ME)
+    assert launch.cwd == str(tmp_path)
+    made = _launch.recorded(Cluster(str(data), "/bin", "/run"), launch)
+    assert _launch.cwd_of(made.start_environment) == str(tmp_path)
+    assert _launch.cwd_of("PGPORT=5433") == ""
+    for wrong in ("/", str(conf), ""):
+        started(monkeypatch, words, PWD=wrong)
+        with pytest.raises(WalgError, match="counts from the directory in which that was done, which can't be told"):
+            _launch.of(1, str(data), ME)
+    absolute = ["-c", f"hba_file={conf}/hba", "-c", f"data_directory={data}"]
+    started(monkeypatch, [*words, *absolute], PWD="/")
+    assert _launch.of(1, str(data), ME).cwd == ""

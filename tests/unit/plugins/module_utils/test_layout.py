@@ -212,3 +212,14 @@ def test_a_separate_wal_directory_that_nobody_asked_for(tmp_path: Path, left: st
     assert (tmp_path / "work" / "pg_wal").is_dir()
     assert not (tmp_path / "work" / "pg_wal").is_symlink()
     assert live.is_dir()
+
+
+def test_only_the_clusters_own_entry_of_a_tablespace_must_hold_no_mount(tmp_path: Path) -> None:
+    """In another version's it is none of our business, and so is what lies beside in a WAL volume."""
+    space = Place(str(tmp_path), "pg_tblspc/17", False, "/w", "/a", ("PG_13_202007201/5", "backups"))
+    _layout.refuse_mounts(space, 14)
+    with pytest.raises(WalgError, match="PG_13_202007201/5"):
+        _layout.refuse_mounts(space, 13)
+    _layout.refuse_mounts(Place(str(tmp_path), "pg_wal", True, "/w", "/a", (".snapshot",)), 14)
+    with pytest.raises(WalgError, match=r"archive_status.*its owner may not write to it"):
+        _layout.refuse_mounts(Place(str(tmp_path), "pg_wal", True, "/w", "/a", ("archive_status",)), 14)

@@ -66,7 +66,7 @@ def test_what_is_planned(data: Path, tmp_path: Path) -> None:
     """What the base backup says counts; of one that says nothing the old directory is asked, and the user before both."""
     links = _linked.found(str(data))
     assert planned(data, backup(links=links)) == links
-    assert planned(data, backup()) == links
+    assert planned(data, backup()) == {**links, "dangling": "/nowhere"}
     assert planned(data, backup(links={})) == {}
     assert planned(tmp_path / "gone", backup()) == {}
     write_cluster(tmp_path / "other", "7")
@@ -74,6 +74,15 @@ def test_what_is_planned(data: Path, tmp_path: Path) -> None:
     assert planned(tmp_path / "other", backup()) == {}
     assert planned(data, backup(links=links), log="/tmp") == {**links, "log": "/tmp"}
     assert str(backup().system_identifier) == IDENTIFIER
+
+
+def test_what_led_nowhere_is_no_reason_to_refuse(data: Path) -> None:
+    """It comes back as it was, leading there or not; what the user says counts."""
+    dead = _linked.found(str(data), leading=False)
+    assert dead == {"dangling": "/nowhere"}
+    made = backup(links={"own": "PG_VERSION"}, dead_links={**dead, "base/1": "/x"})
+    assert planned(data, made) == {"own": "PG_VERSION", **dead}
+    assert planned(data, made, dangling="/tmp") == {"own": "PG_VERSION", "dangling": "/tmp"}
 
 
 def test_what_would_lead_nowhere_is_refused_and_can_be_said_otherwise(data: Path) -> None:
@@ -113,6 +122,17 @@ def test_they_come_back(data: Path, tmp_path: Path) -> None:
         assert _linked.found(str(work)) == links
     assert _linked.lost(str(work)) == []
     assert sorted(os.listdir(tmp_path / "conf")) == ["logs", "pg_hba.conf", "postgresql.auto.conf", "postgresql.conf"]
+
+
+def test_what_alter_system_had_set_is_not_lost_in_silence(tmp_path: Path) -> None:
+    write_cluster(tmp_path / "work")
+    path = tmp_path / "work" / "postgresql.auto.conf"
+    path.symlink_to("/postgresql.auto.conf")
+    with pytest.raises(WalgError, match=r"was a symbolic link when it was taken\. Put that file in the place of"):
+        _linked.refuse_lost_settings(str(tmp_path / "work"))
+    path.unlink()
+    path.write_text("work_mem = '6MB'\n")
+    _linked.refuse_lost_settings(str(tmp_path / "work"))
 
 
 def test_a_file_in_the_place_of_a_link_is_not_overwritten(tmp_path: Path) -> None:

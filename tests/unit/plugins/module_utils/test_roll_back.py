@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,23 @@ def test_from_every_step_of_the_swap(
     assert [told(Path(one, name)) for one, name in zip(left.work_dirs(), (ENTRY, ""), strict=True)] == ["new", "new"]
     assert not any(os.path.lexists(one["aside"]) for one in left.places)
     assert calls[-1] == "start", "the restored server never ran, so the archive has nothing to learn"
+
+
+@pytest.mark.parametrize("lost", [["data"], ["space"], ["data", "space"], ["data/pg_tblspc"]], ids=" ".join)
+@pytest.mark.parametrize("state", ["starting", "done"])
+def test_what_was_put_in_place_is_lost_again(world: World, calls: list[str], state: str, lost: list[str]) -> None:
+    """There is nothing to move away then, and the old cluster is had all the same."""
+    made, paths = old_cluster(world, "recovered")
+    restore(world).swap(made, Wish("r1"))
+    made.state = state
+    ways = {"data": paths[1], "space": paths[0] / ENTRY, "data/pg_tblspc": paths[1] / "pg_tblspc"}
+    for name in lost:
+        shutil.rmtree(ways[name])
+    result = back(world, made)
+    assert is_old(paths)
+    kept = None if "data" in lost else made.work_dirs()[-1]
+    assert (result["state"], result["restored_kept_as"]) == ("rolled back", kept)
+    assert calls[-1].startswith(("start", "left"))
 
 
 @pytest.mark.parametrize("number", range(1, STEPS + 1))

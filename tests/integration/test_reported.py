@@ -72,7 +72,7 @@ def test_a_delta_with_several_tablespaces(sandbox: Sandbox, history: History) ->
     rows = everything(history)
     lose(sandbox, history)
     found = done(sandbox, "deltas", wal_dir=str(sandbox.pg_dir / "apart" / "wal"))
-    assert len(found["chain"]) == (3 if capable else 1)
+    assert len(found["chain"]) == (4 if capable else 1)
     assert everything(history) == rows
 
 

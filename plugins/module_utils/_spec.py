@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,6 @@ _PATHS = {
     "ca_path": "walg_binary_mirror_ca",
     "config_dir": "walg_config_dir",
     "cron_dir": "walg_cron_dir",
-    "data_dir": "walg_pg_data_dir",
     "log_dir": "walg_log_dir",
     "path": "The option path",
     "program_dir": "walg_program_dir",
@@ -33,7 +33,19 @@ _PATHS = {
     "state_dir": "walg_state_dir",
     "wal_dir": "walg_restore_wal_dir",
 }
-_GROUPS = ("cluster", "directories", "wanted")
+#: Limits in seconds and numbers of things, and the least that each may be. None is so large that a clock could not hold it.
+_LEAST = {
+    "backup_timeout": 1,
+    "fetch_stall_timeout": 0,
+    "fetch_timeout": 1,
+    "keep": 0,
+    "push_timeout": 1,
+    "recovery_timeout": 1,
+    "timeout": 0,
+}
+_MOST = 10**9
+_LIMITED = ("archive", "restore", "wanted")
+_GROUPS = ("directories", "wanted")
 _SECRET = ("url_password", "primary_conninfo", "mirror", "storage", "restore")
 
 
@@ -50,16 +62,33 @@ def judge(params: Mapping[str, Any]) -> None:
     """Raise WalgError for options that can't be right on any host: control characters, and paths that are not whole."""
     refuse_unprintable(params)
     for name, value in _paths(params):
-        _trust.refuse_unplain(value, _PATHS[name])
+        _trust.refuse_unplain(value, name)
+    for name, number in _numbers(params):
+        least = _LEAST[name]
+        if not least <= number <= _MOST:
+            raise WalgError(
+                f"The option {name} is {number}. Wanted: a whole number from {least} to {_MOST}.", found=number
+            )
 
 
 def _paths(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the options that are paths and given, also those within another option; facts that are handed on were judged."""
+    """Yield the options that are paths and given, with what messages call them, also those within another option."""
     for name, value in params.items():
         if name in _PATHS and isinstance(value, str) and value:
-            yield name, value
+            yield _PATHS[name], value
+        elif name == "cluster" and isinstance(value, dict):
+            yield from ((f"walg_pg_{key}", str(value[key])) for key in ("data_dir", "bin_dir") if value.get(key))
         elif name in _GROUPS and isinstance(value, dict):
             yield from _paths(value)
+
+
+def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield the options that are limits, also those within another option."""
+    for name, value in params.items():
+        if name in _LEAST and re.fullmatch("-?[0-9]{1,40}", str(value)):
+            yield name, int(value)
+        elif name in _LIMITED and isinstance(value, dict):
+            yield from _numbers(value)
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from support.sandbox import Sandbox, load_tools
 LEFT_OUT = (
     {} if os.geteuid() == 0 else dict.fromkeys(("test_mount_point.py", "test_full_disk.py"), "only root can mount")
 )
+if shutil.which("gpg") is None:
+    LEFT_OUT["test_encryption.py"] = "there is no gpg to make keys with"
 collect_ignore = list(LEFT_OUT)
 
 

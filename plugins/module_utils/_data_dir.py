@@ -19,11 +19,13 @@ from ._files import regular_opener
 from ._process import User, call_as
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _CHILD = re.compile(r"postgres: ")  # what PostgreSQL calls each of a postmaster's children
 _SYSID_AT = 24
 _CONTROL_SIZE = 8192  # bytes of the file (PG_CONTROL_FILE_SIZE)
+_MOST_WORDS = 16 * 1024 * 1024  # bytes of a command line; the kernel's own limit is lower
+_LINES = 1024 * 1024  # characters that are read of PostgreSQL's small files
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def segment_identifier(path: str) -> str:
 def _major(path: str) -> int:
     try:
         with open(os.path.join(path, "PG_VERSION"), encoding="utf-8", opener=regular_opener) as stream:
-            return int(stream.read().strip().split(".")[0])
+            return int(stream.read(_LINES).strip().split(".")[0])
     except (OSError, ValueError):
         return 0
 
@@ -140,12 +142,13 @@ def _postmaster(path: str) -> tuple[int, str, str, str]:
     """Return pid, port, socket directory and status of the live postmaster by its pid file; 0 if none lives."""
     try:
         with open(os.path.join(path, "postmaster.pid"), encoding="utf-8", opener=regular_opener) as stream:
-            lines = stream.read().splitlines()
+            lines = stream.read(_LINES).splitlines()
         pid = int(lines[0])
     except (OSError, ValueError, IndexError):
         return 0, "", "", ""
-    if not alive(pid) or os.path.realpath(link(pid, "cwd") or path) != os.path.realpath(path):
-        return 0, "", "", ""  # the number may be another cluster's server by now
+    theirs = _server_process.user_of(pid) != os.stat(path).st_uid
+    if theirs or not alive(pid) or os.path.realpath(link(pid, "cwd") or path) != os.path.realpath(path):
+        return 0, "", "", ""  # the number may be another program's by now
     padded = lines + [""] * 8
     return pid, padded[3].strip(), padded[4].strip(), padded[7].strip()
 
@@ -154,7 +157,7 @@ def pid_file_start(path: str) -> float:
     """Return when the server of a directory's pid file was started, in seconds since the epoch; 0 if it does not say."""
     try:
         with open(os.path.join(path, "postmaster.pid"), encoding="utf-8", opener=regular_opener) as stream:
-            return float(stream.read().splitlines()[2])
+            return float(stream.read(_LINES).splitlines()[2])
     except (OSError, ValueError, IndexError):
         return 0.0
 
@@ -168,7 +171,10 @@ def start_words(path: str) -> list[str]:
     """Return the words of the last start after the program, as PostgreSQL left them in postmaster.opts."""
     try:
         with open(os.path.join(path, "postmaster.opts"), encoding="utf-8", opener=regular_opener) as stream:
-            return shlex.split(stream.read().strip())[1:]
+            text = stream.read(_LINES).rstrip("\n")
+        _program, quoted, words = text.partition(' "')
+        # Each word in double quotes, which PostgreSQL does not escape within.
+        return words[:-1].split('" "') if quoted and words.endswith('"') else shlex.split(text)[1:]
     except (OSError, ValueError):
         return []
 
@@ -201,11 +207,15 @@ def _start_options(path: str) -> str:
 
 
 def servers_on(path: str) -> list[int]:
-    """Return the postmasters that run on a directory, even on one that was deleted under them, and those that are about to."""
+    """Return the postmasters that run on a directory, even on one that was deleted under them, and those that are about to.
+
+    A process that does not run as the directory's owner is none, whatever it is called.
+    """
     real = os.path.realpath(path)
+    owner = _owner(real)
     found = {}
     for pid in _processes():
-        if alive(pid) and _works_on(pid, real):
+        if _works_on(pid, real, owner) and alive(pid):
             found[pid] = family(pid)[0]
     return sorted(pid for pid, parent in found.items() if parent not in found)
 
@@ -215,33 +225,50 @@ def orphans(pids: Sequence[int]) -> bool:
     return bool(pids) and all(command_line(pid)[:1] and _CHILD.match(command_line(pid)[0]) for pid in pids)
 
 
-def served() -> list[DataDir]:
-    """Return the clusters of this host on which servers run whose processes we may look at, sorted by directory."""
+def _owner(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
+
+
+def served(users: Collection[int] | None = None) -> list[DataDir]:
+    """Return the clusters of this host on which servers of these users (None: of any) run, sorted by directory.
+
+    Only those whose processes we may look at; one that can't be looked into is not among them.
+    """
     owners = {}
-    for pid in _processes():
-        if not alive(pid):
-            continue
-        try:
-            uid = os.stat(f"/proc/{pid}").st_uid
-        except OSError:
-            continue
-        place = link(pid, "cwd")
-        if place and os.geteuid() in (0, uid) and not foreign(pid):  # else gone, another user's, or a container's
-            owners[place] = User.by_uid(uid)
+    for _pid, place, uid in working_servers(users):
+        owners[place] = User.by_uid(uid)
     looked = []
     for place in sorted(owners):
-        with contextlib.suppress(WalgError):  # somebody's directory that he himself can't read is no reason to end ours
+        with contextlib.suppress(WalgError):
             looked.append(look(place, owners[place]))
     return [one for one in looked if one.kind == "cluster"]
 
 
-def _works_on(pid: int, real: str) -> bool:
+def working_servers(users: Collection[int] | None = None) -> Iterator[tuple[int, str, int]]:
+    """Yield number, directory and user of the servers of these users (None: of any) that work in a directory of their own."""
+    for pid in _processes():
+        uid = _server_process.user_of(pid)
+        asked = users is None or uid in users
+        if not asked or os.geteuid() not in (0, uid) or not alive(pid):
+            continue
+        place = link(pid, "cwd")
+        if place and _server_process.works_in_its_own(pid) and not foreign(pid):  # else gone, or a container's
+            yield pid, place, uid
+
+
+def _works_on(pid: int, real: str, owner: int | None) -> bool:
+    owners = owner is not None and owner == _server_process.user_of(pid)
     if foreign(pid):  # the directory may be mounted there, under another name
         try:
-            return os.path.samefile(f"/proc/{pid}/cwd", real)
+            return owners and os.path.samefile(f"/proc/{pid}/cwd", real)
         except OSError:
             return False
-    return link(pid, "cwd") in (real, f"{real} (deleted)") or _comes_to(pid, real)
+    if link(pid, "cwd") in (real, f"{real} (deleted)"):
+        return _server_process.works_in_its_own(pid)
+    return owners and _comes_to(pid, real)
 
 
 def foreign(pid: int) -> bool:
@@ -255,7 +282,8 @@ def foreign(pid: int) -> bool:
     try:
         return not os.path.samefile(f"/proc/{pid}/cwd", place)
     except FileNotFoundError:
-        return not place.endswith(" (deleted)")
+        # Whoever made a namespace of users for himself may have deleted any path in it.
+        return not place.endswith(" (deleted)") or link(pid, "ns/user") != link(os.getpid(), "ns/user")
     except OSError:
         return False  # when in doubt, count the process as ours
 
@@ -270,14 +298,16 @@ def _comes_to(pid: int, real: str) -> bool:
 def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
     """Return the servers and the programs of these names that work in a directory or were called with it.
 
-    PostgreSQL with its children, WAL-G, our wrappers; not the shell of somebody who looks around.
+    PostgreSQL with its children, WAL-G, our wrappers; not the shell of somebody who looks around, and nothing of another user's.
     """
-    found = []
+    found, owner = [], _owner(path)
     for pid in _processes():
+        if pid == os.getpid() or owner not in (None, _server_process.user_of(pid)):
+            continue
         words = command_line(pid)
         place = link(pid, "cwd").replace(" (deleted)", "")
-        inside = f"{place}/".startswith(f"{path}/") or path in words
-        if pid == os.getpid() or not inside:
+        inside = f"{place}/".startswith(f"{path}/") and _server_process.works_in_its_own(pid)
+        if not inside and (owner is None or path not in words):
             continue
         programs = [os.path.basename(word).split(":")[0] for word in words[:2]]
         if (any(program in names for program in programs) or alive(pid)) and not foreign(pid):
@@ -315,6 +345,6 @@ def command_line(pid: int) -> list[str]:
     """Return the words that a process was called with; none if it is gone."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as stream:
-            return stream.read().decode("utf-8", "replace").split("\0")
+            return stream.read(_MOST_WORDS).decode("utf-8", "replace").split("\0")
     except OSError:
         return []

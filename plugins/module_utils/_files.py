@@ -286,18 +286,6 @@ def free_bytes(path: str) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def only_roots(path: str) -> bool:
-    """Say whether nobody but root can change what a directory's path leads to, or what is in it."""
-    while True:
-        found = os.lstat(path)
-        others = found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX
-        if found.st_uid != 0 or others or not stat.S_ISDIR(found.st_mode):
-            return False
-        if path == "/":
-            return True
-        path = os.path.dirname(path)
-
-
 def first_existing_parent(path: str) -> str:
     """Return the nearest ancestor of ``path`` that exists (itself included)."""
     _trust.refuse_unplain(path, "The path")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import (
     _archiving,
     _backups,
+    _command_length,
     _compatibility,
     _conf_place,
     _data_dir,
@@ -25,10 +26,11 @@ from . import (
     _owner_seen,
     _pg_conf,
     _storage,
+    _trust,
     _walg,
 )
 from ._errors import WalgError
-from ._files import only_roots, read_conf, write_atomic
+from ._files import read_conf, write_atomic
 from ._postgres import Server
 from ._process import User, call_as
 from ._service import Service
@@ -128,6 +130,7 @@ def plan(
     main_before = call_as(owner, read_conf, facts.config_file) or ""
     place = _conf_place.choose(facts.config_file, main_before, facts.data_directory)
     command = _archiving.push_command(instance.program_dir, instance.record_file)
+    _command_length.refuse_cut_archive(command, facts.major)
     wanted = _archiving.wanted_settings(current, command, timeout)
     _archiving.refuse_broken_files(files)
     _archiving.refuse_foreign(current, files, place.conf_file, wanted, replace_command)
@@ -201,7 +204,7 @@ def _writer(path: str, owner: User) -> User | None:
     directory = os.path.dirname(path)
     if call_as(owner, os.access, directory, os.W_OK):
         return owner
-    return User.current() if os.geteuid() == 0 and only_roots(directory) else None
+    return User.current() if os.geteuid() == 0 and not _trust.is_loose(directory) else None
 
 
 def _refuse_unfit(runner: Runner, made: ArchivePlan) -> None:

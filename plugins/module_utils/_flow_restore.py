@@ -50,8 +50,6 @@ if TYPE_CHECKING:
     from ._process import Runner
     from ._restore_plan import RestorePlan, Wish
 
-PLAN_FILE = "restore-plan.env"  # in the state directory, read by wal-fetch
-
 
 def standing(instance: Instance, wish: Wish) -> tuple[str, _marker.Marker | None]:
     """Say where a request stands. Raises WalgError where a human must decide.
@@ -325,7 +323,7 @@ class Restore:
         self.enter("recover")
         self._set(marker, state)
         instance, plan, target = self.instance, marker.plan, Target(**marker.target)
-        fragment = os.path.join(instance.state_dir, PLAN_FILE)
+        fragment = os.path.join(instance.state_dir, _recovery.PLAN_FILE)
         text = _recovery.plan_fragment(list(plan["last_segments"]), _walg.sentinel_object(marker.backup))
         call_as(instance.cluster.owner(), write_atomic, fragment, text, 0o644)
         work, major = marker.work_dirs()[-1], int(plan["major"])

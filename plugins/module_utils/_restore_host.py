@@ -9,7 +9,18 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _compatibility, _data_dir, _host_facts, _layout, _registration, _storage, _walg
+from . import (
+    _backups,
+    _command_length,
+    _compatibility,
+    _data_dir,
+    _host_facts,
+    _layout,
+    _recovery,
+    _registration,
+    _storage,
+    _walg,
+)
 from ._errors import WalgError
 from ._files import first_existing_parent, free_bytes
 from ._postgres import installed_major
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
 
     from ._backups import Backup
     from ._instance import Instance
-    from ._process import Runner
+    from ._process import Runner, User
     from ._restore_plan import Wish
 
 #: Bytes that recovery needs besides the files: WAL that is replayed, and PostgreSQL's own.
@@ -74,13 +85,14 @@ def tablespaces(sentinel: Mapping[str, Any]) -> dict[str, str]:
     return {str(oid): str(spec[str(oid)]["loc"]) for oid in spec.get("tablespaces") or []}
 
 
-def tablespaces_of_servers(identifier: str) -> set[tuple[str, str]]:
-    """Return the tablespaces, OID and location, of servers of this host that have this system identifier, wherever they run.
+def tablespaces_of_servers(identifier: str, owner: User) -> set[tuple[str, str]]:
+    """Return the tablespaces, OID and location, of the owner's servers on this host that have this system identifier.
 
-    A copy restored beside its source replays the source's CREATE TABLESPACE, in the source's directories.
+    A copy restored beside its source replays the source's CREATE TABLESPACE, in the source's directories. Those of another user
+    are closed to it.
     """
     found: set[tuple[str, str]] = set()
-    for one in _data_dir.served():
+    for one in _data_dir.served({owner.uid}):
         if one.system_identifier == identifier:
             found.update(one.tablespaces().items())
     return found
@@ -304,6 +316,9 @@ def refuse_unfit(runner: Runner, instance: Instance, backup: Backup, has_tablesp
             found=major,
             wanted=backup.pg_major,
         )
+    fragment = os.path.join(instance.state_dir, _recovery.PLAN_FILE)
+    command = _recovery.fetch_command(instance.program_dir, "recovery", instance.record_file, fragment)
+    _command_length.refuse_cut_restore(command, major)
     wrapper = os.path.join(instance.program_dir, "wal-fetch")
     if not call_as(owner, os.access, wrapper, os.X_OK):
         raise WalgError(f"{wrapper} can't be run by {owner.name!r}: run the role mapswipe.walg.walg first.")

@@ -180,7 +180,9 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     choice = _choice.choose(situation, wish.target, timeline, wish.backup)
     sentinel = walg.sentinel(choice.backup.name)
     tablespaces = _restore_host.tablespaces(sentinel)
-    known = _restore_host.tablespaces_of_servers(identifier) | set(found.tablespaces().items())
+    known = _restore_host.tablespaces_of_servers(identifier, instance.cluster.owner()) | set(
+        found.tablespaces().items()
+    )
     if mine[0].name != choice.backup.name:
         known.update(_restore_host.tablespaces(walg.sentinel(mine[0].name)).items())
     _restore_host.refuse_later_tablespaces(instance, choice.backup.name, tablespaces, known)

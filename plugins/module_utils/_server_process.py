@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"\.?(edb-)?(postgres|postmaster)(-wrap\w*|\.bin|\.real)?\Z")
 _SEGMENT_LINE = 6  # of postmaster.pid, counted from 0: key and number of the segment
 _CLOCK_SLACK = 5.0  # seconds by which the kernel's clock and the pid file's may differ
+_MOST = 16 * 1024 * 1024  # bytes that are read of one file
 
 
 def is_server(pid: int) -> bool:
@@ -36,6 +37,25 @@ def is_server(pid: int) -> bool:
 def is_name(program: str) -> bool:
     """Say whether a program's name is one of PostgreSQL's server."""
     return bool(_NAME.match(program))
+
+
+def user_of(pid: int) -> int:
+    """Return the number of the user that a process runs as, -1 if it is gone. Nothing of the process's own is touched by that."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as stream:
+            return next((int(line.split()[2]) for line in stream if line.startswith("Uid:")), -1)  # the effective one
+    except OSError:
+        return -1
+
+
+def works_in_its_own(pid: int) -> bool:
+    """Say whether a process runs as the owner of the directory that it works in. PostgreSQL refuses to run in any other."""
+    owner = read_as_owner(pid, _owner, f"/proc/{pid}/cwd")
+    return owner is not None and owner == user_of(pid)
+
+
+def _owner(path: str) -> int:
+    return os.stat(path).st_uid
 
 
 def stat(pid: int) -> list[str]:
@@ -80,7 +100,7 @@ def read_as_owner(pid: int, function: Callable[..., Any], *arguments: Any) -> An
     except PermissionError:
         if os.geteuid() != 0:
             return None
-    except OSError:
+    except (OSError, WalgError):
         return None
     try:
         owner = User.by_uid(os.stat(f"/proc/{pid}").st_uid)
@@ -132,6 +152,6 @@ def named_by(lines: Sequence[str], pid: int) -> bool:
 
 
 def read(path: str) -> str:
-    """Return a file's text."""
+    """Return a regular file's text. In a process's directory there may be anything."""
     with open(path, encoding="utf-8", errors="replace", newline="", opener=regular_opener) as stream:
-        return stream.read()
+        return stream.read(_MOST)

@@ -251,7 +251,7 @@ def test_a_containers_server_is_known_by_its_directory_not_by_its_path(
     assert _data_dir.servers_on(str(same_name)) == []
     assert _data_dir.servers_on(str(data)) == [pid]
     assert _data_dir.workers_on(str(same_name), ("postgres",)) == []
-    assert str(same_name) not in [one.data_dir for one in _discovery.running(Scripted())]
+    assert str(same_name) not in [one.data_dir for one in _discovery.running(Scripted(), {UID})]
 
 
 @pytest.mark.parametrize("path", ["its own", "deleted", "closed to us"])
@@ -330,6 +330,7 @@ def test_no_such_process() -> None:
         ('/usr/bin/postgres "-D" "/data" "-c" "config_file=/etc/a b.conf"\n', "-c 'config_file=/etc/a b.conf'"),
         ('/usr/bin/postgres "-p" "5433" "-D" "/data" "-k" "/run"\n', "-p 5433 -k /run"),
         ('/usr/bin/postgres "-D" "/da\n', ""),
+        ('/usr/bin/postgres "-D" "/a"; touch "x\\" "-p" "5433"\n', "-p 5433"),  # no name is quoted any better
     ],
 )
 def test_start_options(tmp_path: Path, text: str, expected: str) -> None:

@@ -139,7 +139,7 @@ def test_a_tablespace_of_a_server_elsewhere_on_this_host(
     write_cluster(source, identifier)
     (source / "pg_tblspc").mkdir()
     (source / "pg_tblspc" / "16388").symlink_to(place)
-    monkeypatch.setattr(_data_dir, "served", lambda: [_data_dir.look(str(source), None)])
+    monkeypatch.setattr(_data_dir, "served", lambda _users: [_data_dir.look(str(source), None)])
     if identifier == IDENTIFIER:
         refused(world, *looked(world)[:-2], text=f"could make it again at {place}")
     else:

@@ -3,19 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clusters as Debian's and Ubuntu's postgresql-common lays them out, running or not. Private to this collection.
 
-The configuration lies in /etc/postgresql/VERSION/NAME and outlives a lost data directory: it tells where that was.
+The configuration lies in /etc/postgresql/VERSION/NAME and outlives a lost data directory: it tells where that was. It belongs to
+the cluster's owner, and is read with that user's rights.
 """
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
 import shlex
 from dataclasses import dataclass
 
-from . import _data_dir, _pg_conf, _supervision
+from . import _data_dir, _pg_files, _supervision, _whose
 from ._errors import WalgError
+from ._files import owned
 from ._instance import Cluster
 from ._process import User
 
@@ -25,6 +28,9 @@ LIB = "/usr/lib/postgresql"
 SOCKET_DIR = "/var/run/postgresql"
 _FIRST_PORT = 5432
 _MAJOR = re.compile(r"[0-9]{1,3}")  # a directory of another name is not of a version
+_USER = "postgres"
+#: What pg_createcluster takes for a name; a leading hyphen would be an option of every program that is given it.
+NAME = r"[.\w][-.\w]*"
 #: What pg_ctlcluster itself puts on a server's command line.
 _ITS_OPTIONS = ("config_file", "hba_file", "ident_file", "external_pid_file", "unix_socket_directories")
 
@@ -38,7 +44,7 @@ class Configured:
     data_dir: str
     port: str = str(_FIRST_PORT)
     socket_dir: str = SOCKET_DIR
-    owner: str = "postgres"
+    owner: str = _USER
     config_file: str = ""  # empty while it has none
 
     def cluster(self) -> Cluster:
@@ -84,23 +90,39 @@ def configured() -> list[Configured]:
     for path in glob.glob(os.path.join(ETC, "*", "*", "postgresql.conf")):
         config_dir = os.path.dirname(path)
         version, name = os.path.basename(os.path.dirname(config_dir)), os.path.basename(config_dir)
-        if not _MAJOR.fullmatch(version) or not _has_server(version):
+        if not re.fullmatch(NAME, name, re.ASCII) or not _MAJOR.fullmatch(version) or not _has_server(version):
             continue
-        settings = _settings(path)
-        if os.path.isabs(settings.get("data_directory", "")):
+        owner = _owner(path)
+        settings = _settings(path, owner)
+        data_dir = settings.get("data_directory", "")
+        if os.path.isabs(data_dir):
+            if owner.uid == 0:  # configuration that root keeps does not say whose the cluster is
+                owner = _whose.owner_of(data_dir) or owner
             sockets = [part.strip() for part in settings.get("unix_socket_directories", "").split(",")]
             found.append(
                 Configured(
                     version,
                     name,
-                    settings["data_directory"],
+                    data_dir,
                     settings.get("port", str(_FIRST_PORT)),
                     next((one for one in sockets if os.path.isabs(one)), SOCKET_DIR),
-                    User.by_uid(os.stat(path).st_uid).name,
+                    owner.name if owner.uid else _USER,
                     path,
                 )
             )
     return sorted(found, key=lambda one: one.data_dir)
+
+
+def _owner(path: str) -> User:
+    """Return whose a configuration file is: root's only if its directory is, too."""
+    for one in (path, os.path.dirname(path)):
+        try:
+            uid = os.lstat(one).st_uid
+        except OSError:
+            continue
+        if uid != 0:
+            return User.by_uid(uid)
+    return User.by_uid(0)
 
 
 def by_convention(data_dir: str) -> Configured | None:
@@ -125,7 +147,7 @@ def missing_packages(data_dir: str) -> str:
 
 
 def _split(data_dir: str) -> tuple[str, str]:
-    match = re.fullmatch(re.escape(VAR) + r"/([0-9]+)/([^/\s'\"]+)", os.path.normpath(data_dir))
+    match = re.fullmatch(re.escape(VAR) + rf"/([0-9]+)/({NAME})", os.path.normpath(data_dir), re.ASCII)
     return (match.group(1), match.group(2)) if match else ("", "")
 
 
@@ -152,19 +174,17 @@ def _has_server(version: str) -> bool:
     return os.access(os.path.join(bin_dir(version), "postgres"), os.X_OK)
 
 
-def _settings(path: str) -> dict[str, str]:
-    """Return a postgresql.conf's settings with those of its conf.d, as far as we may read them."""
-    text = _read(path)
-    settings = _pg_conf.read_settings(text)
-    if _pg_conf.includes_directory(text, "conf.d"):
-        for part in sorted(glob.glob(os.path.join(os.path.dirname(path), "conf.d", "*.conf"))):
-            settings.update(_pg_conf.read_settings(_read(part)))
-    return settings
-
-
-def _read(path: str) -> str:
+def _settings(path: str, owner: User) -> dict[str, str]:
+    """Return the settings of a postgresql.conf and what it includes, as far as its owner and we may read them."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError:
-        return ""
+        lines = _pg_files.read(owner if os.geteuid() == 0 else None, path).settings
+    except WalgError:
+        return {}
+    return {name: line.value for name, line in lines.items()}
+
+
+def make_socket_dir() -> None:
+    """As root: make Debian's directory of sockets where it is missing, as its own tools do."""
+    if os.geteuid() == 0 and not os.path.isdir(SOCKET_DIR):
+        with contextlib.suppress(WalgError):  # without that user the tools say what they lack
+            owned(SOCKET_DIR, None, 0o2775, User.by_name(_USER)).apply()

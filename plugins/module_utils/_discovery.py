@@ -9,22 +9,25 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _debian, _launch, _service, _sockets
+from . import _data_dir, _debian, _launch, _service, _sockets, _whose
 from ._errors import WalgError
 from ._instance import Cluster, with_cluster
 from ._process import User
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Any
 
     from ._process import Runner
 
 
-def running(runner: Runner) -> list[Cluster]:
-    """Return the clusters whose servers run and whose processes we may look at, sorted by data directory."""
+_NAMED = 5  # servers of other users that a message lists
+
+
+def running(runner: Runner, users: Collection[int]) -> list[Cluster]:
+    """Return the clusters of these users whose servers run and whose processes we may look at, sorted by data directory."""
     found = []
-    for looked in _data_dir.served():
+    for looked in _data_dir.served(users):
         bin_dir = _bin_dir(looked.pid) if looked.pid else ""
         # A pid file that another server left, or a container's, names some other process here.
         if bin_dir and _data_dir.link(looked.pid, "cwd") == looked.path:
@@ -75,23 +78,51 @@ def find(runner: Runner, given: Mapping[str, Any], recorded: Cluster | None) -> 
     """
     if given.get("os_user"):  # a number becomes the name that cron knows
         given = {**given, "os_user": User.by_name(str(given["os_user"])).name}
-    up = running(runner)
+        _whose.refuse_root(given["os_user"])
     wanted = given.get("data_dir") or (recorded.data_dir if recorded else None)
-    if wanted:
-        matching = [one for one in up if _same(one.data_dir, wanted)]
-        if not matching and recorded and _same(recorded.data_dir, wanted):
-            return with_cluster(_completed(recorded, _stopped(up)), given)
-        if not matching:
-            return _from_options(given, wanted, _stopped(up))
-        return with_cluster(matching[0], {**given, "data_dir": wanted})
-    down = _stopped(up)
+    if not wanted:
+        return _the_only(runner, given)
+    owner = _whose.owner_of(wanted)
+    up = running(runner, {owner.uid} if owner else set())
+    matching = [one for one in up if _same(one.data_dir, wanted)]
+    if not matching and recorded and _same(recorded.data_dir, wanted):
+        return with_cluster(_completed(recorded, _stopped(up)), given)
+    if not matching:
+        return _from_options(given, wanted, _stopped(up))
+    return with_cluster(matching[0], {**given, "data_dir": wanted})
+
+
+def _the_only(runner: Runner, given: Mapping[str, Any]) -> Cluster:
+    """Return the host's only cluster. Raises WalgError where it has none or several.
+
+    Only clusters of the users that PostgreSQL's packages make, of Debian's layout or of the given user are meant: anybody could
+    start a server, and would be given the archive's secrets.
+    """
+    laid_out, named = _stopped([]), given.get("os_user")
+    if named:
+        laid_out = [one for one in laid_out if one.os_user == named]
+    users = {User.by_name(one).uid for one in [named] if one} or {
+        *_whose.believed(),
+        *(User.by_name(one.os_user).uid for one in laid_out),
+    }
+    up = running(runner, users)
+    down = [one for one in laid_out if not any(_same(one.data_dir, other.data_dir) for other in up)]
     if len(up) + len(down) == 1:
         return with_cluster((up or down)[0], given)
     listed = [f"{one.data_dir} (runs, port {one.port}, {one.service})" for one in up]
     listed += [f"{one.data_dir} (does not run, port {one.port}, {one.service})" for one in down]
     raise WalgError(
-        f"Which PostgreSQL cluster is meant? Found here: {'; '.join(listed) or 'none'}. {_advice(bool(listed))}",
+        f"Which PostgreSQL cluster is meant? Found here: {'; '.join(listed) or 'none'}. {_advice(bool(listed))}{_others(users)}",
         found=[one.data_dir for one in up + down],
+    )
+
+
+def _others(users: Collection[int]) -> str:
+    """Return a sentence on servers of users who are not looked at."""
+    found = {(place, uid) for _pid, place, uid in _data_dir.working_servers() if uid not in users}
+    listed = ", ".join(f"{place!r} of {User.by_uid(uid).name}" for place, uid in sorted(found)[:_NAMED])
+    return (
+        f" A cluster of another user has to be named by walg_pg_data_dir; servers work in {listed}." if listed else ""
     )
 
 
@@ -140,12 +171,11 @@ def _from_options(given: Mapping[str, Any], data_dir: str, stopped: list[Cluster
             f"No server runs on {data_dir} and it was never configured here: set {' and '.join(missing)} too, or start it."
             + _debian.missing_packages(data_dir)
         )
-    user = str(given.get("os_user") or "")
+    owner = _whose.owner_of(data_dir)
+    user = str(given.get("os_user") or (owner.name if owner else ""))
     if not user:
-        try:
-            user = User.by_uid(os.stat(data_dir).st_uid).name
-        except OSError:
-            raise WalgError(f"{data_dir} does not exist: set walg_pg_os_user to the user that is to own it.") from None
+        state = "is empty" if os.path.isdir(data_dir) else "does not exist"
+        raise WalgError(f"{data_dir} {state}: set walg_pg_os_user to the user that is to own it.")
     looked = _data_dir.look(data_dir, User.by_name(user))
     base = Cluster(
         data_dir=data_dir,

@@ -29,6 +29,7 @@ from . import (
     _storage,
     _tuning,
     _walg,
+    _whose,
 )
 from ._errors import WalgError
 from ._files import FilePlan, owned, parent, read_text, sweep
@@ -283,6 +284,7 @@ def plan(params: Mapping[str, Any], runner: Runner | None = None) -> ConfigPlan:
     """
     _directories.refuse_loose(params["directories"])
     wanted = candidate(params)
+    _whose.refuse_other(wanted.instance.cluster)
     if not wanted.segment_size and runner is not None:
         archived = _of_archive(runner, wanted)
         wanted = candidate(params, archived) if archived else wanted

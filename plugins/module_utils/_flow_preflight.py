@@ -8,7 +8,6 @@ The restore's own plan looks at the archive and the target directory; what is he
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from . import (
@@ -20,12 +19,13 @@ from . import (
     _readable,
     _releases,
     _restorable,
+    _service,
     _sessions,
     _sockets,
+    _whose,
 )
 from ._errors import WalgError
 from ._instance import Instance
-from ._process import User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,8 @@ def check(runner: Runner, cluster: Cluster, version: str | None, storage: str | 
 
     ``purpose``: backup, restore, or None for a host that is only prepared.
     """
-    refuse_other_owner(cluster)
+    _whose.refuse_other(cluster)
+    _service.Service(runner, cluster, "").refuse_manager()
     major = _postgres.installed_major(runner, cluster)
     _compatibility.refuse_unfit(version, major, storage, purpose or _compatibility.BACKUP, cluster.untested)
     if purpose:
@@ -53,21 +54,6 @@ def check(runner: Runner, cluster: Cluster, version: str | None, storage: str | 
         if version:
             wanted = None if version == "devel" else _releases.parse_version(version)
             _sessions.refuse_cut_off(_postgres.Server(runner, cluster), wanted, major)
-
-
-def refuse_other_owner(cluster: Cluster) -> None:
-    """Raise WalgError where the data directory of a cluster belongs to somebody else than its recorded or given owner."""
-    try:
-        found = os.stat(os.path.join(cluster.data_dir, "global"))
-    except OSError:
-        return  # there is none, or it is not ours to look at: said below
-    if found.st_uid != cluster.owner().uid:
-        owner = User.by_uid(found.st_uid).name
-        raise WalgError(
-            f"{cluster.data_dir} belongs to {owner!r}, not to {cluster.os_user!r}. Leave walg_pg_os_user out, or set it to {owner}.",
-            found=owner,
-            wanted=cluster.os_user,
-        )
 
 
 def refuse_no_server(runner: Runner, cluster: Cluster, major: int) -> None:

@@ -15,7 +15,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from . import _lock
+from . import _lock, _server_process
 from ._errors import WalgError
 from ._files import write_atomic
 from ._process import call_as
@@ -91,11 +91,14 @@ def _await_pushes(instance: Instance) -> None:
 
 
 def _pushes(instance: Instance) -> list[int]:
-    """Return the processes that push for this cluster: ours by the path of the record or the settings, others by where they run."""
+    """Return the processes that push for this cluster: ours by the path of the record or the settings, others by where they run.
+
+    All run as the cluster's owner, as the server does that starts them.
+    """
     found = []
-    data_dir = os.path.realpath(instance.cluster.data_dir)
+    data_dir, owner = os.path.realpath(instance.cluster.data_dir), instance.cluster.owner()
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid():
+        if entry.isdigit() and int(entry) != os.getpid() and _server_process.user_of(int(entry)) == owner.uid:
             try:
                 with open(f"/proc/{entry}/cmdline", "rb") as stream:
                     line = os.fsdecode(stream.read())

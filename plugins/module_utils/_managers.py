@@ -15,12 +15,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import _data_dir
+from . import _data_dir, _files, _server_process
 from ._errors import WalgError
-from ._process import call_as
+from ._process import User, call_as
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ._instance import Cluster
 
@@ -100,9 +100,10 @@ def refuse(cluster: Cluster) -> None:
 
 def find(cluster: Cluster) -> tuple[Manager, str] | None:
     """Return the manager that owns a cluster's data directory, and what shows it; None if there is none."""
-    data_dir = os.path.normpath(cluster.data_dir)
-    names, above = call_as(cluster.owner(), _entries, data_dir)
-    calls, ancestors = _processes() + _units(), _ancestors(data_dir)
+    data_dir, owner = os.path.normpath(cluster.data_dir), cluster.owner()
+    names, above = call_as(owner, _entries, data_dir)
+    ancestors = _ancestors(data_dir)
+    calls = _processes(ancestors, {0, owner.uid}) + _units()
     for manager in MANAGERS:
         own = [os.path.join(data_dir, name) for name in manager.files if name in names]
         if manager.beside and set(manager.beside).issubset(above):
@@ -123,6 +124,7 @@ class _Call:
     pid: int
     words: Sequence[str]
     environment: Sequence[str]
+    user: User | None = None  # who can read what it names; None: we
 
     def is_of(self, manager: Manager) -> bool:
         """Say whether it is a manager's program, perhaps through an interpreter."""
@@ -130,9 +132,9 @@ class _Call:
 
     def names(self, wanted: Sequence[str]) -> bool:
         """Say whether its arguments, its environment or the files that it is given name what is wanted."""
-        return any(_mentions(word, wanted) for word in [*self.words, *self.environment]) or any(
-            _file_names(word.partition("=")[2] or word, wanted) for word in self.words
-        )
+        if any(_mentions(word, wanted) for word in [*self.words, *self.environment]):
+            return True
+        return any(call_as(self.user, _file_names, word.partition("=")[2] or word, list(wanted)) for word in self.words)
 
 
 def _wanted(cluster: Cluster, manager: Manager) -> list[str]:
@@ -157,12 +159,14 @@ def _entries(data_dir: str) -> tuple[list[str], list[str]]:
     return found[0], found[1]
 
 
-def _processes() -> list[_Call]:
+def _processes(ancestors: Collection[int], users: Collection[int]) -> list[_Call]:
+    """Return the managers' programs that run above the server, or as one of these users: no other can act on a cluster."""
     found = []
-    for entry in os.listdir("/proc"):
-        words = _data_dir.command_line(int(entry)) if entry.isdigit() else []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        user = _server_process.user_of(pid)
+        words = _data_dir.command_line(pid) if pid in ancestors or user in users else []
         if any(os.path.basename(word) in _PROGRAMS for word in words[:3]):
-            found.append(_Call(f"process {entry}", int(entry), words, _environment(int(entry))))
+            found.append(_Call(f"process {pid}", pid, words, _environment(pid), User.by_uid(user)))
     return found
 
 
@@ -213,9 +217,6 @@ def _file_names(path: str, wanted: Sequence[str]) -> bool:
 def _read(path: str) -> str:
     """Return a small regular file's text; nothing if we may not."""
     try:
-        if not os.path.isfile(path) or os.path.getsize(path) > _LARGEST:
-            return ""
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError:
+        return _files.read_text(path, "replace", _LARGEST) or ""
+    except WalgError:
         return ""

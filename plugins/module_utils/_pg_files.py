@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import _pg_conf
+from ._files import MOST_TEXT
 from ._process import call_as
 
 if TYPE_CHECKING:
@@ -139,4 +140,4 @@ def _text(path: str) -> str:
     # O_NONBLOCK: a named pipe would hold us for ever. What is no regular file (/dev/null) has no settings.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
-        return stream.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else ""
+        return stream.read(MOST_TEXT) if stat.S_ISREG(os.fstat(descriptor).st_mode) else ""

@@ -134,6 +134,12 @@ SELECT json_build_object(
 """
 
 
+def _peer(cluster: Cluster) -> dict[str, str]:
+    """Return what has libpq turn away from a server of another user: where the socket lies, anybody may be able to make one."""
+    owner = cluster.owner()
+    return {} if owner.name == str(owner.uid) else {"PGREQUIREPEER": owner.name}
+
+
 @dataclass(frozen=True)
 class Server:
     """A cluster's server, reached through its socket as the operating system user that owns it."""
@@ -161,6 +167,7 @@ class Server:
             user=cluster.owner(),
             env={
                 **cluster.credentials,
+                **_peer(cluster),
                 "PGHOST": cluster.socket_dir,
                 "PGPORT": cluster.port,
                 "PGUSER": cluster.user,

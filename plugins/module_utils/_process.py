@@ -15,10 +15,12 @@ import json
 import os
 import pwd
 import re
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     PreExec = Callable[[], None]
     Tick = Callable[[], None]
@@ -40,6 +42,11 @@ _LOG_PREFIX = re.compile(r"^[A-Z]+: \d{4}/\d\d/\d\d \d\d:\d\d:\d\d(\.\d+)? ")  #
 _HIGHEST_UID = 2**32 - 1  # (uid_t) -1 is nobody's
 _KILL_AFTER = 5.0  # seconds between TERM and KILL
 _KEEP = 64 * 1024  # bytes of each stream kept in a Result's tail
+_START_LIMIT = 60.0  # seconds for a program to be started
+_LOOK = 0.25  # seconds between two looks at a child that works for us
+_STOPPED = 20.0  # seconds that it may be stopped, all in all
+_LIFELESS = 300.0  # seconds without a sign of life, as of one that waits for a file server
+_MOST_ANSWER = 256 * 1024 * 1024  # bytes
 
 
 @dataclass(frozen=True)
@@ -227,6 +234,23 @@ class Runner:
         except OSError as exc:
             raise WalgError(f"Cannot write the log {output}: {exc.strerror}") from exc
 
+    def launch(
+        self,
+        argv: Sequence[str],
+        *,
+        output: str,
+        user: User | None = None,
+        env: Mapping[str, str] | None = None,
+        bare: bool = False,
+        cwd: str = "/",
+    ) -> int:
+        """Start a program that outlives us and return its process id; both streams go to the end of a file that its user can write.
+
+        In a session of its own; ``bare``: no variables but ``env``. Raises WalgError when it can't be started.
+        """
+        whole = dict(env or {}) if bare else environment(user, env)
+        return int(_call_apart(dropper(user), _launch, [list(argv), output, whole, cwd]))
+
     @staticmethod
     def _spawn(
         argv: Sequence[str],
@@ -238,18 +262,20 @@ class Runner:
         err: IO[bytes],
         descriptors: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:
+        drop = dropper(user)
         try:
-            return subprocess.Popen(
-                list(argv),
-                stdin=stdin,
-                stdout=out,
-                stderr=err,
-                cwd=cwd,
-                env=dict(env),
-                start_new_session=True,
-                preexec_fn=dropper(user),
-                pass_fds=descriptors,
-            )
+            with _starting(argv[0], user) if drop else contextlib.nullcontext():
+                return subprocess.Popen(
+                    list(argv),
+                    stdin=stdin,
+                    stdout=out,
+                    stderr=err,
+                    cwd=cwd,
+                    env=dict(env),
+                    start_new_session=True,
+                    preexec_fn=drop,
+                    pass_fds=descriptors,
+                )
         except (OSError, subprocess.SubprocessError) as exc:
             who = (user or User.current()).name
             raise WalgError(f"Cannot start {argv[0]} as {who}: {exc}", cmd=list(argv)) from exc
@@ -272,7 +298,8 @@ def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:
     """Call ``function(*args)`` with that user's rights, in a child, and return its (JSON-able) answer.
 
     For file work in directories that the database user can write: done as root it could be led astray by
-    a symbolic link planted there. A WalgError or OSError in the child is raised here as WalgError.
+    a symbolic link planted there. A WalgError or OSError in the child is raised here as WalgError. A child that its user stops,
+    or that shows no sign of life, is killed.
     """
     drop = dropper(user)
     if drop is None:
@@ -280,16 +307,18 @@ def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:
             return json.loads(json.dumps(function(*args)))  # the same answer as from a child
         except OSError as exc:
             raise WalgError(str(exc)) from exc
+    return _call_apart(drop, function, args)
+
+
+def _call_apart(drop: PreExec | None, function: Callable[..., Any], args: Sequence[Any]) -> Any:
+    """Call a function in a child and return its answer."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
         _answer(writer, drop, function, args)
     os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        data = stream.read()
-    os.waitpid(pid, 0)
-    answer: dict[str, Any] = json.loads(data.decode() or "{}")
+    answer: dict[str, Any] = json.loads(hear(reader, pid).decode() or "{}")
     if not answer:
         raise WalgError("The child process that worked as another user ended without an answer: was it killed?")
     if "error" in answer:
@@ -297,7 +326,124 @@ def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:
     return answer["value"]
 
 
-def _answer(writer: int, drop: PreExec, function: Callable[..., Any], args: Sequence[Any]) -> NoReturn:
+def hear(reader: int, pid: int, end: bool = True) -> bytes:
+    """Return all that a child writes into a pipe; WalgError if it is held up. The pipe is closed, and the child is ended (``end``).
+
+    Its user can stop it, or have it wait for ever for a file of his; that must not hold us up.
+    """
+    told, poll = bytearray(), select.poll()
+    poll.register(reader)
+    watched = _Watched(pid)
+    try:
+        while True:
+            if not poll.poll(_LOOK * 1000):
+                watched.look()
+                continue
+            block = os.read(reader, 64 * 1024)
+            if not block:
+                return bytes(told)
+            told += block
+            if len(told) > _MOST_ANSWER:
+                raise WalgError(f"A child process answered more than {_MOST_ANSWER} bytes.")
+    finally:
+        os.close(reader)
+        if end:
+            end_child(pid)
+
+
+def end_child(pid: int, wait: float = 0.0) -> None:
+    """Wait for a child's end, and bring it about if it does not come in time."""
+    deadline = time.monotonic() + wait
+    with contextlib.suppress(ChildProcessError):
+        while not os.waitpid(pid, os.WNOHANG)[0]:
+            if time.monotonic() >= deadline:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return
+            time.sleep(0.01)
+
+
+class _Watched:
+    """A child that works for us as another user, looked at now and then."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self.last = pid, ""
+        self.stopped = self.lifeless = 0.0
+
+    def look(self) -> None:
+        """Raise WalgError if the child is held up. Times are counted in looks: we may have been stopped ourselves."""
+        state, signs = _signs_of_life(self.pid)
+        self.stopped += _LOOK if state in ("T", "t") else 0.0
+        self.lifeless = self.lifeless + _LOOK if signs == self.last else 0.0
+        self.last = signs
+        if self.stopped > _STOPPED:
+            raise WalgError(
+                f"The child process {self.pid}, which worked as another user, was stopped (SIGSTOP) for {_STOPPED:.0f} s and is ended "
+                "now. Find out who stops that user's processes, then run again.",
+                pid=self.pid,
+            )
+        if self.lifeless > _LIFELESS:
+            raise WalgError(
+                f"The child process {self.pid}, which worked as another user, did nothing for {_LIFELESS:.0f} s and is ended now. See "
+                "whether a file system hangs that this user's files are on, then run again.",
+                pid=self.pid,
+            )
+
+
+def _signs_of_life(pid: int) -> tuple[str, str]:
+    """Return a process's state, and numbers that change while it does anything: processor time, and how often it waited."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
+            fields = stream.read().rsplit(")", 1)[1].split()
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as stream:
+            switches = [line.split()[1] for line in stream if "ctxt_switches" in line]
+    except (OSError, IndexError):
+        return "", ""
+    return fields[0], " ".join([*fields[11:13], *switches])
+
+
+@contextlib.contextmanager
+def _starting(program: str, user: User | None) -> Iterator[None]:
+    """Bound the start of a program: between becoming its user and being the program, a child can be stopped by that user.
+
+    Popen waits for it without limit; when it is killed, Popen goes on. Raises WalgError then.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    known, ended = _children(), set()
+
+    def end(_signum: int, _frame: object) -> None:
+        for pid in _children() - known:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+                ended.add(pid)
+
+    before = signal.signal(signal.SIGALRM, end)
+    left = signal.setitimer(signal.ITIMER_REAL, _START_LIMIT, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *left)
+        signal.signal(signal.SIGALRM, before)
+    if ended:
+        who = (user or User.current()).name
+        raise WalgError(
+            f"{program} could not be started as {who} within {_START_LIMIT:.0f} s. Find out who stops that user's processes, or whether "
+            "the file system hangs that it is on."
+        )
+
+
+def _children() -> set[int]:
+    """Return our children; none where the kernel does not list them."""
+    try:
+        with open(f"/proc/self/task/{threading.get_native_id()}/children", encoding="ascii") as stream:
+            return set(map(int, stream.read().split()))
+    except OSError:
+        return set()
+
+
+def _answer(writer: int, drop: PreExec | None, function: Callable[..., Any], args: Sequence[Any]) -> NoReturn:
     """In the child: become the user, do the work, write the answer, leave without unwinding the parent's stack."""
     try:
         _tell(writer, drop, function, args)
@@ -305,10 +451,11 @@ def _answer(writer: int, drop: PreExec, function: Callable[..., Any], args: Sequ
         os._exit(0)
 
 
-def _tell(writer: int, drop: PreExec, function: Callable[..., Any], args: Sequence[Any]) -> None:
+def _tell(writer: int, drop: PreExec | None, function: Callable[..., Any], args: Sequence[Any]) -> None:
     answer: dict[str, Any] = {}
     try:
-        drop()
+        if drop is not None:
+            drop()
         answer = {"value": function(*args)}
     except WalgError as exc:
         answer = {"error": exc.msg, "fields": exc.fields}
@@ -323,9 +470,18 @@ def _tell(writer: int, drop: PreExec, function: Callable[..., Any], args: Sequen
             stream.write(json.dumps(answer).encode())
 
 
+def _launch(argv: Sequence[str], output: str, env: Mapping[str, str], cwd: str) -> int:
+    """In a child that ends afterwards: leave a program running."""
+    with open(output, "ab", opener=_private) as log, open(os.devnull, "rb") as null:
+        started = subprocess.Popen(
+            list(argv), stdin=null, stdout=log, stderr=log, cwd=cwd, env=dict(env), start_new_session=True
+        )
+    return started.pid
+
+
 def _private(path: str, flags: int) -> int:
-    # O_NOFOLLOW: a log in a directory that the database user can write must not lead root elsewhere.
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # O_NOFOLLOW: a log in a directory that the database user can write must not lead root elsewhere; and no pipe may hold us up.
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
 
 
 def _text(stream: IO[bytes]) -> str:

@@ -6,6 +6,8 @@
 pg_createcluster can adopt a data directory, but it moves files out of it and wants configuration files in it, and where it
 fails it calls pg_dropcluster, which deletes the data directory. So it never sees the restored one: it makes a cluster in a
 directory of ours, with all of Debian's defaults, and the configuration is then pointed at the restored directory.
+
+Its tools run as the cluster's owner, who can write where they work: root would follow a link that was laid there.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from . import _debian
 from ._errors import WalgError
-from ._files import read_text
+from ._files import owned, read_text
 from ._process import call_as
 
 if TYPE_CHECKING:
     from ._instance import Cluster
-    from ._process import Result, Runner
+    from ._process import Result, Runner, User
 
 _PREFIX = "mapswipe-walg-register-"
 _TIMEOUT = 300.0
+_TEMPORARY = "/tmp"  # TMPDIR may be closed to the owner
 
 
 def wanted(cluster: Cluster) -> _debian.Configured | None:
@@ -38,7 +41,7 @@ def wanted(cluster: Cluster) -> _debian.Configured | None:
     found = _debian.by_convention(cluster.data_dir)
     if found is None or not (shutil.which("pg_createcluster") and shutil.which("pg_conftool")):
         return None
-    text = read_text(os.path.join(_config_dir(found), "postgresql.conf"))
+    text = _text(cluster, found)
     if text is not None and not _unfinished(text):
         return None
     if os.geteuid() != 0:
@@ -72,31 +75,56 @@ def register(runner: Runner, cluster: Cluster) -> dict[str, Any]:
     found = wanted(cluster)
     if found is None:
         return {}
-    if read_text(os.path.join(_config_dir(found), "postgresql.conf")) is None:
-        # Root's own directory, and not the owner's: install and chown are called there by pg_createcluster.
-        scratch = tempfile.mkdtemp(prefix=_PREFIX)
-        try:
-            os.chmod(scratch, 0o711)
-            argv = ["pg_createcluster", "--datadir", os.path.join(scratch, "data"), "--port", cluster.port]
-            argv += ["--user", cluster.os_user]
-            if cluster.socket_dir and os.path.realpath(cluster.socket_dir) != os.path.realpath(_debian.SOCKET_DIR):
-                argv += ["--socketdir", cluster.socket_dir]
-            _run(runner, [*argv, found.version, found.name])
-            _point(runner, found)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    else:
-        _point(runner, found)
+    if _text(cluster, found) is None:
+        _make(runner, cluster, found)
+    _point(runner, cluster, found)
     made = {"cluster": f"{found.version}/{found.name}", "config_dir": _config_dir(found), "port": cluster.port}
     return {"registered": made}
+
+
+def _text(cluster: Cluster, found: _debian.Configured) -> str | None:
+    path = os.path.join(_config_dir(found), "postgresql.conf")
+    text = call_as(cluster.owner() if os.geteuid() == 0 else None, read_text, path)
+    return None if text is None else str(text)
+
+
+def _make(runner: Runner, cluster: Cluster, found: _debian.Configured) -> None:
+    owner = cluster.owner()
+    for path in (os.path.dirname(_config_dir(found)), _config_dir(found)):
+        _make_directory(path, owner)
+    _debian.make_socket_dir()
+    scratch = str(call_as(owner, _scratch))
+    try:
+        argv = ["pg_createcluster", "--datadir", os.path.join(scratch, "data"), "--port", cluster.port]
+        argv += ["--user", cluster.os_user]
+        if cluster.socket_dir and os.path.realpath(cluster.socket_dir) != os.path.realpath(_debian.SOCKET_DIR):
+            argv += ["--socketdir", cluster.socket_dir]
+        _run(runner, [*argv, found.version, found.name], owner)
+    finally:
+        call_as(owner, shutil.rmtree, scratch, True)
+
+
+def _scratch() -> str:
+    return tempfile.mkdtemp(prefix=_PREFIX, dir=_TEMPORARY)
+
+
+def _make_directory(path: str, owner: User) -> None:
+    """Make a directory of the owner's where it is missing: as the owner, or as root in what is root's alone."""
+    if call_as(owner, os.path.isdir, path):
+        return
+    if call_as(owner, os.access, os.path.dirname(path), os.W_OK):
+        call_as(owner, os.mkdir, path, 0o755)
+    else:
+        owned(path, None, 0o755, owner).apply()
 
 
 def _config_dir(found: _debian.Configured) -> str:
     return os.path.join(_debian.ETC, found.version, found.name)
 
 
-def _point(runner: Runner, found: _debian.Configured) -> None:
-    _run(runner, ["pg_conftool", found.version, found.name, "set", "data_directory", found.data_dir])
+def _point(runner: Runner, cluster: Cluster, found: _debian.Configured) -> None:
+    argv = ["pg_conftool", found.version, found.name, "set", "data_directory", found.data_dir]
+    _run(runner, argv, cluster.owner())
 
 
 def _unfinished(text: str) -> bool:
@@ -104,8 +132,8 @@ def _unfinished(text: str) -> bool:
     return bool(re.search(rf"^data_directory\s*=\s*'[^']*/{_PREFIX}", text, re.MULTILINE))
 
 
-def _run(runner: Runner, argv: list[str]) -> Result:
-    result = runner.run(argv, timeout=_TIMEOUT)
+def _run(runner: Runner, argv: list[str], owner: User) -> Result:
+    result = runner.run(argv, user=owner, timeout=_TIMEOUT)
     if result.rc != 0 or result.timed_out:
         trouble = "ran out of time" if result.timed_out else f"ended with {result.rc}: {result.last_line()}"
         raise WalgError(

@@ -22,9 +22,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _launch, _supervision
+from . import _by_hand, _data_dir, _debian, _launch, _supervision, _trust
 from ._errors import WalgError
-from ._files import write_atomic
+from ._files import open_regular, write_atomic
 from ._postgres import Server
 from ._process import call_as
 from ._waiting import wait_until
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 KINDS = ("systemd", "pg_ctlcluster", "pg_ctl", "command", "none")
 _WITH_ARGUMENT = ("systemd", "pg_ctlcluster", "command")
-_CLUSTER = re.compile(r"([0-9]+)/([^/\s'\"]+)\Z")
+_CLUSTER = re.compile(rf"([0-9]+)/({_debian.NAME})\Z", re.ASCII)
 _IDENTITY = """
 SELECT json_build_object('data_directory', current_setting('data_directory'),
   'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
   'started', extract(epoch FROM pg_postmaster_start_time()))
 """
 _CLOCK_SLACK, _START_SLACK = 5.0, 600.0  # seconds between the start in a pid file and the one that the server tells
-_LOG_LINES = 10
+_LOG_LINES, _LOG_BYTES = 10, 64 * 1024
 _UNITS = "/run/systemd/system"
 _GONE = 10.0  # seconds after which a server that vanished while starting is given up, and for a stop to show
 
@@ -134,13 +134,15 @@ class Service:
             self.runner.run(["systemctl", "reset-failed", argument], timeout=30)
             result = self.runner.run(["systemctl", "start", argument], timeout=self.timeout)
         elif kind == "pg_ctlcluster":
-            result = self.runner.run(["pg_ctlcluster", *argument.split("/"), "start"], timeout=self.timeout)
+            _debian.make_socket_dir()
+            result = self._pg_ctlcluster(argument, "start")
         elif kind == "command":
-            result = self.runner.run([argument, "start"], timeout=self.timeout)
+            result = self._call(argument, "start")
         else:
-            result = self._start_by_hand()
+            result = None
+            _by_hand.start(self.runner, self.cluster, self._log_file(), self.launch)
         # A manager that gives up waiting leaves the server in its recovery.
-        if _failed(result) and not _data_dir.servers_on(self.cluster.data_dir):
+        if result and _failed(result) and not _data_dir.servers_on(self.cluster.data_dir):
             self._fail(result, "start")
         self.wait_ready()
         if kind == "systemd" and not wait_until(lambda: self._active(argument), _GONE):
@@ -155,10 +157,9 @@ class Service:
         if kind == "systemd":
             result = self.runner.run(["systemctl", "stop", argument], timeout=self.timeout)
         elif kind == "pg_ctlcluster":
-            argv = ["pg_ctlcluster", *argument.split("/"), "stop", "-m", "fast"]
-            result = self.runner.run(argv, timeout=self.timeout)
+            result = self._pg_ctlcluster(argument, "stop", "-m", "fast")
         elif kind == "command":
-            result = self.runner.run([argument, "stop"], timeout=self.timeout)
+            result = self._call(argument, "stop")
         elif kind == "pg_ctl":
             told = _data_dir.servers_on(self.cluster.data_dir)
             result = self._pg_ctl(["-m", "fast", "-w", "-t", str(int(self.timeout)), "stop"])
@@ -218,7 +219,7 @@ class Service:
             if self._ended():
                 exc.msg += (
                     f" Production on {self.cluster.data_dir} is down: it was stopped for a {verb}, and started as before by\n  "
-                    f"{self.start_command()}"
+                    f"{_by_hand.command(self.cluster, self._log_file())}"
                 )
             exc.msg += self._end_of_log()
             raise
@@ -234,34 +235,12 @@ class Service:
         tail = call_as(self.cluster.owner(), _last_lines, self._log_file())
         return f"\nThe last lines of its log {self._log_file()}:\n{tail}"
 
-    def start_command(self) -> str:
-        """Return the command that starts the server by hand the way it was."""
-        shown = f"{self.cluster.start_environment} " if self.cluster.start_environment else ""
-        cwd = _launch.cwd_of(self.cluster.start_environment)
-        return (f"cd {shlex.quote(cwd)} && " if cwd else "") + shown + shlex.join(self._by_hand())
-
-    def _by_hand(self) -> list[str]:
-        directory = self.cluster.start_dir or self.cluster.data_dir
-        program = os.path.join(self.cluster.bin_dir, "pg_ctl")
-        return [program, "-D", directory, "-W", "-l", self._log_file(), *self._options(), "start"]
-
     def _log_file(self) -> str:
         return self.launch.log if self.launch and self.launch.log else self.log
 
-    def _start_by_hand(self) -> Result:
-        # pg_ctl hands -o to a shell; the options come from PostgreSQL's own command line or are quoted by us.
-        owner, limit = self.cluster.owner(), self.timeout + 30
-        cwd = _launch.cwd_of(self.cluster.start_environment) or "/"
-        if self.launch and self.launch.environment:
-            return self.runner.run(
-                self._by_hand(), user=owner, env=self.launch.environment, bare=True, timeout=limit, cwd=cwd
-            )
-        # Its own language and not ours: empty means unset, and a locale that we bring would be recorded as its own afterwards.
-        env = {"LANG": "", "LC_ALL": "", **_launch.variables(self.cluster.start_environment)}
-        return self.runner.run(self._by_hand(), user=owner, env=env, timeout=limit, cwd=cwd)
-
     def refuse_unstoppable(self, pids: Sequence[int]) -> None:
         """Raise WalgError if these servers run and we can't stop them for good. For a plan that would stop them."""
+        self.refuse_manager()
         kind, argument = self._kind()
         if not pids:
             return
@@ -278,6 +257,13 @@ class Service:
                     "or stop the server and start it by its unit.",
                     pids=list(pids),
                 )
+
+    def refuse_manager(self) -> None:
+        """Raise WalgError if whoever is named to start and stop the server is not to be called."""
+        kind, argument = self._kind()
+        _by_hand.refuse_expanded(self.cluster)
+        if kind == "command":
+            _trust.refuse_loose(argument, "The program of walg_pg_service")
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -404,12 +390,18 @@ class Service:
             return f" (journalctl -u {argument}, /var/log/postgresql)"
         return f": {self._log_file()}" if kind == "pg_ctl" else ""
 
-    def _options(self) -> list[str]:
-        return ["-o", self.cluster.start_options] if self.cluster.start_options else []
-
     def _pg_ctl(self, arguments: list[str]) -> Result:
         argv = [os.path.join(self.cluster.bin_dir, "pg_ctl"), "-D", self.cluster.data_dir, *arguments]
         return self.runner.run(argv, user=self.cluster.owner(), timeout=self.timeout + 30, cwd="/")
+
+    def _pg_ctlcluster(self, argument: str, *words: str) -> Result:
+        """As the owner: what it reads and makes lies in that user's directories."""
+        argv = ["pg_ctlcluster", *argument.split("/"), *words]
+        return self.runner.run(argv, user=self.cluster.owner(), timeout=self.timeout)
+
+    def _call(self, program: str, verb: str) -> Result:
+        _trust.refuse_loose(program, "The program of walg_pg_service")
+        return self.runner.run([program, verb], timeout=self.timeout)
 
     def _fail(self, result: Result, verb: str) -> None:
         trouble = "ran out of time" if result.timed_out else f"ended with {result.rc}: {result.last_line()}"
@@ -435,7 +427,9 @@ def _nobody_stops(data_dir: str, why: str) -> str:
 def _last_lines(path: str) -> str:
     """Return the last lines of a log, as far as it is there."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return "".join(stream.readlines()[-_LOG_LINES:]).rstrip()
-    except OSError as exc:
-        return f"({exc.strerror})"
+        with open(open_regular(path), "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LOG_BYTES))
+            text = stream.read(_LOG_BYTES).decode("utf-8", "replace")
+    except (OSError, WalgError) as exc:
+        return f"({exc})"
+    return "\n".join(text.splitlines()[-_LOG_LINES:])

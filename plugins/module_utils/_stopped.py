@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping, NoReturn
 
 from . import _control, _data_dir
 from ._errors import WalgError
-from ._process import User, call_as, dropper
+from ._process import User, call_as, dropper, end_child, hear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOCK = "postmaster.pid"
+_PATIENCE = 30.0  # seconds for the process that holds to give back what it took
 _OUR_LINES = 3  # PostgreSQL's own has more
 _CONTROL_FILE = os.path.join("global", "pg_control")
 
@@ -105,14 +106,13 @@ def held(data_dir: str, owner: User) -> Iterator[None]:
     os.close(told)
     os.close(wait)
     try:
-        with os.fdopen(report, encoding="utf-8") as stream:
-            answer = json.loads(stream.read() or "{}")
+        answer = json.loads(hear(report, child, end=False).decode() or "{}")
         if answer.get("started"):
             raise StartedError(data_dir, _data_dir.servers_on(data_dir), snapshot(data_dir, owner))
         yield
     finally:
         os.close(end)
-        os.waitpid(child, 0)
+        end_child(child, _PATIENCE)
 
 
 def _hold(data_dir: str, drop: Callable[[], None] | None, told: int, wait: int) -> NoReturn:

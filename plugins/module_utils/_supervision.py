@@ -14,7 +14,7 @@ from . import _data_dir
 if TYPE_CHECKING:
     from ._process import Runner
 
-_UNIT = re.compile(r"/([^/]+\.service)$")
+_UNIT = re.compile(r"/([^/-][^/]*\.service)$")
 #: Programs that start their child again when it ends (the name in /proc/PID/comm has 15 characters at most).
 _SUPERVISORS = (
     "supervisord",

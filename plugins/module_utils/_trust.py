@@ -49,13 +49,16 @@ def refuse_unplain(path: str, what: str) -> None:
         raise WalgError(f"{what} is {path}. Give the path without `..`.", found=path)
 
 
-def refuse_loose(path: str, what: str) -> None:
-    """Raise WalgError unless a path is plain and, for root, root's all the way up. What doesn't exist is judged by its parent."""
+def refuse_loose(path: str, what: str, owner: int = 0) -> None:
+    """Raise WalgError unless a path is plain and, for root, root's all the way up. What doesn't exist is judged by its parent.
+
+    ``owner``: a user that may own and change it, too.
+    """
     refuse_unplain(path, what)
     if os.geteuid() != 0:
         return
     try:
-        with _walked(path):
+        with _walked(path, owner):
             pass
     except LooseError as exc:
         exc.msg = f"{what}: {exc.msg}"
@@ -106,9 +109,9 @@ def _opened(name: str, above: int) -> int:
 
 
 @contextlib.contextmanager
-def _walked(path: str) -> Iterator[tuple[int, list[str]]]:
+def _walked(path: str, owner: int = 0) -> Iterator[tuple[int, list[str]]]:
     """Yield a descriptor of the last existing component of ``path`` and the names that are missing below it."""
-    way = _Way()
+    way = _Way(owner)
     try:
         missing = way.go(path)
         yield way.handle, missing
@@ -119,7 +122,8 @@ def _walked(path: str) -> Iterator[tuple[int, list[str]]]:
 class _Way:
     """Where a walk from / has come to. ``handle`` only locates (O_PATH): nothing is opened by looking at it."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: int = 0) -> None:
+        self.trusted = {0, owner}
         self.names: list[str] = []
         self.sticky = False
         self.handle = os.open("/", os.O_PATH | os.O_CLOEXEC)
@@ -179,14 +183,22 @@ class _Way:
             raise LooseError(
                 f"{path} is in a directory where everybody can make files. Choose another place.", found=path
             )
-        why = _why(handle, there)
+        why = _why(handle, there, self.trusted)
         self.sticky = bool(why) and stat.S_ISDIR(there.st_mode) and bool(there.st_mode & stat.S_ISVTX)
-        if why and (there.st_uid != 0 or not self.sticky):
-            raise LooseError(
-                f"{path} {why}. Root does not use what others can exchange: choose a place below directories that only root "
-                f"can write, or give {path} to root (chown root, chmod go-w), or run the play as that user.",
-                found=path,
-            )
+        if why and (there.st_uid not in self.trusted or not self.sticky):
+            raise LooseError(f"{path} {why}. {self._advice(path)}", found=path)
+
+    def _advice(self, path: str) -> str:
+        names = " and ".join(_user(uid) for uid in sorted(self.trusted))
+        to_whom = (
+            "give"
+            if len(self.trusted) > 1
+            else f"choose a place below directories that only {names} can write, or give"
+        )
+        return (
+            f"Root does not use what others can exchange: {to_whom} {path} to root (chown root, chmod go-w), or run the play as "
+            "that user."
+        )
 
     def _refuse_sticky(self) -> None:
         if self.sticky:
@@ -202,9 +214,9 @@ def _parts(path: str) -> list[str]:
     return [one for one in path.split("/") if one not in ("", ".")]
 
 
-def _why(handle: int, there: os.stat_result) -> str:
-    """Return who other than root can change it, "" if nobody."""
-    if there.st_uid != 0:
+def _why(handle: int, there: os.stat_result, trusted: set[int]) -> str:
+    """Return who else can change it, "" if nobody."""
+    if there.st_uid not in trusted:
         return f"belongs to the user {_user(there.st_uid)!r}"
     if stat.S_ISLNK(there.st_mode):
         return ""
@@ -215,10 +227,10 @@ def _why(handle: int, there: os.stat_result) -> str:
     # With a list, these bits are its mask; without one, they are the group's.
     entries = _acl(handle) or [(_ACL_GROUP_OBJ, there.st_gid)]
     for kind, number in entries:
-        if kind == _ACL_USER and number != 0:
+        if kind == _ACL_USER and number not in trusted:
             return f"can be written by the user {_user(number)!r} (by its access control list)"
         group = there.st_gid if kind == _ACL_GROUP_OBJ else number
-        member = _member(group) if kind in (_ACL_GROUP_OBJ, _ACL_GROUP) else ""
+        member = _member(group, trusted) if kind in (_ACL_GROUP_OBJ, _ACL_GROUP) else ""
         if member:
             return f"can be written by the group {_group(group)!r}, and so by the user {member!r}"
     return ""
@@ -233,13 +245,14 @@ def _acl(handle: int) -> list[tuple[int, int]]:
     return [(kind, number) for kind, rights, number in struct.iter_unpack("<HHI", data[4:]) if rights & 0o2]
 
 
-def _member(gid: int) -> str:
-    """Return a member of a group that is not root, "" if it has none."""
+def _member(gid: int, trusted: set[int]) -> str:
+    """Return another member of a group than those who are trusted, "" if it has none."""
+    names = {_user(uid) for uid in trusted}
     with contextlib.suppress(KeyError):
         for name in grp.getgrgid(gid).gr_mem:
-            if name != "root":
+            if name not in names:
                 return name
-    return next((entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == gid and entry.pw_uid != 0), "")
+    return next((entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == gid and entry.pw_uid not in trusted), "")
 
 
 def _user(uid: int) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -18,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.attackers import Tally, become, holding, own
+from ansible_collections.mapswipe.walg.plugins.module_utils import _process, _stopped
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User, call_as
+from support.attackers import Tally, become, holding, in_time, own, partner
 from support.sandbox import Sandbox
 
 PROGRAM = b"#!/bin/sh\nprintf 'wal-g version v3.0.8\\tx\\ty\\tPostgreSQL\\n'\n"
@@ -128,3 +132,84 @@ def test_a_pipe_in_the_place_of_root_s_files(ground: Path, sandbox: Sandbox, tal
         answer = sandbox.module(module, options)
         told = "is a FIFO, not a regular file" in answer["msg"] or "The digest of" in answer["msg"]
         tally.count(not told or time.monotonic() - started > SOON)
+
+
+def stopping(parent: int) -> Callable[[], None]:
+    """Stop whatever of ours is the parent's child: what works for root as this user."""
+
+    def stop() -> None:
+        for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            if int(pid) != os.getpid():  # the partner is one, too
+                with contextlib.suppress(PermissionError):
+                    os.kill(int(pid), signal.SIGSTOP)
+
+    return stop
+
+
+def worked(user: User) -> dict[str, Any]:
+    """Let a child work for us for a moment; return what came of it."""
+    try:
+        return {"answer": call_as(user, lambda: [time.sleep(0.001) for _turn in range(500)] and "done")}
+    except WalgError as exc:
+        return {"msg": exc.msg}
+
+
+def ran(user: User) -> dict[str, Any]:
+    try:
+        return {"rc": Runner().run(["true"], user=user, timeout=2).rc}
+    except WalgError as exc:
+        return {"msg": exc.msg}
+
+
+def test_a_child_that_its_user_stops(attacker: str, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it works, and on the way to becoming a program; both are ended, and a sentence says so."""
+    user = User.by_name(attacker)
+    assert (worked(user), ran(user)) == ({"answer": "done"}, {"rc": 0})
+    monkeypatch.setattr(_process, "_STOPPED", 1.0)
+    monkeypatch.setattr(_process, "_START_LIMIT", 1.0)
+    monkeypatch.setattr(_process, "_KILL_AFTER", 0.2)
+    with partner(attacker, stopping(os.getpid())):
+        for _turn in range(5):
+            answer = in_time(SOON, lambda: worked(user))
+            tally.count(answer is None or "was stopped (SIGSTOP)" not in answer.get("msg", ""))
+            tally.count(in_time(SOON, lambda: ran(user)) is None)
+
+
+def test_a_pipe_of_the_owner_s_in_a_data_directory(ground: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child of ours would wait for a writer; it shows no sign of life, and is ended."""
+    data = own(ground / "data", "nobody")
+    os.mkfifo(data / "slow")
+    os.chown(data / "slow", data.stat().st_uid, -1)
+    monkeypatch.setattr(_process, "_LIFELESS", 2.0)
+
+    def read() -> dict[str, Any]:
+        try:
+            return {"answer": call_as(User.by_name("nobody"), Path.read_text, data / "slow")}
+        except WalgError as exc:
+            return {"msg": exc.msg}
+
+    answer = in_time(SOON, read)
+    tally.count(answer is None or "did nothing for 2 s" not in answer.get("msg", ""))
+
+
+def test_the_hold_on_a_stopped_cluster(
+    ground: Path, attacker: str, tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that keeps servers from starting is the owner's, too."""
+    data = own(ground / "data", attacker)
+    (data / "PG_VERSION").write_text("14\n")
+    monkeypatch.setattr(_process, "_STOPPED", 1.0)
+    monkeypatch.setattr(_stopped, "_PATIENCE", 1.0)
+
+    def hold() -> dict[str, Any]:
+        try:
+            with _stopped.held(str(data), User.by_name(attacker)):
+                time.sleep(0.1)
+        except WalgError as exc:
+            return {"msg": exc.msg}
+        return {}
+
+    assert hold() == {}
+    with partner(attacker, stopping(os.getpid())):
+        for _turn in range(5):
+            tally.count(in_time(SOON, hold) is None)

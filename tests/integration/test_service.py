@@ -44,7 +44,7 @@ def test_a_recovery_that_outlasts_its_manager_is_no_failure(sandbox: Sandbox) ->
     directory = sandbox.pg_dir / "manager"
     directory.mkdir()
     directory.chmod(0o777)
-    manager = directory / "manager"
+    manager = sandbox.control / "manager"  # root's: in a play of root's it runs as root
     text = MANAGER.replace("DIRECTORY", str(directory)).replace("DATA", str(cluster.data_dir))
     text = text.replace("PG_CTL", str(cluster.bin_dir / "pg_ctl")).replace("USER", sandbox.user)
     manager.write_text(text.replace("LOG", str(cluster.log)))

@@ -9,9 +9,11 @@ import contextlib
 import os
 import pwd
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .sandbox import database_user
 
@@ -55,6 +57,41 @@ def own(path: Path, name: str, mode: int = 0o755) -> Path:
     os.chown(path, entry.pw_uid, entry.pw_gid)
     path.chmod(mode)
     return path
+
+
+def in_time(seconds: int, act: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what comes of it; None if it takes longer: it is ended then, by its children."""
+
+    def ring(_signum: int, _frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        return act()
+    except TimeoutError:
+        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        return None
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def program(name: str, argv: list[str], cwd: Path | str, executable: Path | str = "/bin/sleep") -> Iterator[int]:
+    """Have that user run a program in a directory for the time of a block, called as it likes."""
+    with subprocess.Popen(argv, executable=executable, cwd="/", preexec_fn=lambda: _there(name, cwd)) as runs:
+        try:
+            yield runs.pid
+        finally:
+            runs.kill()
+
+
+def _there(name: str, cwd: Path | str) -> None:
+    become(name)
+    os.chdir(cwd)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User
 
 if TYPE_CHECKING:
@@ -67,6 +68,22 @@ class Scripted(Runner):
         self.cwds.append(cwd)
         self.stdins.append(stdin)
         return Result(list(argv), wanted.rc, wanted.stdout, wanted.stderr, 0.25, wanted.timed_out)
+
+    def launch(
+        self,
+        argv: Sequence[str],
+        *,
+        output: str,
+        user: User | None = None,
+        env: Mapping[str, str] | None = None,
+        bare: bool = False,
+        cwd: str = "/",
+    ) -> int:
+        """Compare with the next expected call, which ends in ``>>`` and the file for its output."""
+        answer = self.run([*argv, ">>", output], user=user, env=env, bare=bare, cwd=cwd)
+        if answer.rc:
+            raise WalgError(answer.stderr)
+        return 4711
 
     def start(self, argv: Sequence[str], **_options: Any) -> Any:
         """Never expected: nothing that these tests look at may leave a program running."""

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _debian, _discovery, _supervision
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _debian, _discovery, _supervision
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
 
-ME = User.current().name
+#: Whose a cluster of the tests' own is: root's is taken for that of Debian's user.
+ME = "postgres" if os.geteuid() == 0 else User.current().name
 RUNS = Cluster("/data/up", "/usr/lib/postgresql/14/bin", "/run/pg", service="pg_ctl")
 
 
@@ -46,7 +48,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     for name, part in (("ETC", "etc"), ("VAR", "var"), ("LIB", "lib")):
         monkeypatch.setattr(_debian, name, str(tmp_path / part))
     monkeypatch.setattr(_supervision, "systemd_runs", lambda: False)
-    monkeypatch.setattr(_discovery, "running", lambda _runner: [])
+    monkeypatch.setattr(_discovery, "running", lambda *_asked: [])
     return Host(tmp_path)
 
 
@@ -85,7 +87,9 @@ def test_the_only_cluster_is_found_though_it_is_lost(
     assert find({"port": 5555, "service": "none"}).port == "5555"
 
 
-def test_its_identifier_is_read_where_it_still_lies_there(host: Host) -> None:
+def test_its_identifier_is_read_where_it_still_lies_there(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = _data_dir.look
+    monkeypatch.setattr(_data_dir, "look", lambda path, _owner: look(path, None))  # whom pytest's directories keep out
     host.install("13")
     data = Path(host.data_dir("13", "main"))
     (data / "global").mkdir(parents=True)
@@ -120,7 +124,7 @@ def test_what_is_no_cluster_is_passed_over(host: Host, version: str, text: str) 
 
 
 def test_several_are_listed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_discovery, "running", lambda _runner: [RUNS])
+    monkeypatch.setattr(_discovery, "running", lambda *_asked: [RUNS])
     assert find() == RUNS
     host.install("13")
     host.configure("13", "main", "data_directory = '/data/down'\n")
@@ -136,7 +140,7 @@ def test_several_are_listed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_running_one_is_not_counted_twice(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_discovery, "running", lambda _runner: [RUNS])
+    monkeypatch.setattr(_discovery, "running", lambda *_asked: [RUNS])
     host.install("14")
     host.configure("14", "main", "data_directory = '/data/up/'\n")
     assert find() == RUNS

@@ -224,11 +224,11 @@ def test_done_was_done_to_that_target(world: World, wish: Wish) -> None:
 
 
 def started(world: World, timeline: int = 2, ready: str = "f\n", **facts: Any) -> list[Call]:
-    """pg_ctl starts the restored server, which answers, is out of recovery, and is who it should be."""
+    """The restored server is started, answers, is out of recovery, and is who it should be."""
     log = os.path.join(world.instance.log_dir, "server.log")
-    program = os.path.join(world.instance.cluster.bin_dir, "pg_ctl")
+    program = os.path.join(world.instance.cluster.bin_dir, "postgres")
     return [
-        Call([program, "-D", str(world.data_dir), "-W", "-l", log, "start"]),
+        Call([program, "-D", str(world.data_dir), ">>", log]),
         world.psql("1\n", stdin="SELECT 1"),
         world.psql(ready, stdin="pg_is_in_recovery()"),
         world.facts(timeline=timeline, **facts),

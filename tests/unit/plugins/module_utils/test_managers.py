@@ -44,7 +44,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     below = [replace(one, configs=[str(tmp_path) + pattern for pattern in one.configs]) for one in _managers.MANAGERS]
     monkeypatch.setattr(_managers, "MANAGERS", below)
     monkeypatch.setattr(_managers, "_UNIT_FILES", [str(tmp_path / "units" / "*.service")])
-    monkeypatch.setattr(_managers, "_processes", list)
+    monkeypatch.setattr(_managers, "_processes", lambda *_who: [])
     return made
 
 
@@ -158,7 +158,7 @@ def test_its_process_or_unit_names_the_directory(
     )
     if by == "process":
         call = _managers._Call("it", 4711, line.split(), [environment])
-        monkeypatch.setattr(_managers, "_processes", lambda: [call])
+        monkeypatch.setattr(_managers, "_processes", lambda *_who: [call])
         where = "it"
     else:
         where = host.write("units/it.service", f"[Service]\nEnvironment='{environment}'\nExecStart=-{line}\n")
@@ -170,11 +170,11 @@ def test_the_servers_parent_needs_no_configuration(host: Host, monkeypatch: pyte
     parents = {30: (20, 1), 20: (10, 1), 10: (1, 1)}
     monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [30])
     monkeypatch.setattr(_data_dir, "family", lambda pid: parents.get(pid, (0, 0)))
-    monkeypatch.setattr(_managers, "_processes", lambda: [_managers._Call("process 10", 10, ["patroni"], [])])
+    monkeypatch.setattr(_managers, "_processes", lambda *_who: [_managers._Call("process 10", 10, ["patroni"], [])])
     found = _managers.find(host.cluster())
     assert found
     assert found[1] == "process 10"
-    monkeypatch.setattr(_managers, "_processes", lambda: [_managers._Call("process 11", 11, ["patroni"], [])])
+    monkeypatch.setattr(_managers, "_processes", lambda *_who: [_managers._Call("process 11", 11, ["patroni"], [])])
     assert _managers.find(host.cluster()) is None
 
 

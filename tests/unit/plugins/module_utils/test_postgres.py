@@ -52,6 +52,7 @@ def server(bin_dir: Path, *calls: dict[str, Any], data_dir: str = "/data") -> tu
 def test_the_question_goes_by_the_socket_as_the_owner(bin_dir: Path) -> None:
     """By stdin: a statement in argv could be read by everybody in the process list."""
     env = {
+        "PGREQUIREPEER": ME,
         "PGHOST": "/run/pg",
         "PGPORT": "5433",
         "PGUSER": "admin",

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +37,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     program.chmod(0o755)
     monkeypatch.setattr(_registration.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(_registration.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    return Cluster(str(tmp_path / "var/13/main"), str(program.parent), "/var/run/postgresql", "5433", os_user=ME.name)
+    monkeypatch.setattr(_registration, "_TEMPORARY", str(tmp_path / "tmp"))
+    monkeypatch.setattr(_debian, "SOCKET_DIR", str(tmp_path))
+    return Cluster(str(tmp_path / "var/13/main"), str(program.parent), str(tmp_path), "5433", os_user=ME.name)
 
 
 def configure(name: str, text: str) -> None:
@@ -49,7 +49,7 @@ def configure(name: str, text: str) -> None:
 
 
 def point(cluster: Cluster) -> Call:
-    return Call(["pg_conftool", "13", "main", "set", "data_directory", cluster.data_dir])
+    return Call(["pg_conftool", "13", "main", "set", "data_directory", cluster.data_dir], user=ME.name)
 
 
 @dataclass
@@ -62,9 +62,10 @@ class Making(Scripted):
     def run(self, argv: Sequence[str], **options: Any) -> Result:
         if argv[0] == "pg_createcluster":
             data = Path(argv[argv.index("--datadir") + 1])
-            assert data.parent.stat().st_mode & 0o777 == 0o711
+            assert data.parent.stat().st_mode & 0o777 == 0o700
+            assert Path(_debian.ETC, "13", "main").is_dir()
             self.made = ["DATA" if word == str(data) else word for word in argv]
-            self.calls.insert(len(self.timeouts), Call(argv, rc=self.rc, stderr="initdb: no locale"))
+            self.calls.insert(len(self.timeouts), Call(argv, rc=self.rc, stderr="initdb: no locale", user=ME.name))
         return super().run(argv, **options)
 
 

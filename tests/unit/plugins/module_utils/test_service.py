@@ -47,6 +47,11 @@ def pg_ctl(cluster: Cluster, *arguments: str, **answer: Any) -> Call:
     return Call([f"{cluster.bin_dir}/pg_ctl", "-D", cluster.data_dir, *arguments], user=ME, **answer)
 
 
+def by_hand(cluster: Cluster, *options: str, **answer: Any) -> Call:
+    """No shell: what a name says is not run."""
+    return Call([f"{cluster.bin_dir}/postgres", "-D", cluster.data_dir, *options, ">>", "/log"], user=ME, **answer)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -75,6 +80,8 @@ def test_parse(text: str, expected: tuple[str, str]) -> None:
         "pg_ctlcluster",
         "pg_ctlcluster:main",
         "pg_ctlcluster:13/a b",
+        "pg_ctlcluster:13/-x",
+        "pg_ctlcluster:13/$(x)",
         "none:x",
         "initd",
         "Systemd:x",
@@ -146,11 +153,11 @@ def test_a_server_that_its_unit_does_not_have(cluster: Cluster, monkeypatch: pyt
 
 @pytest.mark.parametrize("service", ["pg_ctl", ""])
 def test_pg_ctl(cluster: Cluster, service: str) -> None:
-    """pg_ctl's own wait has a limit of its own, so the start does not use it; its stop is fast and never harder."""
+    """Started by itself, without pg_ctl and its shell; pg_ctl's stop is fast and never harder."""
     cluster = replace(cluster, service=service, start_options="-c 'config_file=/etc/a b.conf'")
     runner = Scripted(
         calls=[
-            pg_ctl(cluster, "-W", "-l", "/log", "-o", "-c 'config_file=/etc/a b.conf'", "start"),
+            by_hand(cluster, "-c", "config_file=/etc/a b.conf"),
             psql(cluster),
             pg_ctl(cluster, "-m", "fast", "-w", "-t", "9", "stop"),
         ]
@@ -161,8 +168,8 @@ def test_pg_ctl(cluster: Cluster, service: str) -> None:
     assert runner.timeouts[2] > 9.0
 
 
-def test_no_start_options_no_o(cluster: Cluster) -> None:
-    runner = Scripted(calls=[pg_ctl(cluster, "-W", "-l", "/log", "start"), psql(cluster)])
+def test_no_start_options(cluster: Cluster) -> None:
+    runner = Scripted(calls=[by_hand(cluster), psql(cluster)])
     Service(runner, cluster, "/log").start()
     runner.finish()
 
@@ -211,15 +218,15 @@ def test_a_server_that_ends_before_pg_ctl_comes(
 
 
 def test_a_start_that_fails_is_not_waited_for(cluster: Cluster) -> None:
-    runner = Scripted(calls=[pg_ctl(cluster, "-W", "-l", "/log", "start", rc=1, stderr="could not start")])
-    with pytest.raises(WalgError, match="Cannot start the server"):
+    runner = Scripted(calls=[by_hand(cluster, rc=1, stderr="no such program")])
+    with pytest.raises(WalgError, match="no such program"):
         Service(runner, cluster, "/log").start()
     runner.finish()
 
 
 def test_a_server_that_never_answers(cluster: Cluster) -> None:
     refused = replace_call(psql(cluster), rc=2)
-    runner = Scripted(calls=[pg_ctl(cluster, "-W", "-l", "/log", "start"), *[refused] * 50])
+    runner = Scripted(calls=[by_hand(cluster), *[refused] * 50])
     with pytest.raises(WalgError, match=r"was started and did not come up\. Read its log: /log"):
         Service(runner, cluster, "/log", timeout=0.2).start()
 
@@ -227,7 +234,8 @@ def test_a_server_that_never_answers(cluster: Cluster) -> None:
 def test_the_log_of_a_start_that_failed_is_quoted(cluster: Cluster, tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text("".join(f"line {number}\n" for number in range(30)) + "FATAL:  no such thing\n")
-    runner = Scripted(calls=[pg_ctl(cluster, "-W", "-l", str(log), "start", rc=1, stderr="could not start")])
+    argv = [f"{cluster.bin_dir}/postgres", "-D", cluster.data_dir, ">>", str(log)]
+    runner = Scripted(calls=[Call(argv, rc=1, stderr="could not start")])
     with pytest.raises(WalgError) as caught:
         Service(runner, cluster, str(log)).start()
     assert f"\nThe last lines of its log {log}:\nline 21\n" in caught.value.msg
@@ -244,11 +252,10 @@ def test_restart_keeps_the_options_of_the_last_start(cluster: Cluster) -> None:
     (data / "global").mkdir(parents=True)
     (data / "global" / "pg_control").write_bytes(b"\1" * 8192)
     (data / "postmaster.opts").write_text('/usr/bin/postgres "-D" "/data" "-c" "config_file=/etc/a b.conf"\n')
-    options = "-c 'config_file=/etc/a b.conf'"
     runner = Scripted(
         calls=[
             pg_ctl(cluster, "-m", "fast", "-w", "-t", "9", "stop"),
-            pg_ctl(cluster, "-W", "-l", "/log", "-o", options, "start"),
+            by_hand(cluster, "-c", "config_file=/etc/a b.conf"),
             psql(cluster),
         ]
     )
@@ -303,6 +310,10 @@ class Answers(Scripted):
         if "psql" in argv[0]:
             return Result(list(argv), 0 if self.clock.now >= self.ready_at else 2)
         return replace(self.first, argv=list(argv))
+
+    def launch(self, *_argv: Any, **_options: Any) -> int:
+        """Without a manager nobody waits."""
+        return PID
 
 
 TIMED_OUT = Result([], 1, stderr="pg_ctl: server did not start in time")

@@ -175,6 +175,7 @@ def push(world: World, *more: str, **answer: Any) -> list[Call]:
             "subscriptions": [],
             "origins": 15,
             "links": {},
+            "dead_links": {},
         }
     }
     options = "-c statement_timeout=0 -c idle_session_timeout=0"

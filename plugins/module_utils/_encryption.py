@@ -69,7 +69,7 @@ def judge(settings: Mapping[str, object]) -> None:
     """Raise WalgError for a key that can't be one."""
     for name in _PGP_TEXTS:
         text = str(settings.get(name, "")).strip()
-        found = _ARMOR.fullmatch(text.split("-----END PGP")[0] + _rest(text)) if text else None
+        found = _ARMOR.fullmatch(_first_block(text))
         if text and not found:
             raise WalgError(
                 f"{name} is no OpenPGP key in ASCII armor (-----BEGIN PGP PRIVATE KEY BLOCK----- and its lines). Export it with: "
@@ -83,10 +83,10 @@ def judge(settings: Mapping[str, object]) -> None:
         _judge_sodium(str(settings[_SODIUM]), str(settings.get(_TRANSFORM, "none")))
 
 
-def _rest(text: str) -> str:
-    """Return the end of the first block: several keys may follow one another."""
-    _head, mark, tail = text.partition("-----END PGP")
-    return mark + tail.split("\n")[0].rstrip()
+def _first_block(text: str) -> str:
+    """Return a text up to the end of its first block: several keys may follow one another."""
+    head, mark, tail = text.partition("-----END PGP")
+    return head + mark + tail.partition("\n")[0].rstrip()
 
 
 def _judge_sodium(key: str, transform: str) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ def role_cases() -> list[RoleCase]:
 
 def _out_of_json(value: Any) -> bool:
     """Neither infinite numbers nor lone halves of characters come out of a file of YAML or JSON."""
-    return isinstance(value, float) and (value != value or value in (float("inf"), float("-inf")))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _unsafe(value: Any) -> Any:

@@ -33,7 +33,7 @@ from . import (
     _timelines,
 )
 from ._errors import WalgError
-from ._files import read_conf, write_atomic
+from ._files import open_regular, read_conf, write_atomic
 from ._own_settings import Own
 from ._postgres import Server
 from ._process import call_as
@@ -329,7 +329,7 @@ def _prepare(directory: str, private: str, log: str, files: dict[str, str], conf
 
 
 def _read_tail(path: str) -> str:
-    with open(path, "rb") as stream:
+    with open(open_regular(path), "rb") as stream:
         stream.seek(0, os.SEEK_END)
         stream.seek(max(0, stream.tell() - _LOG_BYTES))
-        return stream.read().decode("utf-8", "replace")
+        return stream.read(_LOG_BYTES).decode("utf-8", "replace")

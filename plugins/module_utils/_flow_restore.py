@@ -230,7 +230,7 @@ class Restore:
         for work in marker.work_dirs():
             _beside.stop_stray(work, self.instance.binary)
         for work in marker.work_dirs():
-            call_as(self.swapper.actor(os.path.dirname(work)), _beside.remove_tree, work)
+            self.swapper.hands.remove(work)
         _beside.remove_directory(self.instance, marker.socket_dir)
 
     def discard_saved_wal(self, marker: _marker.Marker) -> str:
@@ -242,7 +242,7 @@ class Restore:
         found = _data_dir.look(data.path, self.instance.cluster.owner())
         if found.kind != "cluster" or found.system_identifier != marker.system_identifier:
             return copy
-        call_as(self.swapper.actor(data.parent), _beside.remove_tree, copy)
+        self.swapper.hands.remove(copy)
         return ""
 
     def _new_marker(self, plan: RestorePlan) -> _marker.Marker:
@@ -283,7 +283,7 @@ class Restore:
             marker.old = {}
         _registration.make_parent(self.instance.cluster)
         for one in plan.places:
-            call_as(self.swapper.actor(one.parent), _layout.make_work, one.work, owner.uid, owner.gid)
+            self.swapper.hands.make_new(one.work)
         spec = ""
         spaces = {one.link.rpartition("/")[2]: one.work for one in plan.places if one.link.startswith("pg_tblspc/")}
         if spaces:

@@ -15,8 +15,9 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import _moves
 from ._errors import WalgError
-from ._files import fsync_directory, rename_directory
+from ._files import fsync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,7 +48,7 @@ class Step:
     def done(self) -> bool:
         """Say whether the disk shows it as done. Raises WalgError when it shows neither."""
         if self.action == "make":
-            return os.path.isdir(self.target)
+            return _moves.is_made(self.target, self._owner()[0])
         if self.action == "lead":
             return os.path.islink(self.target) and os.readlink(self.target) == self.source
         if self.action == "link":
@@ -64,29 +65,39 @@ class Step:
             )
         return target if self.action == "out" else not source
 
-    def do(self) -> None:
-        """Do it."""
+    def _owner(self) -> tuple[int, int]:
+        uid, _colon, gid = self.source.partition(":")
+        return int(uid), int(gid)
+
+    def _refuse_root(self, uid: int) -> None:
+        """Links lie in the cluster's own directories, where root changes nothing."""
+        if self.action in ("link", "lead") and _moves.for_another(uid):
+            raise WalgError(f"{self.directory} is not the cluster's owner's to write; root makes no link in it.")
+
+    def do(self, uid: int) -> None:
+        """Do it. ``uid``: the cluster's owner."""
+        self._refuse_root(uid)
         if self.action == "make":
-            make_directory(self.target, *(int(number) for number in self.source.split(":")))
+            _moves.make(self.target, *self._owner())
         elif self.action == "lead":
             os.symlink(self.source, self.target)
             fsync_directory(self.directory)
         elif self.action == "link":
             _relink(self.path, self.target)
         else:
-            rename_directory(self.source, self.target)
+            _moves.rename(self.source, self.target, uid)
 
-    def undo(self) -> None:
+    def undo(self, uid: int) -> None:
         """Take it back."""
+        self._refuse_root(uid)
         if self.action == "make":
-            with contextlib.suppress(OSError):  # what is not empty holds something that is not ours to remove
-                os.rmdir(self.target)
+            _moves.remove_empty(self.target, uid)  # what is not empty holds something that is not ours to remove
         elif self.action == "lead":
             os.unlink(self.target)
         elif self.action == "link":
             _relink(self.path, self.source)
         else:
-            rename_directory(self.target, self.source)
+            _moves.rename(self.target, self.source, uid)
 
 
 def encode(steps: Iterable[Step]) -> list[dict[str, Any]]:
@@ -99,26 +110,27 @@ def decode(entries: Iterable[Mapping[str, Any]]) -> list[Step]:
     return [Step(**entry) for entry in entries]
 
 
-def run(entries: Sequence[Mapping[str, Any]], call: Call) -> int:
+def run(entries: Sequence[Mapping[str, Any]], call: Call, uid: int) -> int:
     """Do all steps that are not done yet; returns how many that were. Raises WalgError where the disk fits neither.
 
-    ``call(directory, function, argument)`` calls with the rights of whoever changes entries of that directory.
+    ``call(directory, function, *arguments)`` calls with the rights of whoever changes entries of that directory; ``uid``: the
+    cluster's owner.
     """
     turns, moves = _split(entries)
     if any(step.action in ("out", "in") and call(step.directory, _done, asdict(step)) for step in moves):
         turns = []  # they were done before the first move
     count = 0
     for step in [*turns, *moves]:
-        count += call(step.directory, _do, asdict(step))
+        count += call(step.directory, _do, asdict(step), uid)
     return count
 
 
-def back(entries: Sequence[Mapping[str, Any]], call: Call) -> int:
+def back(entries: Sequence[Mapping[str, Any]], call: Call, uid: int) -> int:
     """Undo all steps that are done, from the last to the first; returns how many that were."""
     turns, moves = _split(entries)
     count = 0
     for step in reversed([*turns, *moves]):
-        count += call(step.directory, _undo, asdict(step))
+        count += call(step.directory, _undo, asdict(step), uid)
     return count
 
 
@@ -132,19 +144,19 @@ def _done(entry: Mapping[str, Any]) -> bool:
     return Step(**entry).done()
 
 
-def _do(entry: Mapping[str, Any]) -> int:
+def _do(entry: Mapping[str, Any], uid: int) -> int:
     step = Step(**entry)
     if step.done():
         return 0
-    step.do()
+    step.do(uid)
     return 1
 
 
-def _undo(entry: Mapping[str, Any]) -> int:
+def _undo(entry: Mapping[str, Any], uid: int) -> int:
     step = Step(**entry)
     if not step.done():
         return 0
-    step.undo()
+    step.undo(uid)
     return 1
 
 
@@ -153,27 +165,11 @@ def _split(entries: Sequence[Mapping[str, Any]]) -> tuple[list[Step], list[Step]
     return [step for step in steps if step.action == "link"], [step for step in steps if step.action != "link"]
 
 
-def make_directory(path: str, uid: int, gid: int) -> None:
-    """Make a directory of that owner, with its missing parents, 0700."""
-    missing = []
-    while not os.path.isdir(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    for one in reversed(missing):
-        os.mkdir(one, 0o700)
-        if os.geteuid() == 0:
-            os.chown(one, uid, gid)
-        fsync_directory(os.path.dirname(one))
-
-
 def _relink(path: str, target: str) -> None:
     """Point a symbolic link elsewhere, atomically and durably."""
     fresh = f"{path}.mapswipe-walg"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(fresh)
-    found = os.lstat(path)
     os.symlink(target, fresh)
-    if os.geteuid() == 0:
-        os.lchown(fresh, found.st_uid, found.st_gid)
     os.rename(fresh, path)
     fsync_directory(os.path.dirname(path))

@@ -11,7 +11,6 @@ with a data directory in which something else is mounted; that stays where it is
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -20,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import _control, _mounts
 from ._errors import WalgError
-from ._files import read_text, rename_directory
-from ._journal import Step, make_directory
+from ._files import open_regular, read_text
+from ._journal import Step
 from ._process import User, call_as
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def is_entry(name: str, major: int) -> bool:
 def own_entry(data_dir: str) -> str:
     """Return that name for the cluster in a data directory. Called as its owner."""
     major = (read_text(os.path.join(data_dir, "PG_VERSION")) or "").strip()
-    with open(os.path.join(data_dir, "global", "pg_control"), "rb") as stream:
+    with open(open_regular(os.path.join(data_dir, "global", "pg_control")), "rb") as stream:
         control = _control.parse(stream.read(_CONTROL_SIZE))
     if control is None or not re.fullmatch("[0-9]{1,4}", major):
         raise WalgError(f"{data_dir} does not say of which version it is: PG_VERSION or global/pg_control is damaged.")
@@ -383,13 +382,6 @@ def needs_work(one: Place, steps: Iterable[Step]) -> bool:
     return any(step.action == "in" and os.path.dirname(step.source) == one.work for step in steps)
 
 
-def make_work(path: str, uid: int, gid: int) -> None:
-    """Make a directory in which something is restored, 0700 and of that owner."""
-    if os.path.lexists(path):
-        raise WalgError(f"{path} exists; it was to be made.")
-    make_directory(path, uid, gid)
-
-
 def refuse_incomplete(entries: Sequence[Mapping[str, Any]]) -> None:
     """Raise WalgError unless each part of a recovered cluster is where its data directory says. Called as the owner."""
     places = decode(entries)
@@ -406,20 +398,11 @@ def refuse_incomplete(entries: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def clear(entry: Mapping[str, Any], own: str) -> None:
-    """Remove the old cluster's part of a place; what is mounted stays, and what is no part of that cluster.
-
-    ``own``: its entry in a tablespace. What is renamed first is removed under that name, so that a killed run leaves a whole one or
-    none at its path.
-    """
+def clear_mounted(entry: Mapping[str, Any]) -> None:
+    """Remove the old cluster's entries of a place that is mounted; what is mounted in it stays. Called as the owner."""
     (one,) = decode([entry])
-    if one.tablespace:
-        _remove_whole(os.path.join(one.path, own), os.path.join(one.path, f"{own}{os.path.basename(one.work)}~old"))
-    elif not one.mount:
-        _remove_whole(one.path, f"{one.work}~old")
-    elif os.path.lexists(one.path):
-        for name in sorted(_leaving(one), key=lambda name: name != _GATE):
-            remove(os.path.join(one.path, name))
+    for name in sorted(_leaving(one), key=lambda name: name != _GATE):
+        remove(os.path.join(one.path, name))
 
 
 def unremovable(entry: Mapping[str, Any], own: str) -> list[str]:
@@ -437,14 +420,6 @@ def unremovable(entry: Mapping[str, Any], own: str) -> list[str]:
     return sorted(found)[:_NAMED]
 
 
-def _remove_whole(path: str, doomed: str) -> None:
-    remove(doomed)
-    if os.path.lexists(path):
-        _mounts.refuse(path)
-        rename_directory(path, doomed)
-        remove(doomed)
-
-
 def remove(path: str) -> None:
     """Remove a file, a link or a directory with what is in it, if it exists; not what is mounted there."""
     if os.path.isdir(path) and not os.path.islink(path):
@@ -454,17 +429,15 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
+def empty(path: str) -> None:
+    """Remove what is in a directory; not what is mounted there. Called as the owner."""
+    _mounts.refuse(path)
+    for name in os.listdir(path):
+        remove(os.path.join(path, name))
+
+
 def clear_work(entry: Mapping[str, Any]) -> None:
-    """After the swap, remove what could not be put in place since that is mounted there, and the empty directory. Called as the owner."""
+    """After the swap, remove what could not be put in place since that is mounted there. Called as the owner."""
     (one,) = decode([entry])
-    if one.mount:
-        for name in one.stays:
-            remove(os.path.join(one.work, name))
-    if one.mount or one.tablespace:
-        remove_empty(one.work)
-
-
-def remove_empty(path: str) -> None:
-    """Remove a directory if it is empty."""
-    with contextlib.suppress(OSError):
-        os.rmdir(path)
+    for name in one.stays if one.mount else ():
+        remove(os.path.join(one.work, name))

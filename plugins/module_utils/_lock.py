@@ -42,7 +42,7 @@ def held(path: str, what: str, owner: User | None = None) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(
-                f"{what} is already running (it holds the lock {path}; progress.json beside it tells more)."
+                f"{what} is already running (it holds the lock {path}; progress.json in the instance's state directory tells more)."
             ) from None
         yield
     finally:

@@ -17,6 +17,7 @@ import pwd
 import re
 import select
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -227,12 +228,26 @@ class Runner:
         env: Mapping[str, str] | None = None,
         cwd: str = "/",
     ) -> Background:
-        """Start a program in a session of its own and leave it running; both streams go to the file ``output``."""
+        """Start a program in a session of its own and leave it running; both streams go to the file ``output``.
+
+        The file is opened with the rights of ``user``, whose directory it may be in.
+        """
+        drop = dropper(user)
         try:
-            with open(output, "ab", opener=_private) as log, open(os.devnull, "rb") as null:
-                return Background(list(argv), self._spawn(argv, user, environment(user, env), cwd, null, log, log))
-        except OSError as exc:
-            raise WalgError(f"Cannot write the log {output}: {exc.strerror}") from exc
+            call_as(user, _try_log, output)
+        except WalgError as exc:
+            raise WalgError(f"Cannot write the log {output}: {exc.msg}") from exc
+
+        def prepare() -> None:
+            if drop is not None:
+                drop()
+            log = _opened_log(output)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+
+        with open(os.devnull, "r+b") as null:
+            process = self._spawn(argv, user, environment(user, env), cwd, null, null, null, prepare=prepare)
+        return Background(list(argv), process)
 
     def launch(
         self,
@@ -261,6 +276,7 @@ class Runner:
         out: IO[bytes],
         err: IO[bytes],
         descriptors: Sequence[int] = (),
+        prepare: PreExec | None = None,
     ) -> subprocess.Popen[bytes]:
         drop = dropper(user)
         try:
@@ -273,7 +289,7 @@ class Runner:
                     cwd=cwd,
                     env=dict(env),
                     start_new_session=True,
-                    preexec_fn=drop,
+                    preexec_fn=prepare or drop,
                     pass_fds=descriptors,
                 )
         except (OSError, subprocess.SubprocessError) as exc:
@@ -482,6 +498,20 @@ def _launch(argv: Sequence[str], output: str, env: Mapping[str, str], cwd: str) 
 def _private(path: str, flags: int) -> int:
     # O_NOFOLLOW: a log in a directory that the database user can write must not lead root elsewhere; and no pipe may hold us up.
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+
+
+def _opened_log(path: str) -> int:
+    """Open a log to append to, private, and never wait for the reader of a pipe in its place."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(path, flags, 0o600)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise WalgError("it is not a regular file. Remove it.")
+    return handle
+
+
+def _try_log(path: str) -> None:
+    os.close(_opened_log(path))
 
 
 def _text(stream: IO[bytes]) -> str:

@@ -16,6 +16,7 @@ from . import (
     _data_dir,
     _host_facts,
     _layout,
+    _place_trust,
     _recovery,
     _registration,
     _storage,
@@ -80,9 +81,23 @@ def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDi
 
 
 def tablespaces(sentinel: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tablespaces of a base backup, OID -> location, from its record (key ``Spec``)."""
+    """Return the tablespaces of a base backup, OID -> location, from its record (key ``Spec``).
+
+    Whoever can write into the storage may have changed that.
+    """
     spec = sentinel.get("Spec") or {}
-    return {str(oid): str(spec[str(oid)]["loc"]) for oid in spec.get("tablespaces") or []}
+    try:
+        found = {str(oid): str(spec[str(oid)]["loc"]) for oid in spec.get("tablespaces") or []}
+    except (KeyError, TypeError, AttributeError):
+        found = {"": ""}
+    for oid, location in found.items():
+        if not oid.isdecimal() or not oid.isascii() or not location.startswith("/") or not location.isprintable():
+            raise WalgError(
+                "The base backup's record of its tablespaces (Spec in its sentinel) is damaged, or not PostgreSQL's: "
+                f"{oid or spec!r} at {location!r}. Name another base backup (walg_restore_backup).",
+                found=location,
+            )
+    return found
 
 
 def tablespaces_of_servers(identifier: str, owner: User) -> set[tuple[str, str]]:
@@ -135,15 +150,18 @@ def places(
             f"{', '.join(f'{oid} at {path}' for oid, path in sorted(spaces.items())) or 'none'}.",
             found=dict(spaces),
         )
-    made = []
+    made, named = [], {"": instance.cluster.data_dir, "pg_wal": wish.wal_dir}
     for oid, location in sorted(spaces.items()):
-        path = wish.tablespaces.get(oid) or wish.tablespaces.get(location) or location
-        made.append(_layout.place(path, f"pg_tblspc/{oid}", wish.request))
+        link, chosen = f"pg_tblspc/{oid}", wish.tablespaces.get(oid) or wish.tablespaces.get(location) or ""
+        named[link] = chosen
+        made.append(_layout.place(chosen or location, link, wish.request))
     data = _layout.place(found.path, "", wish.request)
     wal_dir = _wal_dir(found, wish, data)
     if wal_dir:
         made.append(_layout.place(wal_dir, "pg_wal", wish.request))
     made.append(data)
+    for one in made:
+        _place_trust.refuse(instance, one, named[one.link])
     _layout.refuse_overlap(made)
     for one in made:
         _layout.refuse_mounts(one, major)
@@ -157,9 +175,8 @@ def places(
 
 def _refuse_unremovable(instance: Instance, one: _layout.Place, own: str) -> None:
     """Raise WalgError where the old cluster could be removed by half only."""
-    owner, parent = instance.cluster.owner(), first_existing_parent(one.parent)
-    ours = os.path.lexists(one.path) and (one.tablespace or os.stat(parent).st_uid == owner.uid)
-    left = call_as(owner, _layout.unremovable, _layout.encode([one])[0], own) if ours else []
+    owner = instance.cluster.owner()  # who removes it, also below a directory of root's
+    left = call_as(owner, _layout.unremovable, _layout.encode([one])[0], own) if os.path.lexists(one.path) else []
     if left:
         raise WalgError(
             f"{owner.name!r} can't remove {', '.join(left)}, and walg_restore_overwrite removes the old cluster with all that is in its "

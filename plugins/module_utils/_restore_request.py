@@ -61,6 +61,7 @@ class Run:
 
     def __post_init__(self) -> None:
         check_request(self.wish.request)
+        _marker.refuse_former(self.instance, self.wish.request)
 
     def settled(self, verb: str) -> bool:
         """Say whether nothing is left to do, so that no lock is needed."""

@@ -93,9 +93,9 @@ class RollBack:
             raise
         for one in _layout.decode(marker.places):
             if _layout.needs_work(one, _journal.decode(marker.journal)):  # it was empty after the swap, and removed
-                self.swap.call(one.parent, _journal.make_directory, one.work, owner.uid, owner.gid)
+                self.swap.hands.make(one.work)
             elif not marker.keeps_old and self._emptied(marker, one):
-                self.swap.call(one.parent, _journal.make_directory, one.aside, owner.uid, owner.gid)
+                self.swap.hands.make(one.aside)
         self._back(marker, before)
         marker.moved_back = True
         self.swap.set_state(marker, "rolling back")
@@ -107,7 +107,7 @@ class RollBack:
         try:
             with _stopped.held(marker.data_dir, owner):
                 _stopped.refuse_started(marker.data_dir, owner, stopped)
-                _journal.back(marker.journal, self.swap.call)
+                _journal.back(marker.journal, self.swap.call, owner.uid)
         except _stopped.StartedError:
             self.swap.service().release()
             self.swap.set_state(marker, before)

@@ -14,7 +14,8 @@ import shutil
 import struct
 
 from . import _timelines
-from ._files import write_atomic
+from ._errors import WalgError
+from ._files import open_regular, write_atomic
 
 #: XLogLongPageHeaderData (src/include/access/xlog_internal.h): magic, info, timeline, page address, remaining length, system identifier.
 _PAGE = struct.Struct("=HHIQI4xQ")
@@ -40,9 +41,9 @@ def _is_of(path: str, timeline: int, address: int, system_identifier: str, size:
     try:
         if os.path.getsize(path) != size:
             return False
-        with open(path, "rb") as stream:
+        with open(open_regular(path), "rb") as stream:
             head = stream.read(_PAGE.size)
-    except OSError:
+    except (OSError, WalgError):
         return False
     if len(head) < _PAGE.size:
         return False
@@ -71,7 +72,9 @@ def queue(wal_dir: str, names: list[str], target: str, system_identifier: str, s
 def copy(wal_dir: str, names: list[str], target: str) -> None:
     """Copy segments durably, into the restored cluster's pg_wal or to where they are saved. Called as the owner."""
     for name in names:
-        with open(os.path.join(wal_dir, name), "rb") as origin, open(os.path.join(target, name), "wb") as stream:
+        with open(open_regular(os.path.join(wal_dir, name)), "rb") as origin, open(
+            os.path.join(target, name), "wb"
+        ) as stream:
             os.fchmod(stream.fileno(), 0o600)
             shutil.copyfileobj(origin, stream, 1024 * 1024)
             stream.flush()

@@ -15,12 +15,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import _beside, _data_dir, _debian, _launch, _layout, _linked, _pg_conf, _pg_files, _place_check, _registration
 from ._errors import WalgError
+from ._files import MOST_TEXT, open_regular
+from ._hands import Hands
 from ._process import call_as
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ class StartCheck:
         if main_file is None:
             return
         owner = self.instance.cluster.owner()
+        hands = Hands(owner)
+        hands.remove(self.scaffold)
+        hands.make(self.scaffold)
         call_as(owner, _build, self.work, self.scaffold, self.names)
         socket_dir = _beside.make_socket_dir(self.instance)
         try:
@@ -89,15 +93,16 @@ class StartCheck:
             self._try(main_file, settings, socket_dir)
             _place_check.refuse(self.instance, self.data, settings, int(self.marker.plan["major"]))
         except WalgError as exc:
+            said = call_as(owner, _translated, exc.msg, self.scaffold, self.work)
             exc.msg = (
-                f"The restored server would not start on {self.data_dir}: {self._translated(exc.msg).rstrip('.')}. Nothing was put in "
+                f"The restored server would not start on {self.data_dir}: {said.rstrip('.')}. Nothing was put in "
                 f"place; the restored directory is {self.work}. Mend that there, or where its links and includes lead."
                 f"{self._lost_links()} (walg_restore_check_start: false puts it in place unchecked.)"
             )
             raise
         finally:
             _beside.remove_directory(self.instance, socket_dir)
-            _beside.remove_directory(self.instance, self.scaffold)
+            hands.remove(self.scaffold)
 
     def _main_file(self) -> str | None:
         """Return the main configuration file where it lies outside of the data directory; None: nobody can say which one it is."""
@@ -161,24 +166,27 @@ class StartCheck:
             "place, or say where they lead with walg_restore_links."
         )
 
-    def _translated(self, text: str) -> str:
-        """Return a message with the paths that will be, for links, and those of the restored directory, for files."""
-        for name in sorted(os.listdir(self.scaffold), reverse=True):
-            path = os.path.join(self.scaffold, name)
-            if os.path.islink(path) and os.path.islink(os.path.join(self.work, name)):
-                text = text.replace(path, os.path.normpath(os.path.join(self.scaffold, os.readlink(path))))
-        return text.replace(self.scaffold, self.work)
+
+def _translated(text: str, scaffold: str, work: str) -> str:
+    """As the owner: return a message with the paths that will be, for links, and those of the restored directory, for files."""
+    for name in sorted(os.listdir(scaffold), reverse=True):
+        path = os.path.join(scaffold, name)
+        if os.path.islink(path) and os.path.islink(os.path.join(work, name)):
+            text = text.replace(path, os.path.normpath(os.path.join(scaffold, os.readlink(path))))
+    return text.replace(scaffold, work)
 
 
 def _build(work: str, scaffold: str, names: Sequence[str]) -> None:
-    """As the owner: make the scaffold. ``names``: the data directory's, itself and a link to it."""
-    _beside.remove_tree(scaffold)
-    os.mkdir(scaffold, os.stat(work).st_mode & 0o777)
+    """As the owner: fill the scaffold. ``names``: the data directory's, itself and a link to it."""
     os.chmod(scaffold, os.stat(work).st_mode & 0o777)
     for name in _EMPTY:
         if name != "pg_wal":
             os.mkdir(os.path.join(scaffold, name), 0o700)
-    shutil.copyfile(os.path.join(work, "global", "pg_control"), os.path.join(scaffold, "global", "pg_control"))
+    control = os.path.join("global", "pg_control")
+    with open(open_regular(os.path.join(work, control)), "rb") as source, open(
+        os.path.join(scaffold, control), "xb"
+    ) as copy:
+        copy.write(source.read(MOST_TEXT))
     bringer = _Bringer(work, scaffold, [os.path.join(name, "") for name in names])
     for name in os.listdir(work):
         if name not in _EMPTY and name not in _NOT_THERE:
@@ -231,15 +239,15 @@ class _Bringer:
             return False
         self.left -= 1
         try:
-            with open(path, "rb") as stream:
-                text = stream.read()
-        except OSError:
+            with open(open_regular(path), "rb") as stream:
+                text = stream.read(_CONF_BYTES)
+        except (OSError, WalgError):
             return False  # PostgreSQL will say so
         return any(os.fsencode(inside) in text for inside in self.insides)
 
     def _copy(self, source: str, target: str) -> None:
-        with open(source, "rb") as stream:
-            text = stream.read()
+        with open(open_regular(source), "rb") as stream:
+            text = stream.read(_CONF_BYTES)
         for inside in self.insides:
             text = text.replace(os.fsencode(inside), os.fsencode(os.path.join(self.scaffold, "")))
         with open(target, "xb") as copy:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping, NoReturn
 
 from . import _control, _data_dir
 from ._errors import WalgError
+from ._files import open_regular
 from ._process import User, call_as, dropper, end_child, hear
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 _LOCK = "postmaster.pid"
 _PATIENCE = 30.0  # seconds for the process that holds to give back what it took
+_LOCK_SIZE = 8192  # characters that are read of it
 _OUR_LINES = 3  # PostgreSQL's own has more
+_CONTROL_SIZE = 8192  # bytes
 _CONTROL_FILE = os.path.join("global", "pg_control")
 
 
@@ -36,9 +39,9 @@ def snapshot(data_dir: str, owner: User) -> dict[str, Any]:
 
 def _snapshot(data_dir: str) -> dict[str, Any]:
     try:
-        with open(os.path.join(data_dir, _CONTROL_FILE), "rb") as stream:
-            content = stream.read()
-    except OSError:
+        with open(open_regular(os.path.join(data_dir, _CONTROL_FILE)), "rb") as stream:
+            content = stream.read(_CONTROL_SIZE)
+    except (OSError, WalgError):
         return {}
     control = _control.parse(content)
     found: dict[str, Any] = {"digest": hashlib.sha256(content).hexdigest()}
@@ -164,8 +167,9 @@ def _give_back(folder: int, former: str | None) -> None:
 
 def _read_lock(folder: int) -> str | None:
     try:
-        with open(os.open(_LOCK, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), encoding="utf-8") as stream:
-            return stream.read()
+        handle = os.open(_LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        with open(handle, encoding="utf-8") as stream:
+            return stream.read(_LOCK_SIZE)
     except (OSError, ValueError):
         return None
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from . import (
     _backups,
-    _beside,
     _data_dir,
     _host_facts,
     _journal,
@@ -27,9 +26,9 @@ from . import (
     _stopped,
 )
 from ._errors import WalgError
-from ._files import rename_directory
+from ._hands import Hands
 from ._postgres import Server
-from ._process import User, call_as
+from ._process import call_as
 from ._service import Service
 from ._targets import Target
 from ._waiting import wait_until
@@ -91,7 +90,7 @@ class Swap:
             self.make_way(marker.data_dir, stop_running)
             with _stopped.held(marker.data_dir, self.instance.cluster.owner()):
                 self._refuse_started(marker)
-                _journal.run(marker.journal, self.call)
+                _journal.run(marker.journal, self.call, self.hands.owner.uid)
         except _stopped.StartedError as exc:
             self._give_up(marker, exc)
             raise
@@ -106,7 +105,7 @@ class Swap:
         """Somebody started the old cluster: undo what was moved before it, and let the next run begin before the swap."""
         self.service().release()
         if not _data_dir.servers_on(marker.data_dir):
-            _journal.back(marker.journal, self.call)
+            _journal.back(marker.journal, self.call, self.hands.owner.uid)
         elif _journal.split(marker.journal, self.call):
             exc.msg += " Directories beside it were moved before that: stop this server first."
             return
@@ -136,29 +135,24 @@ class Swap:
                 f"The server (pid {', '.join(map(str, pids))}) on {data_dir} does not stop; end it, then run again."
             )
 
-    def actor(self, directory: str) -> User | None:
-        """Who makes and renames entries of a directory: the cluster's owner where it is his, else us."""
-        owner = self.instance.cluster.owner()
-        while not os.path.isdir(directory):
-            directory = os.path.dirname(directory)
-        return owner if os.stat(directory).st_uid == owner.uid else None
+    @property
+    def hands(self) -> Hands:
+        """Who moves the cluster's directories."""
+        return Hands(self.instance.cluster.owner())
 
     def remove_old(self, plan: RestorePlan) -> None:
         """Remove the old cluster, whose identifier was named, before the restore: there is no room for two. Its last WAL is kept."""
         owner = self.instance.cluster.owner()
         if plan.salvage and plan.salvage_from not in all_saved(plan.data):
-            actor, part = self.actor(plan.data.parent), f"{saved(plan.data)}.part"  # a killed run's copy is not whole
-            call_as(actor, _beside.remove_tree, part)
-            call_as(actor, _layout.make_work, part, owner.uid, owner.gid)
+            part = f"{saved(plan.data)}.part"
+            self.hands.remove(part)  # a killed run's copy is not whole
+            self.hands.make_new(part)
             call_as(owner, _salvage.copy, plan.salvage_from, list(plan.salvage), part)
-            call_as(
-                actor, _beside.remove_tree, saved(plan.data)
-            )  # of an earlier run, after which the cluster wrote more
-            call_as(actor, rename_directory, part, saved(plan.data))
+            self.hands.remove(saved(plan.data))  # of an earlier run, after which the cluster wrote more
+            self.hands.rename(part, saved(plan.data))
         for one in plan.places:
             if one.used_by(plan.data.path, plan.found.links):
-                actor = owner if one.tablespace else self.actor(one.parent)
-                call_as(actor, _layout.clear, _layout.encode([one])[0], plan.found.own_entry)
+                self.hands.clear(one, plan.found.own_entry)
 
     def _refuse_unfit(self, marker: _marker.Marker) -> None:
         """Raise WalgError, before the first change, where the parts are not where they belong or something else is mounted now."""
@@ -264,16 +258,17 @@ class Swap:
         source = str(marker.plan.get("salvage_from") or "")
         for copy in all_saved(data):
             if copy in (saved(data), source):
-                call_as(self.actor(data.parent), _beside.remove_tree, copy)
+                self.hands.remove(copy)
         for one in _layout.decode(marker.places):
-            actor = self.actor(os.path.dirname(one.work))
-            call_as(actor, _layout.clear_work, _layout.encode([one])[0])
+            call_as(self.hands.owner, _layout.clear_work, _layout.encode([one])[0])
+            if one.mount or one.tablespace:
+                self.hands.remove_empty(one.work)
             if not marker.keeps_old:  # an empty directory that was in the way holds nothing to keep
-                call_as(self.actor(one.parent), _layout.remove_empty, one.aside)
+                self.hands.remove_empty(one.aside)
 
     def call(self, directory: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call with the rights of whoever changes entries of that directory."""
-        return call_as(self.actor(directory), function, *arguments)
+        return self.hands.call(directory, function, *arguments)
 
     def set_state(self, marker: _marker.Marker, state: str) -> None:
         """Write the state down before what it announces begins."""

@@ -68,6 +68,20 @@ def refuse_loose(path: str, what: str, owner: int = 0) -> None:
         raise WalgError(f"{what}: cannot look at {path}: {exc.strerror}.") from exc
 
 
+def refuse_shared(path: str, what: str, uid: int) -> None:
+    """Raise WalgError if anybody but root and the user ``uid`` can change what a plain path leads to. The path itself may be sticky."""
+    refuse_unplain(path, what)
+    way = _Way(uid)
+    try:
+        way.go(path)
+    except LooseError as exc:
+        raise LooseError(f"{what}: {exc.fields['found']} {exc.fields['why']}.", **exc.fields) from exc
+    except OSError as exc:
+        raise WalgError(f"{what}: cannot look at {path}: {exc.strerror}.") from exc
+    finally:
+        way.close()
+
+
 def is_loose(path: str) -> bool:
     """Say whether somebody other than root can change what root would find at ``path``."""
     try:
@@ -114,13 +128,17 @@ def _walked(path: str, owner: int = 0) -> Iterator[tuple[int, list[str]]]:
     way = _Way(owner)
     try:
         missing = way.go(path)
+        way.refuse_sticky()
         yield way.handle, missing
     finally:
         way.close()
 
 
 class _Way:
-    """Where a walk from / has come to. ``handle`` only locates (O_PATH): nothing is opened by looking at it."""
+    """Where a walk from / has come to. ``handle`` only locates (O_PATH): nothing is opened by looking at it.
+
+    The owner may change what is on the way, as root may.
+    """
 
     def __init__(self, owner: int = 0) -> None:
         self.trusted = {0, owner}
@@ -139,7 +157,6 @@ class _Way:
             try:
                 found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.handle)
             except FileNotFoundError:
-                self._refuse_sticky()
                 return [name, *left]
             kind = os.fstat(found).st_mode
             if not stat.S_ISLNK(kind):
@@ -156,7 +173,6 @@ class _Way:
             if target.startswith("/"):
                 self._enter("/", os.open("/", os.O_PATH | os.O_CLOEXEC))
             left = [*_parts(target), *left]
-        self._refuse_sticky()
         return []
 
     def _enter(self, name: str, found: int) -> None:
@@ -181,12 +197,14 @@ class _Way:
         there = os.fstat(handle)
         if self.sticky and not stat.S_ISDIR(there.st_mode):
             raise LooseError(
-                f"{path} is in a directory where everybody can make files. Choose another place.", found=path
+                f"{path} is in a directory where everybody can make files. Choose another place.",
+                found=path,
+                why="is in a directory where everybody can make files",
             )
         why = _why(handle, there, self.trusted)
         self.sticky = bool(why) and stat.S_ISDIR(there.st_mode) and bool(there.st_mode & stat.S_ISVTX)
         if why and (there.st_uid not in self.trusted or not self.sticky):
-            raise LooseError(f"{path} {why}. {self._advice(path)}", found=path)
+            raise LooseError(f"{path} {why}. {self._advice(path)}", found=path, why=why)
 
     def _advice(self, path: str) -> str:
         names = " and ".join(_user(uid) for uid in sorted(self.trusted))
@@ -200,7 +218,7 @@ class _Way:
             "that user."
         )
 
-    def _refuse_sticky(self) -> None:
+    def refuse_sticky(self) -> None:
         if self.sticky:
             path = "/" + "/".join(self.names)
             raise LooseError(

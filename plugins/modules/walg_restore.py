@@ -87,11 +87,15 @@ options:
     type: str
     default: ""
   tablespaces:
-    description: New places of tablespaces, by their old location or their OID. Those not named go where they were.
+    description:
+      - New places of tablespaces, by their old location or their OID. Those not named go where they were.
+      - As root, a directory that is not there yet and that the cluster's owner can't make has to be named, even where it stays the same.
     type: dict
     default: {}
   wal_dir:
-    description: Separate directory for WAL. Not given, it is where the old cluster had it.
+    description:
+      - Separate directory for WAL. Not given, it is where the old cluster had it.
+      - As root, a directory that is not there yet and that the cluster's owner can't make has to be named.
     type: str
   links:
     description:
@@ -244,7 +248,13 @@ unknown:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _lock, _restore_options, _restore_request
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _answer,
+    _lock,
+    _marker,
+    _restore_options,
+    _restore_request,
+)
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
@@ -304,8 +314,8 @@ def main() -> None:
         if module.check_mode or run.settled(verb):  # nothing is written
             answer = run.act(verb, check=True)
         else:
-            lock = os.path.join(instance.state_dir, "restore.lock")
-            with _lock.held(lock, f"A restore of the instance {instance.name!r}", instance.cluster.owner()):
+            lock = os.path.join(_marker.prepare(instance), "restore.lock")
+            with _lock.held(lock, f"A restore of the instance {instance.name!r}"):
                 answer = run.act(verb, check=False)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)

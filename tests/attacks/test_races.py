@@ -11,10 +11,19 @@ import os
 import stat
 from pathlib import Path
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _flow_install, _trust, _workshop
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _files,
+    _flow_install,
+    _journal,
+    _layout,
+    _trust,
+    _workshop,
+)
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._hands import Hands
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
 from support.attackers import Tally, own, partner
+from support.victims import exchange as swap
 
 #: Of each race; `make test-soak WHAT=attacks` sets it.
 TRIES = int(os.environ.get("ATTACKS") or 300)
@@ -136,3 +145,75 @@ def test_a_file_that_becomes_a_pipe_is_never_waited_for(ground: Path, attacker: 
             except WalgError as exc:
                 won = "is a FIFO, not a regular file" not in exc.msg
             tally.count(won)
+
+
+def turned(hands: Hands, place: Path) -> None:
+    """Go through a journal as the swap does."""
+    uid = hands.owner.uid
+    steps = [
+        _journal.Step("make", f"{uid}:{uid}", f"{place}/made"),
+        _journal.Step("out", f"{place}/one", f"{place}/other"),
+        _journal.Step("lead", "/nowhere", f"{place}/link"),
+    ]
+    for way in (_journal.run, _journal.back):
+        with contextlib.suppress(WalgError, OSError):
+            way(_journal.encode(steps), hands.call, uid)
+
+
+def cleared(hands: Hands, place: Path) -> None:
+    hands.clear(_layout.place(f"{place}/one", "", "r1"), "")
+    hands.clear(_layout.place(f"{place}/one", "pg_tblspc/1", "r1"), "PG_14_202107181")
+
+
+#: What a restore has root do below a place that the partner exchanges.
+HANDS = [
+    lambda hands, place: hands.make(f"{place}/made"),
+    lambda hands, place: hands.make_new(f"{place}/made/deep"),
+    lambda hands, place: hands.rename(f"{place}/one", f"{place}/other"),
+    lambda hands, place: hands.remove(f"{place}/one"),
+    lambda hands, place: hands.remove_empty(f"{place}/bare"),
+    lambda hands, place: hands.remove(f"{place}"),
+    lambda hands, place: hands.rename(f"{place}", f"{place}.before-r1"),
+    turned,
+    cleared,
+]
+
+
+def test_a_restore_moves_nothing_of_roots(ground: Path, attacker: str, tally: Tally) -> None:
+    """A directory of the attacker's and a link to root's, with all that the attacker hopes for in it, are exchanged without a pause."""
+    owner = User.by_name(attacker)
+    for kind, mode in (("closed", 0o700), ("open", 0o755)):
+        target = ground / kind
+        target.mkdir(mode=mode)
+        for name in ("one", "bare"):
+            own(target / name, attacker)
+        (target / "one" / "file").write_text("precious")
+        around = own(ground / f"{kind}-theirs", attacker)
+        place, link = around / "place", around / "link"
+        link.symlink_to(target)
+        was = sorted(str(path) for path in target.rglob("*"))
+
+        def act(around: Path = around, place: Path = place, link: Path = link, target: Path = target) -> None:
+            if not os.path.lexists(place):
+                place.mkdir()
+            if not os.path.lexists(link):
+                link.symlink_to(target)
+            swap(place, link)
+            own_entries(around)
+
+        place.mkdir()
+        os.chown(place, owner.uid, owner.gid)
+        with partner(attacker, act):
+            for turn in range(TRIES):
+                with contextlib.suppress(WalgError, OSError):
+                    HANDS[turn % len(HANDS)](Hands(owner), place)
+                there = target.lstat()
+                lost = sorted(str(path) for path in target.rglob("*")) != was
+                tally.count(lost or (there.st_uid, stat.S_IMODE(there.st_mode)) != (0, mode))
+
+
+def own_entries(around: Path) -> None:
+    """Have what root would rename, in whichever of the two is the directory."""
+    for name in ("place/one", "link/one"):
+        with contextlib.suppress(OSError):
+            (around / name).mkdir()

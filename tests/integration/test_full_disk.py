@@ -59,7 +59,7 @@ def disk(sandbox: Sandbox, history: History) -> Iterator[Disk]:
 
 def test_in_fetch_and_in_recovery(sandbox: Sandbox, history: History, disk: Disk) -> None:
     """First where a tablespace is to go, whose size is not known before; then where WAL goes, full after the plan was made."""
-    cluster, marker = history.cluster, sandbox.host / "state" / "main" / "restore.json"
+    cluster, marker = history.cluster, sandbox.marker()
     spaces = {str(sandbox.pg_dir / "apart" / "space0"): str(disk.path / "space0")}
     wanted = {"target_lsn": history.steps[-1]["lsn"], "stop_running": True, "tablespaces": spaces}
     disk.resize("4k")

@@ -33,7 +33,7 @@ def cluster(sandbox: Sandbox) -> Cluster:
 
 def kill_when(sandbox: Sandbox, request: str, state: str) -> str:
     """Start a restore, kill module and children with -9 as soon as its marker says ``state``; return the state then."""
-    marker = sandbox.host / "state" / "main" / "restore.json"
+    marker = sandbox.marker()
     argv = sandbox.module_argv("walg_restore", {**sandbox.instance(), "request": request})
     environment = sandbox.environment(sandbox.control / "none")
     with open(os.devnull, "wb") as null:
@@ -89,7 +89,7 @@ def test_killed_in(sandbox: Sandbox, cluster: Cluster, state: str) -> None:
 def test_another_request_waits_for_an_unfinished_swap(sandbox: Sandbox, cluster: Cluster) -> None:
     rows = cluster.rows("t")
     cluster.stop()
-    marker = sandbox.host / "state" / "main" / "restore.json"
+    marker = sandbox.marker()
     state = json.loads(marker.read_text())
     shutil.move(cluster.data_dir, state["places"][-1]["work"])
     marker.write_text(json.dumps({**state, "state": "swapping"}))

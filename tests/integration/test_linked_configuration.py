@@ -65,7 +65,7 @@ def links(history: History) -> dict[str, str]:
 
 def fetches(sandbox: Sandbox) -> float:
     """Return the seconds that the last run has spent on fetching; 0 if it has fetched nothing."""
-    state = json.loads((sandbox.host / "state" / "main" / "restore.json").read_text())
+    state = json.loads(sandbox.marker().read_text())
     return float(state["result"]["seconds"].get("fetch", 0))
 
 

@@ -86,7 +86,7 @@ def test_a_base_backup_in_a_compression_that_is_not_known(sandbox: Sandbox, hist
 
 def test_an_archive_of_nobody_and_one_of_another_cluster(sandbox: Sandbox, history: History) -> None:
     """Right settings but for the prefix: known before the first change."""
-    cluster, state = history.cluster, sandbox.host / "state" / "main" / "restore.json"
+    cluster, state = history.cluster, sandbox.marker()
     other = sandbox.cluster("other", archive_mode="on")
     sandbox.configure(other)
     assert sandbox.module("walg_archive", sandbox.instance("other"))["changed"]

@@ -100,7 +100,7 @@ def test_what_is_left_of_it_gives_way(sandbox: Sandbox, history: History) -> Non
 def test_the_server_runs_until_the_swap(sandbox: Sandbox, history: History) -> None:
     """A point in the past: rows are written while the restore fetches and recovers, and they are in what is kept."""
     cluster = history.cluster
-    marker = sandbox.host / "state" / "main" / "restore.json"
+    marker = sandbox.marker()
     written: list[tuple[str, int]] = []
     over = threading.Event()
 

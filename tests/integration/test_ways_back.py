@@ -173,7 +173,7 @@ def test_before_the_swap_a_rollback_starts_what_was_stopped(sandbox: Sandbox, hi
     cluster = history.cluster
     rows = cluster.rows("t")
     argv = sandbox.module_argv("walg_restore", {**sandbox.instance(), "request": "early", "stop_running": True})
-    marker = sandbox.host / "state" / "main" / "restore.json"
+    marker = sandbox.marker()
     environment = sandbox.environment(sandbox.control / "none")
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=environment, cwd=sandbox.root) as module:
         while module.poll() is None and '"state": "recovering"' not in marker.read_text():

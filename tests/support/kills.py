@@ -210,7 +210,7 @@ class Range:
 
     def _where(self) -> str:
         """Return old (nothing was swapped), paused (a look beside waits), midway (in the swap), new, or back (half way back)."""
-        marker = self.sandbox.host / "state" / "main" / "restore.json"
+        marker = self.sandbox.marker()
         state = str(json.loads(marker.read_text())["state"]) if marker.exists() else "none"
         if state in ("none", "rolled back"):
             self.count += 1

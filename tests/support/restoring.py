@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import time
@@ -59,14 +60,18 @@ def archived(
     walg: dict[str, str] | None = None,
     configured: Mapping[str, Any] | None = None,
     initdb: Sequence[str] = (),
+    data_dir: Path | None = None,
     **settings: str,
 ) -> History:
     """Return the history of a new cluster that is archived; it has its table and a base backup after one step.
 
     ``walg``: settings of WAL-G, ``configured``: other options of walg_config, ``initdb``: more arguments for that,
-    ``settings``: those of PostgreSQL.
+    ``data_dir``: an empty directory of the database user's; ``settings``: those of PostgreSQL.
     """
-    cluster = sandbox.cluster("main", initdb, archive_mode="on", **settings)
+    cluster = sandbox.idle_cluster("main")
+    cluster.data_dir = data_dir or cluster.data_dir
+    cluster.create(initdb, archive_mode="on", **settings)
+    cluster.start()
     sandbox.configure(cluster, storage, walg, **(configured or {}))
     assert sandbox.module("walg_archive", sandbox.instance())["changed"]
     cluster.sql("CREATE TABLE t (id int PRIMARY KEY)")
@@ -172,6 +177,17 @@ def apart(cluster: Cluster, place: Path, tablespaces: int = 1) -> dict[str, Path
         cluster.sql(f"CREATE TABLESPACE space{number} LOCATION '{made[f'space{number}']}'")
         cluster.sql(f"CREATE TABLE s{number} TABLESPACE space{number} AS SELECT g AS id FROM generate_series(1, 100) g")
     return made
+
+
+def below_roots(sandbox: Sandbox) -> Path:
+    """Return a directory of root's with those of the database user's in it: data, wal, space0 and space1, which only root can rename."""
+    above = sandbox.root / "roots"
+    above.mkdir()
+    entry = pwd.getpwnam(sandbox.user)
+    for name in ("data", "wal", "space0", "space1"):
+        (above / name).mkdir(mode=0o700)
+        os.chown(above / name, entry.pw_uid, entry.pw_gid)
+    return above
 
 
 def archived_apart(sandbox: Sandbox, tablespaces: int = 1) -> History:

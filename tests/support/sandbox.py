@@ -348,6 +348,11 @@ class Sandbox:
             **more,
         }
 
+    def marker(self, name: str = "main") -> Path:
+        """Return the file that says how far the last restore of an instance came."""
+        roots = os.geteuid() == 0 and not self.as_user
+        return self.host / "state" / (f"{name}.restore" if roots else name) / "restore.json"
+
     def instance(self, name: str = "main") -> dict[str, str]:
         """Return the options that name a configured instance to a module."""
         return {"instance": name, "config_dir": str(self.host / "config")}

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _beside,
     _data_dir,
     _journal,
     _layout,
     _marker,
+    _moves,
     _stall,
     _start_check,
     _stopped,
@@ -285,7 +285,7 @@ def test_the_marker_says_swapping_before_the_first_rename(world: World, monkeypa
         seen.append(saved.state if saved else "none")
         raise WalgError("killed here")
 
-    monkeypatch.setattr(_journal, "rename_directory", watched)
+    monkeypatch.setattr(_moves, "rename", watched)
     with pytest.raises(WalgError, match="killed here"):
         Restore(Scripted(), world.instance, 9, 9).swap(given, Wish("r1"))
     assert seen == ["swapping"]
@@ -393,7 +393,7 @@ def test_the_marker_stands_before_the_directory_does(world: World, monkeypatch: 
         seen.append((saved.state, os.path.exists(path)))
         raise WalgError("killed here")
 
-    monkeypatch.setattr(_layout, "make_work", mkdir)
+    monkeypatch.setattr(_moves, "make", mkdir)
     with pytest.raises(WalgError, match="killed here"):
         Restore(Scripted(), world.instance, 9, 9).run(restore_plan(world), None)
     assert seen == [("fetching", False)]
@@ -427,7 +427,8 @@ def test_what_is_removed_by_half_is_taken_up_no_more(world: World, monkeypatch: 
 
     given = marker(world, state, target=LSN)
     _marker.save(world.instance, given)
-    monkeypatch.setattr(_beside, "remove_tree", killed)
+    os.makedirs(data_place(world).work)
+    monkeypatch.setattr(_layout, "remove", killed)
     with pytest.raises(KeyboardInterrupt):
         Restore(Scripted(), world.instance, 9, 9).discard(given)
     left = _marker.load(world.instance)

@@ -74,12 +74,12 @@ def kill_before(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Die before that change of the disk, which is right behind the one before it."""
     left = [step]
 
-    def dying(function: Callable[[Any], None]) -> Callable[[Any], None]:
-        def call(one: Any) -> None:
+    def dying(function: Callable[..., None]) -> Callable[..., None]:
+        def call(one: Any, uid: int) -> None:
             if not left[0]:
                 raise KeyboardInterrupt
             left[0] -= 1
-            function(one)
+            function(one, uid)
 
         return call
 
@@ -96,18 +96,18 @@ SHAPE = pytest.mark.parametrize("mounts", SHAPES, ids=["no mount point", "data",
 def test_forth_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: set[str], old: bool) -> None:
     entries = prepare(tmp_path / "x", mounts, monkeypatch, old=old)
     before = tree(tmp_path)
-    assert _journal.run(entries, calls) == len(entries)
+    assert _journal.run(entries, calls, os.getuid()) == len(entries)
     after = tree(tmp_path)
     for path in ("data", "wal", f"space/{ENTRY}"):
         assert after[f"x/{path}/PG_VERSION"] == f"new {path.split('/', maxsplit=1)[0]}"
     assert after["x/data/pg_wal"] == f"-> {tmp_path}/x/wal"
     assert after["x/data/pg_tblspc/17"] == f"-> {tmp_path}/x/space"
     assert sum(content.startswith("old ") for content in after.values()) == (6 if old else 0)
-    assert _journal.run(entries, calls) == 0
+    assert _journal.run(entries, calls, os.getuid()) == 0
     assert tree(tmp_path) == after
-    assert _journal.back(entries, calls) == len(entries)
+    assert _journal.back(entries, calls, os.getuid()) == len(entries)
     assert tree(tmp_path) == before
-    assert _journal.back(entries, calls) == 0
+    assert _journal.back(entries, calls, os.getuid()) == 0
 
 
 @SHAPE
@@ -121,15 +121,15 @@ def test_killed_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, m
             entries = prepare(root, mounts, patch)
             steps = len(entries)
             states = {"back": tree(root)}
-            _journal.run(entries, calls)
+            _journal.run(entries, calls, os.getuid())
             states["run"] = tree(root)
             for end in ("run", "back"):
-                getattr(_journal, "back" if way == "run" else "run")(entries, calls)
+                getattr(_journal, "back" if way == "run" else "run")(entries, calls, os.getuid())
                 with monkeypatch.context() as killing:
                     kill_before(killing, at)
                     with pytest.raises(KeyboardInterrupt):
-                        getattr(_journal, way)(entries, calls)
-                getattr(_journal, end)(entries, calls)
+                        getattr(_journal, way)(entries, calls, os.getuid())
+                getattr(_journal, end)(entries, calls, os.getuid())
                 assert tree(root) == states[end], (at, end)
         at += 1
     assert steps >= 8
@@ -150,7 +150,7 @@ def test_a_directory_that_appeared_meanwhile_is_not_replaced(tmp_path: Path, old
         (tmp_path / "data").rename(tmp_path / "data.before-r1")
     (tmp_path / "data").mkdir()
     with pytest.raises(WalgError, match="the target exists"):
-        _journal.run(entries, calls)
+        _journal.run(entries, calls, os.getuid())
     assert os.listdir(tmp_path / "data") == []
     assert told(tmp_path / "data.restore-r1") == "new"
 
@@ -161,7 +161,7 @@ def test_what_somebody_moved_away_is_an_error(tmp_path: Path, way: str) -> None:
     (tmp_path / "data.restore-r1").rename(tmp_path / "elsewhere")
     (tmp_path / "data").rename(tmp_path / "data.before-r1")
     with pytest.raises(WalgError, match="neither exists: somebody moved it"):
-        getattr(_journal, way)(entries, calls)
+        getattr(_journal, way)(entries, calls, os.getuid())
     assert told(tmp_path / "data.before-r1") == "old"
 
 
@@ -171,5 +171,5 @@ def test_a_link_that_somebody_turned_is_an_error(tmp_path: Path, monkeypatch: py
     link.unlink()
     link.symlink_to("/elsewhere")
     with pytest.raises(WalgError, match="somebody changed it"):
-        _journal.run(entries, calls)
+        _journal.run(entries, calls, os.getuid())
     assert (tmp_path / "x" / "data" / "PG_VERSION").read_text() == "old data"

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _fetched, _journal, _layout
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._hands import Hands
 from ansible_collections.mapswipe.walg.plugins.module_utils._layout import Place
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 from support.walg_world import write_cluster
 
 
@@ -35,8 +37,9 @@ ENTRY = "PG_14_202107181"
 
 
 def swap(place: Place) -> int:
-    steps = _layout.swap_steps([place], {}, 0, 0)
-    return _journal.run(_journal.encode(steps), lambda _directory, function, *arguments: function(*arguments))
+    steps = _layout.swap_steps([place], {}, os.getuid(), os.getgid())
+    calls = Hands(User.current()).call
+    return _journal.run(_journal.encode(steps), calls, os.getuid())
 
 
 def test_a_mount_point_is_restored_twice_from_base_backups_that_hold_the_first_ones_room(tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ def test_clear(tmp_path: Path, is_mount: bool) -> None:
     if not is_mount:
         fetched(Place("", "", False, str(doomed), ""), "left by a killed run")
     for _turn in range(2):  # the second finds nothing
-        _layout.clear(_layout.encode([place])[0], "")
+        Hands(User.current()).clear(place, "")
         assert not doomed.exists()
         left = sorted(one.name for one in path.iterdir()) if path.exists() else None
         assert left == ([".mapswipe-walg", "lost+found"] if is_mount else None)
@@ -148,7 +151,7 @@ def test_of_a_shared_tablespace_only_the_own_entry_is_cleared(tmp_path: Path) ->
         path = Path(place.path, name)
         path.parent.mkdir(parents=True)
         path.write_text("")
-    _layout.clear(_layout.encode([place])[0], ENTRY)
+    Hands(User.current()).clear(place, ENTRY)
     assert sorted(os.listdir(place.path)) == ["PG_13_202007201", "notes"]
 
 

@@ -94,9 +94,9 @@ def dying(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
     """Whoever moves things in this block is killed after so many steps, forth or back."""
     left = [number]
 
-    def counted(function: Callable[[Any], int]) -> Callable[[Any], int]:
-        def call(entry: Any) -> int:
-            done = function(entry)
+    def counted(function: Callable[..., int]) -> Callable[..., int]:
+        def call(entry: Any, uid: int) -> int:
+            done = function(entry, uid)
             left[0] -= done
             if done and left[0] == 0:
                 raise Killed

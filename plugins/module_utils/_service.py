@@ -154,6 +154,7 @@ class Service:
     def stop(self) -> None:
         """Stop the server through its manager, in fast mode and never harder. Raises WalgError."""
         kind, argument = self._kind()
+        told = _data_dir.servers_on(self.cluster.data_dir) if kind == "pg_ctl" else []
         if kind == "systemd":
             result = self.runner.run(["systemctl", "stop", argument], timeout=self.timeout)
         elif kind == "pg_ctlcluster":
@@ -161,7 +162,6 @@ class Service:
         elif kind == "command":
             result = self._call(argument, "stop")
         elif kind == "pg_ctl":
-            told = _data_dir.servers_on(self.cluster.data_dir)
             result = self._pg_ctl(["-m", "fast", "-w", "-t", str(int(self.timeout)), "stop"])
         else:
             self.refuse_unstoppable(_data_dir.servers_on(self.cluster.data_dir))

@@ -75,7 +75,9 @@ def refuse_shared(path: str, what: str, uid: int) -> None:
     try:
         way.go(path)
     except LooseError as exc:
-        raise LooseError(f"{what}: {exc.fields['found']} {exc.fields['why']}.", **exc.fields) from exc
+        exc.msg = f"{what}: {exc.fields['found']} {exc.fields['why']}."
+        exc.args = (exc.msg,)
+        raise
     except OSError as exc:
         raise WalgError(f"{what}: cannot look at {path}: {exc.strerror}.") from exc
     finally:

@@ -15,6 +15,7 @@ import pwd
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,14 @@ def test_a_forged_marker(sandbox: Sandbox, history: History, them: Victims, tall
             if passed_over and more == {"stop_running": True}:
                 continue  # an ordinary restore
             answers: list[dict[str, Any]] = []
-
-            def told(found: list[dict[str, Any]] = answers, over: bool = passed_over) -> bool:
-                return "exception" not in found[0] and (over or "root does nothing on its word" in found[0]["msg"])
-
-            with them.counted(tally, told):
+            with them.counted(tally, partial(refused_or_passed, answers, passed_over)):
                 answers.append(restore(sandbox, "mine", check, **more))
     former(sandbox).unlink()
+
+
+def refused_or_passed(answers: list[dict[str, Any]], passed_over: bool) -> bool:
+    answer = answers[0]
+    return "exception" not in answer and (passed_over or "root does nothing on its word" in answer["msg"])
 
 
 def pipe(path: Path) -> None:

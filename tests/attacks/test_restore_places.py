@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,11 @@ def data_dir(_sandbox: Sandbox, cluster: Cluster) -> Path:
 LINKS = [wal, wal_elsewhere, tablespace, data_dir]
 
 
+def named(answers: list[dict[str, Any]], text: str) -> bool:
+    answer = answers[0]
+    return bool(answer.get("failed")) and text in answer["msg"] and "exception" not in answer
+
+
 def attempts(sandbox: Sandbox, them: Victims, tally: Tally, text: str, **options: Any) -> None:
     """Ask for the restore in each way; ``text``: what a refusal has to name."""
     identifier = json.loads(next((sandbox.storage_dir / "main").rglob("*_sentinel.json")).read_text())[
@@ -82,11 +88,7 @@ def attempts(sandbox: Sandbox, them: Victims, tally: Tally, text: str, **options
     ]
     for check, more in ((tally.tried % 4 == 0, {}), (False, {"overwrite": str(identifier)})):
         answers: list[dict[str, Any]] = []
-
-        def told(found: list[dict[str, Any]] = answers) -> bool:
-            return bool(found[0].get("failed")) and text in found[0]["msg"] and "exception" not in found[0]
-
-        with them.counted(tally, told):
+        with them.counted(tally, partial(named, answers, text)):
             answers.append(restore(sandbox, "led", check, **options, **more))
     for verb in ("rollback", "discard") if tally.tried < 4 else ():
         with them.counted(tally):

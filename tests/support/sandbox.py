@@ -137,6 +137,7 @@ class Cluster:
         """The power goes out."""
         pid = self.pid()
         if pid:
+            children = self._children(pid)
             os.kill(pid, signal.SIGKILL)
             for _turn in range(200):
                 if (
@@ -145,23 +146,28 @@ class Cluster:
                 ):
                     break
                 time.sleep(0.05)
-            self._wait_alone()
+            self._wait_gone(children)
             # Where nobody collects the dead at once, the next server would take this one for alive.
             (self.socket_dir / f".s.PGSQL.{self.port}.lock").unlink(missing_ok=True)
 
-    def _wait_alone(self) -> None:
-        """Wait until its children have left as well: the archiver stays until its command ends."""
+    def _children(self, pid: int) -> list[str]:
+        """Return the processes that the server has started itself; those of others may work in its directory, too."""
+        done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+        return done.stdout.split()
+
+    def _wait_gone(self, pids: Sequence[str]) -> None:
+        """Wait until processes have left the data directory: the archiver stays until its command ends."""
         places = (str(self.data_dir), f"{self.data_dir} (deleted)")
         for _turn in range(600):
             here = []
-            for process in Path("/proc").iterdir():
+            for pid in pids:
                 with suppress(OSError):
-                    if process.name.isdigit() and os.readlink(process / "cwd") in places:
-                        here.append(process.name)
+                    if os.readlink(f"/proc/{pid}/cwd") in places:
+                        here.append(pid)
             if not here:
                 return
             time.sleep(0.05)
-        raise AssertionError(f"processes {here} work in {self.data_dir} after the end of its server")
+        raise AssertionError(f"processes {here} work in {self.data_dir} after the end of their server")
 
     def lose(self) -> None:
         """The machine dies and its disk is gone."""

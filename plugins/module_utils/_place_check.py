@@ -52,7 +52,9 @@ def _refuse_sockets(instance: Instance, data: Place, settings: Mapping[str, str]
 
 
 def _refuse_taken(instance: Instance, data: Place, settings: Mapping[str, str]) -> None:
-    """Another server may have the port, the one that a copy was made from for instance."""
+    """Another server may have the port, the one that a copy was made from for instance. Who starts it by himself may say another one."""
+    if instance.cluster.service == "none":
+        return
     port = settings.get("port") or _launch.variables(instance.cluster.start_environment).get("PGPORT") or _PORT
     ours = _data_dir.servers_on(data.path)
     for named in settings.get("unix_socket_directories", "").split(","):

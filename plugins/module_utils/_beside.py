@@ -33,7 +33,7 @@ from . import (
     _timelines,
 )
 from ._errors import WalgError
-from ._files import open_regular, read_conf, write_atomic
+from ._files import read_conf, read_tail, write_atomic
 from ._own_settings import Own
 from ._postgres import Server
 from ._process import call_as
@@ -234,7 +234,7 @@ class Beside:
 
     def lines(self) -> list[str]:
         """Return the lines of its log, the last of them where it is long."""
-        return list(call_as(self.instance.cluster.owner(), _read_tail, self.log).splitlines())
+        return list(call_as(self.instance.cluster.owner(), read_tail, self.log, _LOG_BYTES).splitlines())
 
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last lines of its log."""
@@ -326,10 +326,3 @@ def _prepare(directory: str, private: str, log: str, files: dict[str, str], conf
     write_atomic(log, "")
     for name, content in files.items():
         write_atomic(os.path.join(directory, name), content)
-
-
-def _read_tail(path: str) -> str:
-    with open(open_regular(path), "rb") as stream:
-        stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, stream.tell() - _LOG_BYTES))
-        return stream.read(_LOG_BYTES).decode("utf-8", "replace")

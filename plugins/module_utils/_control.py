@@ -10,10 +10,15 @@ major version and is not installed everywhere.
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass, field, replace
 from typing import Mapping
 
+from ._files import open_regular
+
+FILE = os.path.join("global", "pg_control")  # in the data directory
+_SIZE = 8192  # bytes of it (PG_CONTROL_FILE_SIZE)
 MIB = 1024 * 1024
 #: DBState: clean shutdowns, of a primary and in recovery.
 _SHUT_DOWN = (1, 2)
@@ -46,6 +51,12 @@ class Control:
     segment_size: int = 0  # bytes; 0: not known
     checkpoint: int = 0
     catalog: int = 0
+
+
+def read(data_dir: str) -> bytes:
+    """Return the content of a data directory's control file. Called as its owner. Raises OSError, or WalgError for no regular file."""
+    with open(open_regular(os.path.join(data_dir, FILE)), "rb") as stream:
+        return stream.read(_SIZE)
 
 
 def parse(data: bytes) -> Control | None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _CHILD = re.compile(r"postgres: ")  # what PostgreSQL calls each of a postmaster's children
 _SYSID_AT = 24
-_CONTROL_SIZE = 8192  # bytes of the file (PG_CONTROL_FILE_SIZE)
 _MOST_WORDS = 16 * 1024 * 1024  # bytes of a command line; the kernel's own limit is lower
 _LINES = 1024 * 1024  # characters that are read of PostgreSQL's small files
 
@@ -114,9 +113,8 @@ def _look(path: str) -> dict[str, Any]:
 
 def _read_control(path: str) -> _control.Control | None:
     try:
-        with open(os.path.join(path, "global", "pg_control"), "rb", opener=regular_opener) as stream:
-            return _control.parse(stream.read(_CONTROL_SIZE))
-    except OSError:
+        return _control.parse(_control.read(path))
+    except (OSError, WalgError):
         return None
 
 

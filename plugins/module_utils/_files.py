@@ -145,6 +145,13 @@ def regular_opener(path: str, _flags: int) -> int:
         raise OSError(errno.EINVAL, exc.msg, path) from exc
 
 
+def read_tail(path: str, most: int) -> str:
+    """Return the last ``most`` bytes of a regular file as text. Raises OSError, or WalgError for anything else."""
+    with open(open_regular(path), "rb") as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - most))
+        return stream.read(most).decode("utf-8", "replace")
+
+
 def read_text(path: str, errors: str = "strict", most: int = MOST_TEXT) -> str | None:
     """Return the text of a regular file, or None if there is none. Raises WalgError for one of more than ``most`` bytes."""
     try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _control, _mounts
 from ._errors import WalgError
-from ._files import open_regular, read_text
+from ._files import read_text
 from ._journal import Step
 from ._process import User, call_as
 
@@ -35,7 +35,6 @@ NO_CONTENT = ("lost+found", ".mapswipe-walg")
 _GATE = "PG_VERSION"
 _WAL = "pg_wal"
 _IN_WAL = ("archive_status", "summaries")
-_CONTROL_SIZE = 8192  # bytes of global/pg_control
 _NAMED = 5  # paths, in a message
 _ENTRY = re.compile(r"^PG_\d+(\.\d+)?_\d+$")
 #: What PostgreSQL keeps in a data directory and a restore has to replace: it can't stay where it is mounted.
@@ -144,8 +143,7 @@ def is_entry(name: str, major: int) -> bool:
 def own_entry(data_dir: str) -> str:
     """Return that name for the cluster in a data directory. Called as its owner."""
     major = (read_text(os.path.join(data_dir, "PG_VERSION")) or "").strip()
-    with open(open_regular(os.path.join(data_dir, "global", "pg_control")), "rb") as stream:
-        control = _control.parse(stream.read(_CONTROL_SIZE))
+    control = _control.parse(_control.read(data_dir))
     if control is None or not re.fullmatch("[0-9]{1,4}", major):
         raise WalgError(f"{data_dir} does not say of which version it is: PG_VERSION or global/pg_control is damaged.")
     return entry_name(int(major), control.catalog)

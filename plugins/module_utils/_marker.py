@@ -18,7 +18,7 @@ import shlex
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _trust
+from . import _moves, _trust
 from ._errors import WalgError
 from ._files import FilePlan, read_text, write_atomic
 from ._process import call_as
@@ -93,15 +93,15 @@ def directory(instance: Instance) -> str:
 
 def _roots(instance: Instance) -> bool:
     """Say whether we are root and the cluster is somebody else's."""
-    return os.geteuid() == 0 and instance.cluster.owner().uid != 0
+    return _moves.for_another(instance.cluster.owner().uid)
 
 
 def prepare(instance: Instance) -> str:
     """Make that directory if it is root's, and return it."""
-    path_ = directory(instance)
+    place = directory(instance)
     if _roots(instance):
-        FilePlan(path_, None, 0o700, 0, 0).apply()
-    return path_
+        FilePlan(place, None, 0o700, 0, 0).apply()
+    return place
 
 
 def path(instance: Instance) -> str:

@@ -66,15 +66,6 @@ def with_include(text: str) -> str:
     return text + ("" if text.endswith("\n") or not text else "\n") + f"\n{INCLUDE_LINE}\n"
 
 
-def includes_directory(text: str, directory: str) -> bool:
-    """Say whether a postgresql.conf includes a directory by this relative name (Debian's conf.d)."""
-    for line in text.splitlines():
-        words = line.split("#", 1)[0].replace("=", " ").split()
-        if len(words) >= 2 and words[0].lower() == "include_dir" and words[1].strip("'").rstrip("/") == directory:
-            return True
-    return False
-
-
 @dataclass(frozen=True)
 class Line:
     """One setting as it stands in a configuration file; without a name it is a line that PostgreSQL would refuse."""
@@ -119,11 +110,6 @@ def seconds(value: str, unit: str) -> float | None:
     match = re.match(r"\s*([0-9.]+)\s*([a-z]*)\s*\Z", value)
     factor = _SECONDS.get(match.group(2) or unit) if match else None
     return float(match.group(1)) * factor if match and factor is not None else None
-
-
-def read_settings(text: str) -> dict[str, str]:
-    """Return the settings of one configuration file; of two lines the last counts. Includes are not followed."""
-    return {line.name: line.value for line in parse(text) if line.name}
 
 
 def on_command_line(words: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _launch, _pg_conf
+from . import _data_dir, _launch, _pg_conf, _server_process
 from ._errors import WalgError
 from ._process import call_as
 
@@ -72,8 +72,7 @@ def _refuse_taken(instance: Instance, data: Place, settings: Mapping[str, str]) 
 
 def _first_number(path: str) -> int:
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return int(stream.readline())
+        return int(_server_process.read(path).partition("\n")[0])
     except (OSError, ValueError):
         return 0
 

@@ -107,7 +107,7 @@ class RollBack:
         try:
             with _stopped.held(marker.data_dir, owner):
                 _stopped.refuse_started(marker.data_dir, owner, stopped)
-                _journal.back(marker.journal, self.swap.call, owner.uid)
+                _journal.back(marker.journal, self.swap.hands.call, owner.uid)
         except _stopped.StartedError:
             self.swap.service().release()
             self.swap.set_state(marker, before)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from . import _by_hand, _data_dir, _debian, _launch, _supervision, _trust
 from ._errors import WalgError
-from ._files import open_regular, write_atomic
+from ._files import read_tail, write_atomic
 from ._postgres import Server
 from ._process import call_as
 from ._waiting import wait_until
@@ -427,9 +427,7 @@ def _nobody_stops(data_dir: str, why: str) -> str:
 def _last_lines(path: str) -> str:
     """Return the last lines of a log, as far as it is there."""
     try:
-        with open(open_regular(path), "rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LOG_BYTES))
-            text = stream.read(_LOG_BYTES).decode("utf-8", "replace")
+        text = read_tail(path, _LOG_BYTES)
     except (OSError, WalgError) as exc:
         return f"({exc})"
     return "\n".join(text.splitlines()[-_LOG_LINES:])

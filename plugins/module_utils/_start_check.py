@@ -18,9 +18,21 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import _beside, _data_dir, _debian, _launch, _layout, _linked, _pg_conf, _pg_files, _place_check, _registration
+from . import (
+    _beside,
+    _control,
+    _data_dir,
+    _debian,
+    _launch,
+    _layout,
+    _linked,
+    _pg_conf,
+    _pg_files,
+    _place_check,
+    _registration,
+)
 from ._errors import WalgError
-from ._files import MOST_TEXT, open_regular
+from ._files import open_regular
 from ._hands import Hands
 from ._process import call_as
 
@@ -182,11 +194,8 @@ def _build(work: str, scaffold: str, names: Sequence[str]) -> None:
     for name in _EMPTY:
         if name != "pg_wal":
             os.mkdir(os.path.join(scaffold, name), 0o700)
-    control = os.path.join("global", "pg_control")
-    with open(open_regular(os.path.join(work, control)), "rb") as source, open(
-        os.path.join(scaffold, control), "xb"
-    ) as copy:
-        copy.write(source.read(MOST_TEXT))
+    with open(os.path.join(scaffold, _control.FILE), "xb") as copy:
+        copy.write(_control.read(work))
     bringer = _Bringer(work, scaffold, [os.path.join(name, "") for name in names])
     for name in os.listdir(work):
         if name not in _EMPTY and name not in _NOT_THERE:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping, NoReturn
 
 from . import _control, _data_dir
 from ._errors import WalgError
-from ._files import open_regular
 from ._process import User, call_as, dropper, end_child, hear
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ _LOCK = "postmaster.pid"
 _PATIENCE = 30.0  # seconds for the process that holds to give back what it took
 _LOCK_SIZE = 8192  # characters that are read of it
 _OUR_LINES = 3  # PostgreSQL's own has more
-_CONTROL_SIZE = 8192  # bytes
-_CONTROL_FILE = os.path.join("global", "pg_control")
 
 
 def snapshot(data_dir: str, owner: User) -> dict[str, Any]:
@@ -39,8 +36,7 @@ def snapshot(data_dir: str, owner: User) -> dict[str, Any]:
 
 def _snapshot(data_dir: str) -> dict[str, Any]:
     try:
-        with open(open_regular(os.path.join(data_dir, _CONTROL_FILE)), "rb") as stream:
-            content = stream.read(_CONTROL_SIZE)
+        content = _control.read(data_dir)
     except (OSError, WalgError):
         return {}
     control = _control.parse(content)

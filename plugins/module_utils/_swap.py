@@ -90,7 +90,7 @@ class Swap:
             self.make_way(marker.data_dir, stop_running)
             with _stopped.held(marker.data_dir, self.instance.cluster.owner()):
                 self._refuse_started(marker)
-                _journal.run(marker.journal, self.call, self.hands.owner.uid)
+                _journal.run(marker.journal, self.hands.call, self.hands.owner.uid)
         except _stopped.StartedError as exc:
             self._give_up(marker, exc)
             raise
@@ -105,8 +105,8 @@ class Swap:
         """Somebody started the old cluster: undo what was moved before it, and let the next run begin before the swap."""
         self.service().release()
         if not _data_dir.servers_on(marker.data_dir):
-            _journal.back(marker.journal, self.call, self.hands.owner.uid)
-        elif _journal.split(marker.journal, self.call):
+            _journal.back(marker.journal, self.hands.call, self.hands.owner.uid)
+        elif _journal.split(marker.journal, self.hands.call):
             exc.msg += " Directories beside it were moved before that: stop this server first."
             return
         if Target(**marker.target).kind != "latest":  # what is written after a target in the past is not wanted
@@ -125,9 +125,8 @@ class Swap:
         orphans = _data_dir.orphans(pids)
         if os.path.lexists(os.path.join(data_dir, "postmaster.pid")) and not orphans:
             self.service().stop()
-        for pid in (
-            pids
-        ):  # a directory deleted under its server leaves pg_ctl nothing to go by, nor does a postmaster that was killed
+        # A directory deleted under its server leaves pg_ctl nothing to go by, and so does a postmaster that was killed.
+        for pid in pids:
             if _data_dir.alive(pid):
                 os.kill(pid, signal.SIGTERM if orphans else signal.SIGINT)
         if not wait_until(lambda: not _data_dir.servers_on(data_dir), _STOP_TIMEOUT):
@@ -265,10 +264,6 @@ class Swap:
                 self.hands.remove_empty(one.work)
             if not marker.keeps_old:  # an empty directory that was in the way holds nothing to keep
                 self.hands.remove_empty(one.aside)
-
-    def call(self, directory: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call with the rights of whoever changes entries of that directory."""
-        return self.hands.call(directory, function, *arguments)
 
     def set_state(self, marker: _marker.Marker, state: str) -> None:
         """Write the state down before what it announces begins."""

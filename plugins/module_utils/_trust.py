@@ -57,31 +57,29 @@ def refuse_loose(path: str, what: str, owner: int = 0) -> None:
     refuse_unplain(path, what)
     if os.geteuid() != 0:
         return
-    try:
-        with _walked(path, owner):
-            pass
-    except LooseError as exc:
-        exc.msg = f"{what}: {exc.msg}"
-        exc.args = (exc.msg,)
-        raise
-    except OSError as exc:
-        raise WalgError(f"{what}: cannot look at {path}: {exc.strerror}.") from exc
+    with _named(path, what), _walked(path, owner):
+        pass
 
 
 def refuse_shared(path: str, what: str, uid: int) -> None:
     """Raise WalgError if anybody but root and the user ``uid`` can change what a plain path leads to. The path itself may be sticky."""
     refuse_unplain(path, what)
-    way = _Way(uid)
-    try:
+    with _named(path, what, advice=False), contextlib.closing(_Way(uid)) as way:
         way.go(path)
+
+
+@contextlib.contextmanager
+def _named(path: str, what: str, advice: bool = True) -> Iterator[None]:
+    """Put what a path is for before what is told of it. Without ``advice``: who can change it alone."""
+    try:
+        yield
     except LooseError as exc:
-        exc.msg = f"{what}: {exc.fields['found']} {exc.fields['why']}."
+        told = exc.msg if advice else f"{exc.fields['found']} {exc.fields['why']}."
+        exc.msg = f"{what}: {told}"
         exc.args = (exc.msg,)
         raise
     except OSError as exc:
         raise WalgError(f"{what}: cannot look at {path}: {exc.strerror}.") from exc
-    finally:
-        way.close()
 
 
 def is_loose(path: str) -> bool:

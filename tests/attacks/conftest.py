@@ -14,6 +14,7 @@ import pytest
 from support.attackers import Tally, attackers
 from support.forked import ForkingSandbox
 from support.sandbox import Sandbox, load_tools
+from support.victims import Victims, victims
 
 #: Only root can be led to do what the attacker can't.
 NEED_ROOT = ["races", "places", "held_up", "secrets_readable", "whose_cluster"]
@@ -75,3 +76,10 @@ def sandbox() -> Iterator[Sandbox]:
     made = ForkingSandbox(load_tools())
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def them(sandbox: Sandbox) -> Iterator[Victims]:
+    """What a restore must leave alone."""
+    with victims(sandbox.root / "victims", sandbox.user) as made:
+        yield made

@@ -23,7 +23,7 @@ import pytest
 from support.attackers import Tally, holding
 from support.restoring import History, archived, killed_in_swap, restore
 from support.sandbox import Sandbox
-from support.victims import Victims, victims
+from support.victims import Victims
 
 STATES = [
     *("fetching", "recovering", "paused", "shut down", "moving on", "recovered", "swapping", "starting", "done"),
@@ -36,12 +36,6 @@ SOON = 30
 @pytest.fixture(scope="module")
 def history(sandbox: Sandbox) -> History:
     return archived(sandbox)
-
-
-@pytest.fixture(scope="module")
-def them(sandbox: Sandbox) -> Iterator[Victims]:
-    with victims(sandbox.root / "victims", sandbox.user) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ import pytest
 from support.attackers import Tally
 from support.restoring import History, archived_apart, done, moved_away, restore
 from support.sandbox import Cluster, Sandbox
-from support.victims import Victims, victims
+from support.victims import Victims
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,6 @@ def history(sandbox: Sandbox) -> History:
     made = archived_apart(sandbox)
     made.cluster.stop()
     return made
-
-
-@pytest.fixture(scope="module")
-def them(sandbox: Sandbox) -> Iterator[Victims]:
-    with victims(sandbox.root / "victims", sandbox.user) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,7 @@ from pathlib import Path
 import pytest
 from support.restoring import (
     History,
-    apart,
-    archived,
-    backup,
+    archived_apart,
     below_roots,
     done,
     killed_in_swap,
@@ -37,14 +35,7 @@ def above(sandbox: Sandbox) -> Path:
 
 @pytest.fixture(scope="module")
 def history(sandbox: Sandbox, above: Path) -> History:
-    made = archived(sandbox, data_dir=above / "data")
-    apart(made.cluster, above, 2)
-    made.step()
-    backup(sandbox)
-    made.step()
-    made.cluster.sql("INSERT INTO s0 VALUES (101)")
-    made.cluster.ship()
-    return made
+    return archived_apart(sandbox, 2, above)
 
 
 def everything(cluster: Cluster) -> tuple[list[str], ...]:

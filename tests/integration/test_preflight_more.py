@@ -357,17 +357,8 @@ def test_a_socket_that_is_not_there(host: Host) -> None:
 def test_no_database_postgres(configured: Callable[..., Host]) -> None:
     sandbox, cluster = configured()
     cluster.sql("CREATE DATABASE maps")
-    argv = [
-        str(cluster.bin_dir / "psql"),
-        "-XAtqw",
-        "-h",
-        str(cluster.socket_dir),
-        "-p",
-        str(cluster.port),
-        "-U",
-        "postgres",
-    ]
-    assert sandbox.run([*argv, "-d", "maps", "-c", "ALTER DATABASE postgres RENAME TO renamed"]).returncode == 0
+    psql = cluster.psql("maps")
+    assert sandbox.run([*psql, "-c", "ALTER DATABASE postgres RENAME TO renamed"]).returncode == 0
     message = refusal(sandbox, cluster)
     assert "Set walg_pg_database to one of those that exist: maps, renamed, template1." in message
     assert passes(sandbox, cluster, database="maps")["database"] == "maps"
@@ -375,7 +366,7 @@ def test_no_database_postgres(configured: Callable[..., Host]) -> None:
     archived = sandbox.module("walg_archive", sandbox.instance())
     assert archived.get("changed"), archived
     assert backup(sandbox)["name"]
-    assert sandbox.run([*argv, "-d", "maps", "-c", "ALTER DATABASE renamed RENAME TO postgres"]).returncode == 0
+    assert sandbox.run([*psql, "-c", "ALTER DATABASE renamed RENAME TO postgres"]).returncode == 0
 
 
 @pytest.mark.parametrize("way", ["secret", "passfile"])

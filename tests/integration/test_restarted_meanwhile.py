@@ -156,18 +156,9 @@ def test_children_that_outlive_their_postmaster(sandbox: Sandbox, history: Histo
     history.step()
     cluster.ship()
     postmaster = cluster.pid()
-    argv = [
-        str(cluster.bin_dir / "psql"),
-        "-h",
-        str(cluster.socket_dir),
-        "-p",
-        str(cluster.port),
-        "-U",
-        "postgres",
-        "-d",
-        "postgres",
-    ]
-    with subprocess.Popen([*argv, "-c", "DO $$ BEGIN LOOP END LOOP; END $$"], stderr=subprocess.DEVNULL) as session:
+    with subprocess.Popen(
+        [*cluster.psql(), "-c", "DO $$ BEGIN LOOP END LOOP; END $$"], stderr=subprocess.DEVNULL
+    ) as session:
         try:
             until(lambda: cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO%'") == "1")
             os.kill(postmaster, signal.SIGKILL)  # and its other children see that

@@ -43,9 +43,8 @@ class Session:
     """A psql that stays; two of them make transactions that overlap."""
 
     def __init__(self, cluster: Cluster) -> None:
-        argv = [str(cluster.bin_dir / "psql"), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-h", str(cluster.socket_dir)]
         self.process = subprocess.Popen(
-            [*argv, "-p", str(cluster.port), "-U", "postgres", "-d", "postgres"],
+            [*cluster.psql(), "-v", "ON_ERROR_STOP=1"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -251,10 +250,11 @@ class Seen:
 
 def look(cluster: Cluster, socket_dir: str = "", port: str = "") -> Seen:
     """Read a server: the cluster's own, or one on another socket, that a restore left beside."""
-    argv = [str(cluster.bin_dir / "psql"), "-XAtqw", "-h", socket_dir or str(cluster.socket_dir)]
-    argv += ["-p", port or str(cluster.port), "-U", "postgres", "-d", "postgres"]
     done = subprocess.run(
-        [*argv, "-c", "SELECT last_value FROM s", "-c", _ROWS], capture_output=True, text=True, check=False
+        [*cluster.psql(socket_dir=socket_dir, port=port), "-c", "SELECT last_value FROM s", "-c", _ROWS],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     value, _newline, rows = done.stdout.partition("\n")

@@ -16,14 +16,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _journal, _swap
+from ansible_collections.mapswipe.walg.plugins.module_utils import _hands, _journal
 
 
 def main() -> None:
     when, number, module, arguments = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
-    real, count = _swap.Swap.call, 0
+    real, count = _hands.Hands.call, 0
 
-    def call(self: _swap.Swap, directory: str, function: Callable[..., Any], *given: Any) -> Any:
+    def call(self: _hands.Hands, directory: str, function: Callable[..., Any], *given: Any) -> Any:
         nonlocal count
         if function not in (_journal._do, _journal._undo):
             return real(self, directory, function, *given)
@@ -37,7 +37,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    vars(_swap)["Swap"].call = call
+    vars(_hands)["Hands"].call = call
     sys.argv = [module, arguments]
     runpy.run_path(module, run_name="__main__")
 

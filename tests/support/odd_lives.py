@@ -43,8 +43,7 @@ _QUESTIONS = {
 
 def ask(cluster: Cluster, sql: str, socket_dir: str = "", port: str = "") -> str:
     """Ask the cluster's own server, or one on another socket."""
-    argv = [str(cluster.bin_dir / "psql"), "-XAtqw", "-h", socket_dir or str(cluster.socket_dir)]
-    argv += ["-p", port or str(cluster.port), "-U", "postgres", "-d", "postgres", "-c", sql]
+    argv = [*cluster.psql(socket_dir=socket_dir, port=port), "-c", sql]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -190,10 +190,13 @@ def below_roots(sandbox: Sandbox) -> Path:
     return above
 
 
-def archived_apart(sandbox: Sandbox, tablespaces: int = 1) -> History:
-    """As archived, with the parts of apart below pg_dir/apart in its newest base backup, and rows after that in t and s0."""
-    made = archived(sandbox)
-    apart(made.cluster, sandbox.pg_dir / "apart", tablespaces)
+def archived_apart(sandbox: Sandbox, tablespaces: int = 1, above: Path | None = None) -> History:
+    """As archived, with the parts of apart below pg_dir/apart in its newest base backup, and rows after that in t and s0.
+
+    ``above``: what below_roots made; all of the cluster lies there instead.
+    """
+    made = archived(sandbox, data_dir=above and above / "data")
+    apart(made.cluster, above or sandbox.pg_dir / "apart", tablespaces)
     made.step()
     backup(sandbox)
     made.step()

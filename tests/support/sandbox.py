@@ -174,20 +174,15 @@ class Cluster:
         self.kill()
         shutil.rmtree(self.data_dir)
 
+    def psql(self, database: str = "postgres", socket_dir: str = "", port: str = "") -> list[str]:
+        """Return the words that call psql, as the superuser, for the cluster's own server or one on another socket."""
+        where = ["-h", socket_dir or str(self.socket_dir), "-p", port or str(self.port)]
+        return [str(self.bin_dir / "psql"), "-XAtqw", *where, "-U", "postgres", "-d", database]
+
     def sql(self, text: str) -> str:
         """Return psql's unaligned answer."""
-        argv = [
-            str(self.bin_dir / "psql"),
-            "-XAtqw",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-h",
-            str(self.socket_dir),
-            "-p",
-            str(self.port),
-        ]
         done = subprocess.run(
-            [*argv, "-U", "postgres", "-d", "postgres", "-f", "-"],
+            [*self.psql(), "-v", "ON_ERROR_STOP=1", "-f", "-"],
             input=text,
             capture_output=True,
             text=True,

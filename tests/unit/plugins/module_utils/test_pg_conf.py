@@ -90,30 +90,14 @@ def test_what_only_looks_like_our_include(line: str) -> None:
     assert _pg_conf.with_include(line + "\n").splitlines()[-1] == _pg_conf.INCLUDE_LINE
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("include_dir = 'conf.d'\t\t\t# include files ending in '.conf' from\n", True),
-        ("include_dir 'conf.d'\n", True),
-        ("include_dir='conf.d'\n", True),
-        ("INCLUDE_DIR = 'conf.d/'\n", True),
-        ("  include_dir = 'conf.d'\nport = 1\n", True),
-        ("include_dir = conf.d\n", True),
-        ("#include_dir = 'conf.d'\n", False),
-        ("#include_dir = '...'\t# include files\n", False),
-        ("include_dir = 'other.d'\n", False),
-        ("include_dir =\n", False),
-        ("include = 'conf.d'\n", False),
-        ("", False),
-    ],
-)
-def test_includes_directory(text: str, expected: bool) -> None:
-    assert _pg_conf.includes_directory(text, "conf.d") is expected
+def settings_of(text: str) -> dict[str, str]:
+    """Return the settings of one file; of two lines the last counts."""
+    return {line.name: line.value for line in _pg_conf.parse(text) if line.name}
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 def test_what_was_written_is_read(settings: dict[str, str]) -> None:
-    assert _pg_conf.read_settings(_pg_conf.conf_text(settings)) == settings
+    assert settings_of(_pg_conf.conf_text(settings)) == settings
 
 
 @pytest.mark.parametrize(
@@ -132,7 +116,7 @@ def test_what_was_written_is_read(settings: dict[str, str]) -> None:
     ],
 )
 def test_settings_of_a_file(line: str, value: str | None) -> None:
-    assert _pg_conf.read_settings(line).get("port") == value
+    assert settings_of(line).get("port") == value
 
 
 @pytest.mark.parametrize(
@@ -174,7 +158,7 @@ def test_any_text_is_read_line_by_line(text: str) -> None:
 
 @given(st.dictionaries(NAMES, st.text(st.characters(exclude_characters="\n\0", exclude_categories=["Cs"])), max_size=5))
 def test_what_we_write_is_read_again(settings: dict[str, str]) -> None:
-    assert _pg_conf.read_settings(_pg_conf.conf_text(settings)) == settings
+    assert settings_of(_pg_conf.conf_text(settings)) == settings
 
 
 def test_settings_on_a_command_line() -> None:

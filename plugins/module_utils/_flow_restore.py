@@ -260,6 +260,7 @@ class Restore:
                 "major": plan.backup.pg_major,
                 "segment_size": plan.segment_size,
                 "primary_conninfo": plan.wish.primary_conninfo,
+                "stays_on": plan.stays_on,
                 "archive": plan.wish.archive,
                 "salvage_from": _swap.salvaged_from(plan),
                 "icu": str(_restore_check.recorded_icu(plan.backup)),
@@ -328,7 +329,7 @@ class Restore:
         call_as(instance.cluster.owner(), write_atomic, fragment, text, 0o644)
         work, major = marker.work_dirs()[-1], int(plan["major"])
         if wish.standby:
-            recovery = _recovery.follow(major, self._fetch_command("standby", "-"))
+            recovery = _recovery.follow(major, self._fetch_command("standby", "-"), timeline=plan.get("stays_on"))
         else:
             command = self._fetch_command("recovery", fragment)
             recovery = _recovery.recover_to(major, command, int(plan["timeline"]), target, wish.action)
@@ -346,7 +347,7 @@ class Restore:
                 _catalog_check.refuse_missing(beside.server())
             stopped_at = _targets.proof(beside.lines(), target)
             marker.result = {
-                **{name: value for name, value in plan.items() if name != "recorded"},
+                **{name: value for name, value in plan.items() if name not in ("recorded", "stays_on")},
                 **proof,
                 "stopped_at": stopped_at,
                 "state": state,
@@ -411,7 +412,8 @@ class Restore:
         major = int(marker.plan["major"])
         if marker.standby:
             primary = str(marker.plan["primary_conninfo"])
-            follow = _recovery.follow(major, self._fetch_command("standby", "-"), primary)
+            stays = marker.plan.get("stays_on")
+            follow = _recovery.follow(major, self._fetch_command("standby", "-"), primary, timeline=stays)
         archive_off = marker.plan["archive"] == "none"
         files = dict(follow.files) if follow else {}
         settings = dict(follow.settings) if follow else {}

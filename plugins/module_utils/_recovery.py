@@ -74,13 +74,16 @@ def recover_to(major: int, restore_command: str, timeline: int, target: Target, 
     return Recovery({"recovery.signal": ""}, wanted)
 
 
-def follow(major: int, restore_command: str, primary_conninfo: str = "", slot: str = "") -> Recovery:
+def follow(
+    major: int, restore_command: str, primary_conninfo: str = "", slot: str = "", timeline: int | None = None
+) -> Recovery:
     """Return what makes a standby that follows the archive, and the primary where its address is given.
 
-    A standby has to follow whoever is promoted, so the timeline is "latest". ``files`` make it one; the settings are for the
-    configuration (from PostgreSQL 12 on).
+    A standby has to follow whoever is promoted, so the timeline is "latest" where none is named: a named one stays in force,
+    since "latest" would leave it again. ``files`` make it a standby; the settings are for the configuration (from PostgreSQL 12
+    on).
     """
-    wanted = {"restore_command": restore_command, "recovery_target_timeline": "latest"}
+    wanted = {"restore_command": restore_command, "recovery_target_timeline": str(timeline or "latest")}
     if primary_conninfo:
         wanted["primary_conninfo"] = primary_conninfo
     if slot:

@@ -99,6 +99,11 @@ class RestorePlan:
         """Where the old directory will be, if there is one and it is kept."""
         return self.data.aside if self.found.kind not in ("absent", "empty") and not self.wish.overwrite else None
 
+    @property
+    def stays_on(self) -> int | None:
+        """The timeline that a standby has to be held on: one that was named, or ours where "latest" is what an old drill left."""
+        return _held_on(self.wish, self.timeline, self.orphans)
+
     def summary(self) -> dict[str, Any]:
         """Return the plan as the module returns it."""
         return {
@@ -210,7 +215,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
         found,
         free,
         room.total,
-        [*notes, *_follows(wish, found), *_stays(places[-1])],
+        [*notes, *_follows(wish, found, _held_on(wish, timeline, orphans)), *_stays(places[-1])],
         choice.older,
         _linked.planned(instance.cluster.owner(), choice.backup, found, data_dir, wish.links),
         dict(sentinel.get("Spec") or {}),
@@ -277,12 +282,27 @@ def _settings(runner: Runner, instance: Instance, backup: _backups.Backup, wish:
     return _restore_settings.notes(own, recorded, copy=wish.archive == "none", standby=wish.standby)
 
 
-def _follows(wish: Wish, found: _data_dir.DataDir) -> list[str]:
+def _held_on(wish: Wish, timeline: int, orphans: Sequence[int]) -> int | None:
+    held = wish.standby and (wish.timeline is not None or any(one > timeline for one in orphans))
+    return timeline if held else None
+
+
+def _follows(wish: Wish, found: _data_dir.DataDir, held_on: int | None) -> list[str]:
     """Say what a restore brings along that nobody should find out by surprise."""
     notes = []
     if not wish.standby:
         notes.append(
             "Replication slots are not in a base backup; replicas have to be made anew, and synchronous_standby_names waits for them."
+        )
+    elif held_on is not None:
+        why = (
+            "was named"
+            if wish.timeline
+            else "is the cluster's own; the archive has a newer one, such as an old drill's"
+        )
+        notes.append(
+            f"The standby stays on timeline {held_on}, which {why}. When it is to follow a server that is promoted later, set "
+            "recovery_target_timeline to 'latest' on it."
         )
     if found.kind == "cluster" and wish.target.kind != "latest":
         notes.append(

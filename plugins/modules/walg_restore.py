@@ -62,6 +62,7 @@ options:
   timeline:
     description:
       - The timeline to follow. Not given, the cluster's own is found; timelines that old drills left in the archive are not followed.
+      - A standby stays on a timeline that is named here. Where none is named, it follows whoever is promoted.
     type: int
   backup:
     description: Name of the base backup to begin with. Not given, the newest that finished before the target.

@@ -33,6 +33,11 @@ def test_latest_is_what_was_written_after_the_rollback(make_sandbox: Callable[..
     cluster.sql("INSERT INTO t VALUES (3)")
     cluster.ship()
     cluster.lose()
+    answer = sandbox.module("walg_restore", {**instance, "request": "follower", "standby": True, "archive": "none"})
+    assert answer.get("changed"), answer
+    assert cluster.rows("t") == ["(1)", "(3)"]
+    assert "The standby stays on timeline 1, which is the cluster's own" in " ".join(answer["restore"]["notes"])
+    cluster.lose()
     answer = sandbox.module("walg_restore", {**instance, "request": "loss"})
     assert answer.get("changed"), answer
     assert cluster.rows("t") == ["(1)", "(3)"]

@@ -49,6 +49,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         monkeypatch.setattr(_debian, name, str(tmp_path / part))
     monkeypatch.setattr(_supervision, "systemd_runs", lambda: False)
     monkeypatch.setattr(_discovery, "running", lambda *_asked: [])
+    monkeypatch.setattr(_data_dir, "working_servers", list)
     return Host(tmp_path)
 
 
@@ -137,6 +138,13 @@ def test_several_are_listed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None
     assert caught.value.fields == {"found": ["/data/up", "/data/down"]}
     assert find({"data_dir": "/data/up"}) == RUNS
     assert find({"data_dir": "/data/down"}).service == "pg_ctlcluster:13/main"
+
+
+def test_servers_of_others_are_named_not_taken(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_data_dir, "working_servers", lambda: [(4711, "/home/other/data", 65534)])
+    monkeypatch.setattr(_discovery._whose, "believed", set)
+    with pytest.raises(WalgError, match=r"servers work in '/home/other/data' of nobody\.$"):
+        find()
 
 
 def test_a_running_one_is_not_counted_twice(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

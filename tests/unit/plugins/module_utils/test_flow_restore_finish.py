@@ -109,6 +109,17 @@ def test_a_standby_has_its_signal_and_each_setting_once(
     assert "work_mem = '8MB'\n" in (work / "postgresql.auto.conf").read_text()
 
 
+@pytest.mark.parametrize(("named", "wanted"), [(None, "latest"), (2, "2")])
+def test_a_named_timeline_stays_in_force(
+    world: World, recovered: tuple[_marker.Marker, Path], named: int | None, wanted: str
+) -> None:
+    made, work = recovered
+    made.standby = True
+    made.plan.update({"major": 14, "primary_conninfo": "", "stays_on": named})
+    restore(world)._finish(made, str(work))
+    assert f"recovery_target_timeline = '{wanted}'\n" in (work / "postgresql.auto.conf").read_text()
+
+
 @pytest.mark.parametrize("major", [14, 15])
 def test_a_copy_does_not_archive(world: World, recovered: tuple[_marker.Marker, Path], major: int) -> None:
     made, work = recovered

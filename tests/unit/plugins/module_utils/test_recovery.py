@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _recovery
+from ansible_collections.mapswipe.walg.plugins.module_utils import _pg_conf, _recovery
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import ACTIONS, Target
 
 COMMAND = '/opt/wal-fetch recovery /etc/main.env /var/plan.env "%f" "%p"'
@@ -75,6 +75,14 @@ def test_a_standby_follows_whoever_is_promoted(major: int) -> None:
             "standby_mode = 'on'",
             *(f"{name} = '{value}'" for name, value in wanted.items()),
         }
+
+
+@pytest.mark.parametrize("major", [11, 14])
+def test_a_standby_stays_on_a_timeline_that_was_named(major: int) -> None:
+    made = _recovery.follow(major, COMMAND, timeline=3)
+    assert "recovery_target_timeline = '3'" in _pg_conf.settings_text(made.settings) + made.files.get(
+        "recovery.conf", ""
+    )
 
 
 @pytest.mark.parametrize(

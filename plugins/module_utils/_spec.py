@@ -58,16 +58,19 @@ def refuse_unprintable(params: Mapping[str, Any]) -> None:
                 raise WalgError(f"The option {name} holds a line break or another control character{shown}.")
 
 
-def judge(params: Mapping[str, Any]) -> None:
-    """Raise WalgError for options that can't be right on any host: control characters, and paths that are not whole."""
+def judge(params: Mapping[str, Any], **least: int) -> None:
+    """Raise WalgError for options that can't be right on any host: control characters, paths that are not whole, limits.
+
+    ``least``: of a limit that another module takes a smaller one of.
+    """
     refuse_unprintable(params)
     for name, value in _paths(params):
         _trust.refuse_unplain(value, name)
     for name, number in _numbers(params):
-        least = _LEAST[name]
-        if not least <= number <= _MOST:
+        lowest = least.get(name, _LEAST[name])
+        if not lowest <= number <= _MOST:
             raise WalgError(
-                f"The option {name} is {number}. Wanted: a whole number from {least} to {_MOST}.", found=number
+                f"The option {name} is {number}. Wanted: a whole number from {lowest} to {_MOST}.", found=number
             )
 
 
@@ -113,12 +116,12 @@ def instance_options() -> dict[str, dict[str, Any]]:
     }
 
 
-def instance_from(params: Mapping[str, Any], check_mode: bool) -> _instance.Instance:
-    """Return the instance that the options mean.
+def instance_from(params: Mapping[str, Any], check_mode: bool, **least: int) -> _instance.Instance:
+    """Return the instance that the options mean. ``least`` as in judge().
 
     In check mode the record that walg_config would write stands in for the file, so that what follows can be planned.
     """
-    judge(params)
+    judge(params, **least)
     name, config_dir, text = params["instance"], params["config_dir"], params.get("record")
     if check_mode and text:
         found = _instance.parse(text, "the option record")

@@ -90,7 +90,7 @@ def main() -> None:
     _answer.begin(module)
     params = module.params
     try:
-        instance = instance_from(params, module.check_mode)
+        instance = instance_from(params, module.check_mode, timeout=1)
 
         def check() -> dict[str, Any]:
             return _flow_archive_check.check(

@@ -112,7 +112,7 @@ def main() -> None:
     _answer.begin(module)
     params = module.params
     try:
-        instance = instance_from(params, module.check_mode)
+        instance = instance_from(params, module.check_mode, timeout=1)
         if module.check_mode:
             instance = with_binary_at_hand(instance)
 

@@ -218,7 +218,7 @@ def main() -> None:
     )
     _answer.begin(module)
     try:
-        judge(module.params)
+        judge(module.params, timeout=1)
         answer = _done(module)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)

@@ -157,7 +157,7 @@ def main() -> None:
     )
     _answer.begin(module)
     try:
-        judge(module.params)
+        judge(module.params, timeout=1)
         found = _asked(Runner(), module)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)

@@ -43,6 +43,12 @@ def test_what_is_not() -> None:
     )
 
 
+def test_a_limit_that_is_higher_in_one_module() -> None:
+    _spec.judge({"timeout": 1}, timeout=1)
+    with pytest.raises(WalgError, match=r"timeout is 0\. Wanted: a whole number from 1 to"):
+        _spec.judge({"timeout": 0}, timeout=1)
+
+
 @pytest.mark.parametrize("name", ["url_password", "primary_conninfo", "mirror", "storage", "restore"])
 def test_a_secret_is_not_shown(name: str) -> None:
     with pytest.raises(WalgError) as caught:

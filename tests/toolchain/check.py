@@ -51,8 +51,8 @@ def run_pytest(folder: str, reports: Path, files: Sequence[str] = ("",)) -> bool
     python = tools_dir() / "venv" / "bin" / "python"
     report = reports / f"{folder}.xml"
     argv = [str(python), "-m", "pytest", *(f"tests/{folder}/{file}" for file in files), f"--junitxml={report}"]
-    # Two at a time; the tests of one file tell a story and stay together.
-    argv += ["-n", "2", "--dist", "loadfile"]
+    # The tests of one file tell a story and stay together. Those with servers wait half of their time.
+    argv += ["-n", "4" if folder == "integration" else "2", "--dist", "loadfile"]
     argv += shlex.split(os.environ.get("ARGS", ""))
     return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0
 

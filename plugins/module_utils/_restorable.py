@@ -10,10 +10,14 @@ the storage fills up. A plain directory in pg_tblspc (allow_in_place_tablespaces
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from . import _data_dir, _fetched, _layout, _pg_files
 from ._errors import WalgError
 from ._process import User, call_as
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def refuse_unrestorable(path: str, owner: User | None) -> None:
@@ -22,6 +26,8 @@ def refuse_unrestorable(path: str, owner: User | None) -> None:
     if found.kind != "cluster":
         return
     spaces = found.tablespaces()
+    _refuse_unreadable_names({"data directory": found.path, "WAL directory": found.links.get("pg_wal", "")})
+    _refuse_unreadable_names({f"directory of the tablespace with OID {oid}": place for oid, place in spaces.items()})
     for oid, location in spaces.items():
         others = {f"the tablespace {other}": there for other, there in spaces.items() if other != oid}
         _refuse_nested(oid, location, found.path, found.links.get("pg_wal", ""), others)
@@ -52,6 +58,18 @@ def refuse_unrestorable(path: str, owner: User | None) -> None:
             "keep tables on another disk, use a tablespace.",
             found=links[:100],
         )
+
+
+def _refuse_unreadable_names(places: Mapping[str, str]) -> None:
+    """Raise WalgError for a directory whose name can't be written down as text, and so not named for a restore."""
+    for what, path in places.items():
+        if not path.isprintable():
+            raise WalgError(
+                f"The name of the {what}, {path!r}, has a control character or is not UTF-8. It can't be recorded in a base backup, so "
+                "none is taken. Rename the directory while the server is stopped (a tablespace: and let its link in pg_tblspc lead there), "
+                "and run again.",
+                found=repr(path),
+            )
 
 
 def _indirect(data_dir: str) -> list[tuple[str, str, str]]:

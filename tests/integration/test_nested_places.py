@@ -8,11 +8,16 @@ No base backup is taken of them. One that another tool took is restored with all
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 from locations import pg_majors
 from support.majors import refusal, tools_for
 from support.restoring import History, archived, backup, done, moved_away, refused, unharmed
-from support.sandbox import Sandbox
+from support.sandbox import Cluster, Sandbox
 
 ROWS = 990
 
@@ -101,6 +106,40 @@ def test_settings_behind_a_link(sandbox: Sandbox, history: History) -> None:
     cluster.sql("ALTER SYSTEM SET work_mem = '6MB'")
     assert not path.is_symlink()
     assert sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})["changed"]
+
+
+@pytest.mark.parametrize("name", [b"tab\tx", b"new\nline", b"latin1-\xe9"], ids=["tab", "line", "latin1"])
+def test_a_tablespace_whose_name_is_no_text(sandbox: Sandbox, history: History, name: bytes) -> None:
+    """PostgreSQL works with it; the record of a base backup could not name it. Said before one is taken."""
+    cluster, plain = history.cluster, sandbox.pg_dir / "plain"
+    odd = sandbox.pg_dir / os.fsdecode(name)
+    sandbox.run(["mkdir", str(plain)], user=sandbox.user)
+    cluster.sql(f"CREATE TABLESPACE odd LOCATION '{plain}'")
+    link = cluster.data_dir / "pg_tblspc" / cluster.sql("SELECT oid FROM pg_tablespace WHERE spcname = 'odd'")
+    with moved(cluster, link, plain, odd):
+        answer = sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})
+    assert "The name of the directory of the tablespace with OID" in answer["msg"], answer
+    cluster.sql("DROP TABLESPACE odd")
+    plain.rmdir()
+    assert sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})["changed"]
+
+
+@contextmanager
+def moved(cluster: Cluster, link: Path, place: Path, other: Path) -> Iterator[None]:
+    """A tablespace's directory lies elsewhere meanwhile, and its link leads there."""
+    _move(cluster, link, place, other)
+    try:
+        yield
+    finally:
+        _move(cluster, link, other, place)
+
+
+def _move(cluster: Cluster, link: Path, source: Path, target: Path) -> None:
+    cluster.stop()
+    source.rename(target)
+    link.unlink()
+    link.symlink_to(target)
+    cluster.start()
 
 
 def test_a_cluster_that_lacks_files_is_not_put_in_place(sandbox: Sandbox, history: History) -> None:

@@ -161,6 +161,10 @@ class Server:
         return self._psql(_UNLIMITED + sql, self.cluster.database, OPTIONS, timeout)
 
     def _psql(self, sql: str, database: str, options: str, timeout: float | None) -> Result:
+        """Run SQL with bytes as they are, there and back: a name or a setting need not be of the database's encoding.
+
+        A path means the same to the server and to us only so, and a database can be entered by no other name.
+        """
         cluster = self.cluster
         return self.runner.run(
             [self.psql(), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"],
@@ -174,10 +178,11 @@ class Server:
                 "PGDATABASE": database,
                 "PGCONNECT_TIMEOUT": "10",
                 "PGAPPNAME": "mapswipe.walg",
-                "PGCLIENTENCODING": "UTF8",
+                "PGCLIENTENCODING": "SQL_ASCII",
                 "PGOPTIONS": options,
             },
             stdin=sql,
+            errors="surrogateescape",
             timeout=timeout or self.timeout,
         )
 

@@ -188,22 +188,25 @@ class Runner:
         stdin: str = "",
         bare: bool = False,
         descriptors: Sequence[int] = (),
+        errors: str = "replace",
     ) -> Result:
         """Run a program to its end or its time-out (seconds). Never raises for a non-zero exit. ``bare``: no variables but ``env``.
 
-        ``descriptors``: open ones that the program gets too.
+        ``descriptors``: open ones that the program gets too; ``errors``: how what it writes is read where it is not UTF-8.
         Raises WalgError when the program can't be started.
         """
         started = time.monotonic()
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as inp:
-            inp.write(stdin.encode())
+            inp.write(stdin.encode("utf-8", "surrogateescape"))
             inp.seek(0)
             whole = dict(env or {}) if bare else environment(user, env)
             process = self._spawn(argv, user, whole, cwd, inp, out, err, descriptors)
 
             def ended(timed_out: bool) -> Result:
                 seconds = time.monotonic() - started
-                return Result(list(argv), process.returncode, _text(out), _text(err), seconds, timed_out)
+                return Result(
+                    list(argv), process.returncode, _text(out, errors), _text(err, errors), seconds, timed_out
+                )
 
             timed_out = True
             try:
@@ -514,9 +517,9 @@ def _try_log(path: str) -> None:
     os.close(_opened_log(path))
 
 
-def _text(stream: IO[bytes]) -> str:
+def _text(stream: IO[bytes], errors: str) -> str:
     stream.seek(0)
-    return stream.read().decode("utf-8", "replace")
+    return stream.read().decode("utf-8", errors)
 
 
 def _kill_group(process: subprocess.Popen[bytes], signum: int) -> None:

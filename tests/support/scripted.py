@@ -50,6 +50,7 @@ class Scripted(Runner):
         stdin: str = "",
         bare: bool = False,
         descriptors: Sequence[int] = (),
+        errors: str = "replace",
     ) -> Result:
         """Compare with the next expected call and return its answer."""
         place = len(self.timeouts)

@@ -59,7 +59,7 @@ def test_the_question_goes_by_the_socket_as_the_owner(bin_dir: Path) -> None:
         "PGDATABASE": "postgres",
         "PGCONNECT_TIMEOUT": "10",
         "PGAPPNAME": "mapswipe.walg",
-        "PGCLIENTENCODING": "UTF8",
+        "PGCLIENTENCODING": "SQL_ASCII",
         "PGOPTIONS": _postgres.OPTIONS,
     }
     asked, runner = server(bin_dir, {"stdout": " 1 \n", "env": env, "user": ME})

@@ -140,6 +140,15 @@ def _peer(cluster: Cluster) -> dict[str, str]:
     return {} if owner.name == str(owner.uid) else {"PGREQUIREPEER": owner.name}
 
 
+#: Up to PostgreSQL 16 no session begins with that. A login trigger (17) that fails ends every other session: on a standby, for
+#: instance, where it can't write.
+_NO_TRIGGERS = "-c event_triggers=off"
+#: What ends a session before a login trigger runs.
+_OTHER_TROUBLE = re.compile(
+    "starting up|shutting down|not accepting|recovery mode|too many|connection slots|authentication|pg_hba|does not exist|not permitted"
+)
+
+
 @dataclass(frozen=True)
 class Server:
     """A cluster's server, reached through its socket as the operating system user that owns it."""
@@ -158,7 +167,11 @@ class Server:
 
     def run_sql(self, sql: str, timeout: float | None = None) -> Result:
         """Run one SQL text in a session of its own, which no setting of others ends; unaligned output without headers."""
-        return self._psql(_UNLIMITED + sql, self.cluster.database, OPTIONS, timeout)
+        found = self._psql(_UNLIMITED + sql, self.cluster.database, OPTIONS, timeout)
+        if found.rc == 2 and "FATAL:" in found.stderr and not _OTHER_TROUBLE.search(found.stderr):
+            again = self._psql(_UNLIMITED + sql, self.cluster.database, f"{OPTIONS} {_NO_TRIGGERS}", timeout)
+            return again if again.rc != 2 else found
+        return found
 
     def _psql(self, sql: str, database: str, options: str, timeout: float | None) -> Result:
         """Run SQL with bytes as they are, there and back: a name or a setting need not be of the database's encoding.

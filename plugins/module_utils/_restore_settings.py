@@ -53,6 +53,7 @@ class Checker:
         self._refuse_few_slots(own)
         if self.standby:
             self._refuse_low_limits(own)
+            self._refuse_closed(own)
         self._refuse_rejected(own)
 
     def _refuse_overruled(self, own: Own) -> None:
@@ -105,6 +106,17 @@ class Checker:
                     found=now.value,
                     wanted=was,
                 )
+
+    def _refuse_closed(self, own: Own) -> None:
+        """A standby that takes no session can't be asked whether it is what was restored, nor whether it follows."""
+        now = own.settings.get("hot_standby")
+        if now is not None and not _pg_conf.is_on(now.value):
+            raise WalgError(
+                f"The cluster has hot_standby = {now.value} ({place(now)}), so that a standby takes no connections: nobody could see "
+                f"whether it follows. Change it there, or restore with this line:\n  {line('hot_standby', 'on')}",
+                found=now.value,
+                wanted="on",
+            )
 
     def _refuse_rejected(self, own: Own) -> None:
         tried = {

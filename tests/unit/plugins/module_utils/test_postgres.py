@@ -49,9 +49,8 @@ def server(bin_dir: Path, *calls: dict[str, Any], data_dir: str = "/data") -> tu
     return Server(runner, Cluster(data_dir, str(bin_dir), "/run/pg", "5433", "admin", ME), 9.0), runner
 
 
-def test_the_question_goes_by_the_socket_as_the_owner(bin_dir: Path) -> None:
-    """By stdin: a statement in argv could be read by everybody in the process list."""
-    env = {
+def environment(options: str) -> dict[str, str]:
+    return {
         "PGREQUIREPEER": ME,
         "PGHOST": "/run/pg",
         "PGPORT": "5433",
@@ -60,8 +59,13 @@ def test_the_question_goes_by_the_socket_as_the_owner(bin_dir: Path) -> None:
         "PGCONNECT_TIMEOUT": "10",
         "PGAPPNAME": "mapswipe.walg",
         "PGCLIENTENCODING": "SQL_ASCII",
-        "PGOPTIONS": _postgres.OPTIONS,
+        "PGOPTIONS": options,
     }
+
+
+def test_the_question_goes_by_the_socket_as_the_owner(bin_dir: Path) -> None:
+    """By stdin: a statement in argv could be read by everybody in the process list."""
+    env = environment(_postgres.OPTIONS)
     asked, runner = server(bin_dir, {"stdout": " 1 \n", "env": env, "user": ME})
     assert asked.ask("SELECT 1") == "1"
     assert runner.stdins[0].endswith("\nSELECT 1")
@@ -86,6 +90,27 @@ def test_an_error_names_the_server_and_quotes_it(bin_dir: Path, rc: int) -> None
         asked.ask("SELECT 1")
     assert all(word in caught.value.msg for word in ("/run/pg", "5433", "admin", ME))
     assert caught.value.fields["rc"] == rc
+
+
+def test_a_login_trigger_that_keeps_us_out(bin_dir: Path) -> None:
+    """Another try without triggers, and no other where the trouble is another, or that does not help."""
+    kept_out = {
+        "rc": 2,
+        "stderr": "psql: error: connection to server failed: FATAL:  cannot execute INSERT in a read-only transaction\n",
+    }
+    without = environment(f"{_postgres.OPTIONS} -c event_triggers=off")
+    asked, runner = server(bin_dir, kept_out, {"stdout": "1\n", "env": without})
+    assert asked.ask("SELECT 1") == "1"
+    runner.finish()
+    unknown = {"rc": 2, "stderr": 'psql: error: FATAL:  unrecognized configuration parameter "event_triggers"\n'}
+    asked, runner = server(bin_dir, kept_out, unknown)
+    with pytest.raises(WalgError, match="cannot execute INSERT"):
+        asked.ask("SELECT 1")
+    for text in ("the database system is starting up", 'role "x" does not exist', "sorry, too many clients already"):
+        asked, runner = server(bin_dir, {"rc": 2, "stderr": f"psql: error: FATAL:  {text}\n"})
+        with pytest.raises(WalgError, match=text.split()[-1]):
+            asked.ask("SELECT 1")
+        runner.finish()
 
 
 def test_a_server_that_does_not_answer(bin_dir: Path) -> None:

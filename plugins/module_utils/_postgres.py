@@ -143,9 +143,10 @@ def _peer(cluster: Cluster) -> dict[str, str]:
 #: Up to PostgreSQL 16 no session begins with that. A login trigger (17) that fails ends every other session: on a standby, for
 #: instance, where it can't write.
 _NO_TRIGGERS = "-c event_triggers=off"
-#: What ends a session before a login trigger runs.
+#: What else keeps a session from beginning; in another language one more try is made in vain.
 _OTHER_TROUBLE = re.compile(
-    "starting up|shutting down|not accepting|recovery mode|too many|connection slots|authentication|pg_hba|does not exist|not permitted"
+    r"the database system is|sorry, too many clients|remaining connection slots|too many connections for|authentication failed|"
+    r'no password supplied|pg_hba\.conf|(role|database) ".*" does not exist|not permitted to log in|Is the server running|timeout expired'
 )
 
 
@@ -168,7 +169,8 @@ class Server:
     def run_sql(self, sql: str, timeout: float | None = None) -> Result:
         """Run one SQL text in a session of its own, which no setting of others ends; unaligned output without headers."""
         found = self._psql(_UNLIMITED + sql, self.cluster.database, OPTIONS, timeout)
-        if found.rc == 2 and "FATAL:" in found.stderr and not _OTHER_TROUBLE.search(found.stderr):
+        begun = "psql:<stdin>:" in found.stderr  # what ended it in the middle is not run twice
+        if found.rc == 2 and not begun and not _OTHER_TROUBLE.search(found.stderr):
             again = self._psql(_UNLIMITED + sql, self.cluster.database, f"{OPTIONS} {_NO_TRIGGERS}", timeout)
             return again if again.rc != 2 else found
         return found

@@ -106,8 +106,16 @@ def test_a_login_trigger_that_keeps_us_out(bin_dir: Path) -> None:
     asked, runner = server(bin_dir, kept_out, unknown)
     with pytest.raises(WalgError, match="cannot execute INSERT"):
         asked.ask("SELECT 1")
-    for text in ("the database system is starting up", 'role "x" does not exist', "sorry, too many clients already"):
-        asked, runner = server(bin_dir, {"rc": 2, "stderr": f"psql: error: FATAL:  {text}\n"})
+    for text in ('relation "public.logins" does not exist', "too many of us", "kein Zutritt"):
+        asked, runner = server(bin_dir, {**kept_out, "stderr": f"psql: error: FATAL:  {text}\n"}, {"stdout": "1\n"})
+        assert asked.ask("SELECT 1") == "1"
+    for text in (
+        "psql: error: FATAL:  the database system is starting up",
+        'psql: error: FATAL:  role "x" does not exist',
+        "psql: error: FATAL:  sorry, too many clients already",
+        "psql:<stdin>:7: FATAL:  terminating connection due to administrator command",
+    ):
+        asked, runner = server(bin_dir, {"rc": 2, "stderr": f"{text}\n"})
         with pytest.raises(WalgError, match=text.split()[-1]):
             asked.ask("SELECT 1")
         runner.finish()

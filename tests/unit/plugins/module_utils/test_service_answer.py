@@ -60,5 +60,7 @@ def test_who_answers(
     cluster = Cluster(str(data), str(tmp_path), "/run/pg", os_user=User.current().name, service=service)
     found = Service(Scripted(calls=[call]), cluster, "/log")._other()
     assert (other in found, bool(found)) == (True, bool(other))
-    silent = Service(Scripted(calls=[replace(call, rc=2)]), cluster, "/log")
+    silent = Service(
+        Scripted(calls=[replace(call, rc=2, stderr="psql: error: Is the server running locally?")]), cluster, "/log"
+    )
     assert silent._other() == ""

@@ -9,12 +9,12 @@ is the newest *object*, which a copied bucket changes.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from . import _foreign_json
 from ._errors import WalgError
 from ._timelines import SEGMENT_NAME, timeline_of
 
@@ -56,12 +56,16 @@ class Backup:
         return "_D_" in self.name
 
 
+#: It becomes part of paths and of command lines.
+_NAME = re.compile(r"[A-Za-z0-9_]{1,200}\Z")
+
+
 def parse_list(text: str) -> list[Backup]:
     """Parse ``backup-list --detail --json``; empty text is an empty storage up to WAL-G 3.0.5."""
     if not text.strip():
         return []
     try:
-        entries = json.loads(text)
+        entries = _foreign_json.parse(text)
     except ValueError as exc:
         raise WalgError(f"WAL-G's backup list is not JSON: {exc}", stdout=text[:2000]) from exc
     try:
@@ -74,8 +78,11 @@ def parse_list(text: str) -> list[Backup]:
 
 def _backup(entry: Mapping[str, Any]) -> Backup:
     identifier = entry.get("system_identifier")
+    name = str(entry["backup_name"])
+    if not _NAME.match(name):
+        raise ValueError(f"{name[:80]!r} is no name of a base backup")
     return Backup(
-        name=str(entry["backup_name"]),
+        name=name,
         start_time=str(entry.get("start_time") or ""),
         finish_time=str(entry.get("finish_time") or ""),
         start_lsn=int(entry.get("start_lsn") or 0),
@@ -189,10 +196,23 @@ def refuse_foreign(backups: Iterable[Backup], system_identifier: str, storage: s
         )
 
 
+#: Of what our own job records; whoever can write into the storage may have changed it.
+_TYPES = {
+    "wal_level_minimal": list,
+    "limits": dict,
+    "libc": str,
+    "settings": dict,
+    "withheld": list,
+    "altered": list,
+    "origins": int,
+    "subscriptions": list,
+}
+
+
 def recorded(backup: Backup) -> Mapping[str, Any]:
     """Return what our own job wrote into a base backup's user data; empty for one that another tool took."""
     told = backup.user_data.get("mapswipe_walg") if isinstance(backup.user_data, dict) else None
-    return told if isinstance(told, dict) else {}
+    return _foreign_json.of_type(told, _TYPES) if isinstance(told, dict) else {}
 
 
 def passed(backups: Iterable[Backup]) -> list[str]:

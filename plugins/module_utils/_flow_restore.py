@@ -261,6 +261,7 @@ class Restore:
                 "segment_size": plan.segment_size,
                 "primary_conninfo": plan.wish.primary_conninfo,
                 "stays_on": plan.stays_on,
+                "along": plan.along,
                 "archive": plan.wish.archive,
                 "salvage_from": _swap.salvaged_from(plan),
                 "icu": str(_restore_check.recorded_icu(plan.backup)),
@@ -332,7 +333,9 @@ class Restore:
             recovery = _recovery.follow(major, self._fetch_command("standby", "-"), timeline=plan.get("stays_on"))
         else:
             command = self._fetch_command("recovery", fragment)
-            recovery = _recovery.recover_to(major, command, int(plan["timeline"]), target, wish.action)
+            recovery = _recovery.recover_to(
+                major, command, plan.get("along") or int(plan["timeline"]), target, wish.action
+            )
         beside = _beside.Beside(self.runner, instance, work, major, marker.socket_dir, self._own_settings(marker, work))
         if wish.standby:
             beside.follow_until = (_restore_check.must_reach(plan) or (0, ""))[0]
@@ -347,7 +350,7 @@ class Restore:
                 _catalog_check.refuse_missing(beside.server())
             stopped_at = _targets.proof(beside.lines(), target)
             marker.result = {
-                **{name: value for name, value in plan.items() if name not in ("recorded", "stays_on")},
+                **{name: value for name, value in plan.items() if name not in ("recorded", "stays_on", "along")},
                 **proof,
                 "stopped_at": stopped_at,
                 "state": state,

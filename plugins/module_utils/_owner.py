@@ -34,7 +34,7 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _storage
+from . import _foreign_json, _storage
 from ._errors import WalgError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ OBJECT = "mapswipe_walg_owner.json"
 NOTE = "push-owner"
 _SIBLING = ".owner"
 _FORMAT = 1
+_LAST_TIMELINE = 2**32 - 1
 _BUCKET_ROOT = re.compile(r"[a-z0-9]+://[^/]*/*")
 _IDENTIFIER = re.compile(r"[1-9][0-9]{0,19}")
 #: What storages answer to somebody without the right (S3, Google, Azure, OSS, SFTP and file systems).
@@ -133,7 +134,7 @@ def parse(text: str, where: str) -> Owner:
     """Read a marker. Raises WalgError for what can't be read, which is never taken for "nobody's"."""
     problem = "it is no JSON object"
     try:
-        values = json.loads(text)
+        values = _foreign_json.parse(text)
         if isinstance(values, dict):
             if values.get("format") != _FORMAT:
                 problem = f"its format is {values.get('format')!r}, this version knows {_FORMAT}"
@@ -154,14 +155,24 @@ def _checked(values: Mapping[str, Any]) -> Owner:
     numbers = {name: values[name] for name in ("timeline", "highest_timeline")}
     wrong = [name for name, value in texts.items() if not isinstance(value, str)]
     wrong += [
-        name for name, value in numbers.items() if isinstance(value, bool) or not isinstance(value, int) or value < 1
+        name
+        for name, value in numbers.items()
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LAST_TIMELINE
     ]
     if wrong or not _IDENTIFIER.fullmatch(texts["system_identifier"]) or not texts["writer"]:
         raise ValueError(f"a wrong value of {', '.join(wrong) or 'system_identifier or writer'}")
     machine, listed = values.get("machine", ""), values.get("successors", [])
     if not isinstance(machine, str) or not isinstance(listed, list):
         raise ValueError("a wrong value of machine or successors")
-    return Owner(**texts, **numbers, machine=machine, successors=tuple(_successor(one) for one in listed))
+    found = Owner(**texts, **numbers, machine=machine, successors=tuple(_successor(one) for one in listed))
+    shown = [
+        *texts.values(),
+        machine,
+        *(text for one in found.successors for text in (one.writer, one.host, one.data_dir)),
+    ]
+    if not all(text.isprintable() for text in shown):  # messages quote them
+        raise ValueError("a text with a line break or another control character")
+    return found
 
 
 def _successor(entry: object) -> Successor:

@@ -519,7 +519,10 @@ def _try_log(path: str) -> None:
 
 def _text(stream: IO[bytes], errors: str) -> str:
     stream.seek(0)
-    return stream.read().decode("utf-8", errors)
+    text = stream.read(_MOST_ANSWER + 1)
+    if len(text) > _MOST_ANSWER:
+        raise WalgError(f"A program wrote more than {_MOST_ANSWER} bytes; its answer is not taken.")
+    return text.decode("utf-8", errors)
 
 
 def _kill_group(process: subprocess.Popen[bytes], signum: int) -> None:

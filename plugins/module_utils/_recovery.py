@@ -59,14 +59,18 @@ def fetch_command(program_dir: str, mode: str, record: str, plan: str) -> str:
     return " ".join(shlex.quote(word).replace("%", "%%") for word in words) + ' "%f" "%p"'
 
 
-def recover_to(major: int, restore_command: str, timeline: int, target: Target, action: str) -> Recovery:
+#: The base backup's own timeline, for which PostgreSQL asks no history file. Up to version 11 it is what no setting means.
+CURRENT = "current"
+
+
+def recover_to(major: int, restore_command: str, timeline: int | str, target: Target, action: str) -> Recovery:
     """Return what recovers along ``timeline`` to the target and then does ``action`` (promote, pause, shutdown).
 
-    The timeline is always a number: the default is "current" up to PostgreSQL 11 and "latest" from 12, and "latest" would
-    follow any orphan timeline. What an old postgresql.auto.conf says of recovery has to be scrubbed first: PostgreSQL refuses a
-    second target, even one that is blanked.
+    The timeline is a number or CURRENT: the default from PostgreSQL 12 on is "latest", which would follow any orphan timeline.
+    What an old postgresql.auto.conf says of recovery has to be scrubbed first: PostgreSQL refuses a second target, even one that
+    is blanked.
     """
-    wanted = {"restore_command": restore_command, "recovery_target_timeline": str(timeline), **target.settings()}
+    wanted = {"restore_command": restore_command, **_along(major, timeline), **target.settings()}
     if target.kind != "latest":
         wanted["recovery_target_action"] = action
     if major <= 11:
@@ -74,8 +78,12 @@ def recover_to(major: int, restore_command: str, timeline: int, target: Target, 
     return Recovery({"recovery.signal": ""}, wanted)
 
 
+def _along(major: int, timeline: int | str) -> dict[str, str]:
+    return {} if major <= 11 and timeline == CURRENT else {"recovery_target_timeline": str(timeline)}
+
+
 def follow(
-    major: int, restore_command: str, primary_conninfo: str = "", slot: str = "", timeline: int | None = None
+    major: int, restore_command: str, primary_conninfo: str = "", slot: str = "", timeline: int | str | None = None
 ) -> Recovery:
     """Return what makes a standby that follows the archive, and the primary where its address is given.
 
@@ -83,7 +91,7 @@ def follow(
     since "latest" would leave it again. ``files`` make it a standby; the settings are for the configuration (from PostgreSQL 12
     on).
     """
-    wanted = {"restore_command": restore_command, "recovery_target_timeline": str(timeline or "latest")}
+    wanted = {"restore_command": restore_command, **_along(major, timeline or "latest")}
     if primary_conninfo:
         wanted["primary_conninfo"] = primary_conninfo
     if slot:

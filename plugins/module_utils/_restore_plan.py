@@ -21,6 +21,7 @@ from . import (
     _owner,
     _reach,
     _recorded,
+    _recovery,
     _restore_host,
     _restore_settings,
     _salvage,
@@ -88,6 +89,7 @@ class RestorePlan:
     older: Sequence[str] = ()  # base backups that lead there as well
     links: Mapping[str, str] = field(default_factory=dict)  # to what is not data, path in the data directory -> target
     spec: Mapping[str, Any] = field(default_factory=dict)  # where the cluster's parts lay, by WAL-G's record
+    has_history: bool = True  # of the timeline, in the archive
 
     @property
     def data(self) -> _layout.Place:
@@ -100,9 +102,18 @@ class RestorePlan:
         return self.data.aside if self.found.kind not in ("absent", "empty") and not self.wish.overwrite else None
 
     @property
-    def stays_on(self) -> int | None:
+    def along(self) -> int | str:
+        """What recovery is told of the timeline: its number, or that it is the base backup's own where nobody archived its history.
+
+        A cluster that was promoted before it was archived has none in the archive, and PostgreSQL asks for that of any number.
+        """
+        own = not self.has_history and self.backup.timeline == self.timeline > 1
+        return _recovery.CURRENT if own else self.timeline
+
+    @property
+    def stays_on(self) -> int | str | None:
         """The timeline that a standby has to be held on: one that was named, or ours where "latest" is what an old drill left."""
-        return _held_on(self.wish, self.timeline, self.orphans)
+        return self.along if _held_on(self.wish, self.timeline, self.orphans) else None
 
     def summary(self) -> dict[str, Any]:
         """Return the plan as the module returns it."""
@@ -219,6 +230,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
         choice.older,
         _linked.planned(instance.cluster.owner(), choice.backup, found, data_dir, wish.links),
         dict(sentinel.get("Spec") or {}),
+        has_history=timeline in archive.timelines and archive.timelines[timeline].parent is not None,
     )
 
 

@@ -34,7 +34,7 @@ def printable(text: str) -> str:
 
 
 def _obeyed(char: str) -> bool:
-    return char not in _KEPT and (unicodedata.category(char) in ("Cc", "Cs") or char in _TURNING)
+    return char not in _KEPT and (unicodedata.category(char) in ("Cc", "Cs", "Cf") or char in _TURNING)
 
 
 def _escaped(char: str) -> str:

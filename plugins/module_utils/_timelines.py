@@ -25,6 +25,7 @@ _OBJECT = re.compile(
     re.MULTILINE,
 )
 DEFAULT_SEGMENT_SIZE = 16 * 1024 * 1024
+_LAST_TIMELINE = 2**32 - 1
 
 
 def parse_lsn(text: str) -> int:
@@ -115,6 +116,8 @@ def _timelines(shown: Iterable[Mapping[str, Any]]) -> dict[int, TimelineWal]:
     timelines = {}
     for entry in shown:
         timeline = int(entry["id"])
+        if not 0 < timeline <= _LAST_TIMELINE:
+            raise ValueError(f"{str(timeline)[:20]} is no timeline")
         missing = frozenset(entry.get("missing_segments") or ())
         parent, switch = entry.get("parent_id"), entry.get("switch_point_lsn")
         timelines[timeline] = TimelineWal(

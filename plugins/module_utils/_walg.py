@@ -18,7 +18,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _releases, _segment_size, _storage_faults, _timelines, _wal_records
+from . import _backups, _foreign_json, _releases, _segment_size, _storage_faults, _timelines, _wal_records
 from ._errors import WalgError
 from ._files import read_text
 from ._process import Result, Runner, call_as
@@ -134,7 +134,7 @@ class Walg:
         }  # a host whose cluster is lost may not have the setting
         text = self._list(["wal-show", "--detailed-json", "--without-backups"], told)
         try:
-            shown = json.loads(text) if text.strip() else []
+            shown = _foreign_json.parse(text) if text.strip() else []
         except ValueError as exc:
             raise WalgError(f"WAL-G's wal-show did not answer with JSON: {exc}", stdout=text[:2000]) from exc
         return _timelines.inventory(shown or [], segment_size)
@@ -193,9 +193,12 @@ class Walg:
         """Read the record that WAL-G keeps of one base backup (tablespaces stand only there)."""
         text = self._ask(["st", "cat", sentinel_object(name)])
         try:
-            return dict(json.loads(text))
+            found = _foreign_json.parse(text)
         except ValueError as exc:
             raise WalgError(f"The record of the base backup {name} is not JSON: {exc}", stdout=text[:2000]) from exc
+        if not isinstance(found, dict):
+            raise WalgError(f"The record of the base backup {name} is no JSON object.", stdout=text[:2000])
+        return found
 
     def cat(self, name: str, place: Mapping[str, str] | None = None) -> str | None:
         """Return the text of an object at the top of the prefix, or None if the storage lists none of that name.

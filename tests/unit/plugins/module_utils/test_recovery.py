@@ -77,6 +77,17 @@ def test_a_standby_follows_whoever_is_promoted(major: int) -> None:
         }
 
 
+@pytest.mark.parametrize(("major", "told"), [(11, False), (14, True)])
+def test_the_base_backup_s_own_timeline(major: int, told: bool) -> None:
+    """Up to PostgreSQL 11 it has no name, and is what no setting means."""
+    for made in (
+        _recovery.recover_to(major, COMMAND, _recovery.CURRENT, Target(), "promote"),
+        _recovery.follow(major, COMMAND, timeline=_recovery.CURRENT),
+    ):
+        text = _pg_conf.settings_text(made.settings) + made.files.get("recovery.conf", "")
+        assert ("recovery_target_timeline = 'current'" in text, "timeline" in text) == (told, told)
+
+
 @pytest.mark.parametrize("major", [11, 14])
 def test_a_standby_stays_on_a_timeline_that_was_named(major: int) -> None:
     made = _recovery.follow(major, COMMAND, timeline=3)

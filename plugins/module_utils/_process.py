@@ -124,7 +124,7 @@ def dropper(user: User | None) -> PreExec | None:
             f"run the play as {user.name!r} or as root (become)."
         )
     who = user
-    groups = os.getgrouplist(who.name, who.gid)  # a number without an entry has its own group alone
+    groups = _groups(who)
 
     def drop() -> None:
         os.setgroups(groups)
@@ -132,6 +132,15 @@ def dropper(user: User | None) -> PreExec | None:
         os.setuid(who.uid)
 
     return drop
+
+
+def _groups(who: User) -> list[int]:
+    """Return a user's groups; a number without an entry has its own group alone, whoever is called like that number."""
+    try:
+        known = pwd.getpwnam(who.name).pw_uid == who.uid
+    except KeyError:
+        known = False
+    return os.getgrouplist(who.name, who.gid) if known else [who.gid]
 
 
 def environment(user: User | None, extra: Mapping[str, str] | None = None) -> dict[str, str]:

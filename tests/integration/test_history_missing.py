@@ -22,10 +22,8 @@ def test_promoted_before_it_was_archived(make_sandbox: Callable[..., Sandbox], s
     cluster.start()
     cluster.sql("CREATE TABLE t (id int PRIMARY KEY)")
     cluster.stop()
-    if pg_major() >= 12:
-        (cluster.data_dir / "standby.signal").touch()
-    else:
-        (cluster.data_dir / "recovery.conf").write_text("standby_mode = 'on'\n")
+    name, text = ("standby.signal", "") if pg_major() >= 12 else ("recovery.conf", "standby_mode = 'on'")
+    sandbox.run(["sh", "-c", f'echo "{text}" > {cluster.data_dir}/{name}'], user=sandbox.user)
     cluster.start()
     sandbox.run([str(cluster.bin_dir / "pg_ctl"), "-D", str(cluster.data_dir), "-w", "promote"], user=sandbox.user)
     cluster.sql("CHECKPOINT")

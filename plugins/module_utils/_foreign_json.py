@@ -45,4 +45,8 @@ def _finite(text: str) -> float:
 
 def of_type(values: dict[str, Any], types: dict[str, type]) -> dict[str, Any]:
     """Return the values without those that are of another type than they have to be."""
-    return {name: value for name, value in values.items() if name not in types or type(value) is types[name]}
+    return {name: value for name, value in values.items() if name not in types or _is(value, types[name])}
+
+
+def _is(value: Any, wanted: type) -> bool:
+    return isinstance(value, wanted) and not isinstance(value, bool)

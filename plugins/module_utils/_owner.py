@@ -34,7 +34,7 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _foreign_json, _storage
+from . import _foreign_json, _storage, _timelines
 from ._errors import WalgError
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ OBJECT = "mapswipe_walg_owner.json"
 NOTE = "push-owner"
 _SIBLING = ".owner"
 _FORMAT = 1
-_LAST_TIMELINE = 2**32 - 1
 _BUCKET_ROOT = re.compile(r"[a-z0-9]+://[^/]*/*")
 _IDENTIFIER = re.compile(r"[1-9][0-9]{0,19}")
 #: What storages answer to somebody without the right (S3, Google, Azure, OSS, SFTP and file systems).
@@ -157,7 +156,7 @@ def _checked(values: Mapping[str, Any]) -> Owner:
     wrong += [
         name
         for name, value in numbers.items()
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LAST_TIMELINE
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _timelines.LAST_TIMELINE
     ]
     if wrong or not _IDENTIFIER.fullmatch(texts["system_identifier"]) or not texts["writer"]:
         raise ValueError(f"a wrong value of {', '.join(wrong) or 'system_identifier or writer'}")

@@ -21,8 +21,8 @@ _SHORTEST = 4
 #: From here on a text is hidden within a word, too.
 _LONG = 8
 _KEPT = "\n\t"
-#: They change the order in which a line is read, or end it.
-_TURNING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+#: Control characters, surrogates, and what changes the order in which a line is read, ends it, or is not seen.
+_OBEYED = ("Cc", "Cs", "Cf", "Zl", "Zp")
 
 
 def printable(text: str) -> str:
@@ -34,7 +34,7 @@ def printable(text: str) -> str:
 
 
 def _obeyed(char: str) -> bool:
-    return char not in _KEPT and (unicodedata.category(char) in ("Cc", "Cs", "Cf") or char in _TURNING)
+    return char not in _KEPT and unicodedata.category(char) in _OBEYED
 
 
 def _escaped(char: str) -> str:

@@ -25,7 +25,7 @@ _OBJECT = re.compile(
     re.MULTILINE,
 )
 DEFAULT_SEGMENT_SIZE = 16 * 1024 * 1024
-_LAST_TIMELINE = 2**32 - 1
+LAST_TIMELINE = 2**32 - 1
 
 
 def parse_lsn(text: str) -> int:
@@ -116,7 +116,7 @@ def _timelines(shown: Iterable[Mapping[str, Any]]) -> dict[int, TimelineWal]:
     timelines = {}
     for entry in shown:
         timeline = int(entry["id"])
-        if not 0 < timeline <= _LAST_TIMELINE:
+        if not 0 < timeline <= LAST_TIMELINE:
             raise ValueError(f"{str(timeline)[:20]} is no timeline")
         missing = frozenset(entry.get("missing_segments") or ())
         parent, switch = entry.get("parent_id"), entry.get("switch_point_lsn")

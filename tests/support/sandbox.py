@@ -101,7 +101,7 @@ class Cluster:
 
     def create(self, initdb: Sequence[str] = (), **settings: str) -> None:
         """initdb with checksums, a private socket, and the given settings."""
-        given = ("-k", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", *initdb)
+        given = ("-k", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", *initdb)
         self._as_owner("initdb", "-D", str(self.data_dir), *given)
         values = {
             "listen_addresses": "",

@@ -52,10 +52,10 @@ def run_pytest(folder: str, reports: Path, files: Sequence[str] = ("",)) -> bool
     report = reports / f"{folder}.xml"
     argv = [str(python), "-m", "pytest", *(f"tests/{folder}/{file}" for file in files), f"--junitxml={report}"]
     # The tests of one file tell a story and stay together. Those with servers wait half of their time.
-    argv += ["-n", "4" if folder == "integration" else "2", "--dist", "loadfile"]
+    argv += ["-n", "3" if folder == "integration" else "2", "--dist", "loadfile"]
     if folder == "integration":
-        # One that hangs is named, with the stacks of its threads, and its servers are stopped; the longest takes a third of this.
-        argv += ["--timeout", "900"]
+        # One that hangs is named, with the stacks of its threads, and its servers are stopped; the longest takes a quarter of this.
+        argv += ["--timeout", "600"]
     argv += shlex.split(os.environ.get("ARGS", ""))
     return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0
 

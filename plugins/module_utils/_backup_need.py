@@ -20,19 +20,19 @@ from . import (
     _present,
     _reach,
     _restorable,
-    _restore_host,
     _sessions,
     _storage,
-    _timelines,
+    _times,
     _wal_level,
+    _wal_path,
     _walg,
     _windows,
 )
 from ._choice import counts
 from ._errors import WalgError
-from ._flow_archive import client
 from ._postgres import Server
 from ._waiting import wait_until
+from ._walg import client
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -137,7 +137,7 @@ class Look:
             where = f"system identifier {facts.system_identifier}, timeline {facts.timeline}"
             return replace(made, reason=f"no restorable base backup exists for {where}")
         made = replace(made, existing=newest)
-        age = (now - _backups.moment(newest.finish_time)).total_seconds()
+        age = (now - _times.moment(newest.finish_time)).total_seconds()
         reason = self._cut_off(newest, archive, found, says, passed)
         if reason:
             return replace(made, reason=reason)
@@ -168,10 +168,10 @@ class Look:
         self, newest: _backups.Backup, archive: Inventory, found: list[_backups.Backup], says: _present.Present
     ) -> list[str]:
         """Return the segments that are missing after a backup and will not come. Uploads that overtake others pass."""
-        legs = [_timelines.Leg(newest.timeline, newest.start_lsn, None)]
+        legs = [_wal_path.Leg(newest.timeline, newest.start_lsn, None)]
         deadline = time.monotonic() + _GAP_PATIENCE
         while True:
-            missing = _timelines.gaps(legs, archive) + _present.lost(says, self.facts, archive, newest.start_lsn)
+            missing = _wal_path.gaps(legs, archive) + _present.lost(says, self.facts, archive, newest.start_lsn)
             if not missing or time.monotonic() >= deadline:
                 return missing
             time.sleep(1.0)
@@ -193,7 +193,7 @@ class Look:
         """Raise WalgError unless a restore to the latest state would be planned, with this WAL-G and this PostgreSQL."""
         said = (owner.after or owner.before) if owner else None
         backup = _reach.latest(self.instance.storage, archive, mine, said, self.facts.timeline).backup
-        spaces = _restore_host.tablespaces(self.walg.sentinel(backup.name))
+        spaces = _backups.tablespaces(self.walg.sentinel(backup.name))
         self._refuse_unfit(f"The base backup {backup.name}", bool(spaces), backup.delta)
 
     def _unfit(self, spaces: bool, delta: bool) -> list[str]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from . import _foreign_json
 from ._errors import WalgError
-from ._timelines import SEGMENT_NAME, timeline_of
+from ._times import moment
+from ._wal import SEGMENT_NAME, timeline_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -101,33 +101,6 @@ def _backup(entry: Mapping[str, Any]) -> Backup:
 def identifiers(backups: Iterable[Backup]) -> list[str]:
     """Return the distinct system identifiers, sorted."""
     return sorted({backup.system_identifier for backup in backups if backup.system_identifier})
-
-
-_LARGEST_OFFSET = 15  # hours; PostgreSQL takes no more either
-
-
-def moment(text: str) -> datetime:
-    """Parse an RFC 3339 time with a zone, as Go writes it (0 to 9 fractional digits). Raises WalgError without a zone."""
-    match = re.match(r"^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)\Z", text, re.ASCII)
-    if not match:
-        raise WalgError(f"Not a time with a zone: {text!r}; wanted RFC 3339 such as 2026-01-31T04:05:06Z.")
-    year, month, day, hour, minute, second = (int(number) for number in match.groups()[:6])
-    fraction, zone = match.group(7), match.group(8)
-    try:
-        found = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
-        return found + timedelta(seconds=float(fraction or 0)) - _offset(zone)
-    except (ValueError, OverflowError) as exc:
-        raise WalgError(f"Not a time: {text!r} ({exc}).") from None
-
-
-def _offset(zone: str) -> timedelta:
-    if zone == "Z":
-        return timedelta()
-    hours, minutes = int(zone[1:3]), int(zone[4:6])
-    if hours > _LARGEST_OFFSET or minutes > 59:
-        raise ValueError(f"no zone is {zone} from UTC")
-    found = timedelta(hours=hours, minutes=minutes)
-    return -found if zone[0] == "-" else found
 
 
 def newest_first(backups: Iterable[Backup]) -> list[Backup]:
@@ -252,3 +225,23 @@ def as_dict(backup: Backup) -> dict[str, Any]:
         "permanent": backup.permanent,
         "delta": backup.delta,
     }
+
+
+def tablespaces(sentinel: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tablespaces of a base backup, OID -> location, from its record (key ``Spec``).
+
+    Whoever can write into the storage may have changed that.
+    """
+    spec = sentinel.get("Spec") or {}
+    try:
+        found = {str(oid): str(spec[str(oid)]["loc"]) for oid in spec.get("tablespaces") or []}
+    except (KeyError, TypeError, AttributeError):
+        found = {"": ""}
+    for oid, location in found.items():
+        if not oid.isdecimal() or not oid.isascii() or not location.startswith("/") or not location.isprintable():
+            raise WalgError(
+                "The base backup's record of its tablespaces (Spec in its sentinel) is damaged, or not PostgreSQL's: "
+                f"{oid or spec!r} at {location!r}. Name another base backup (walg_restore_backup).",
+                found=location,
+            )
+    return found

@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import tempfile
 import time
@@ -23,25 +22,27 @@ from typing import TYPE_CHECKING, Any
 from . import (
     _beside_settings,
     _data_dir,
+    _files,
     _host_facts,
-    _layout,
-    _mounts,
     _pg_conf,
+    _postgres,
     _recorded,
     _recovery,
+    _servers,
     _targets,
-    _timelines,
+    _wal,
 )
 from ._errors import WalgError
 from ._files import read_conf, read_tail, write_atomic
 from ._own_settings import Own
 from ._postgres import Server
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._instance import Cluster, Instance
+    from ._cluster import Cluster
+    from ._instance import Instance
     from ._process import Background, Runner
 
 PORT = "5432"  # names the socket file only: the directory is private and there is no TCP
@@ -114,7 +115,7 @@ class Beside:
         place = _beside_settings.Place(PORT, self.socket_dir, self.directory, looked.segment_size)
         harmless = _beside_settings.overrides(self.major, place, self.own, limits, _host_facts.memory_left())
         settings = {**harmless, **recovery.settings}
-        if call_as(self.instance.cluster.owner(), _layout.in_place_tablespaces, self.directory):
+        if call_as(self.instance.cluster.owner(), _data_dir.in_place_tablespaces, self.directory):
             # Recovery ends at such a directory otherwise. Elsewhere it stays off: a tablespace that is missing must not be made up.
             settings["allow_in_place_tablespaces"] = "on"
         argv = [os.path.join(self.instance.cluster.bin_dir, "postgres"), "-D", self.directory]
@@ -154,7 +155,7 @@ class Beside:
         seen = self.seen
         if not seen["recovery"]:
             return "promoted"
-        if action == "follow" and seen["lsn"] and _timelines.parse_lsn(seen["lsn"]) > self.follow_until:
+        if action == "follow" and seen["lsn"] and _wal.parse_lsn(seen["lsn"]) > self.follow_until:
             return "following"
         if seen["paused"]:
             if _targets.proof(self.lines(), target):
@@ -180,7 +181,7 @@ class Beside:
         return {**found, **({"replaying": segment} if segment else {})}
 
     def _titles(self) -> list[str]:
-        return _data_dir.titles_of_children(self.process.pid) if self.process else []
+        return _servers.titles_of_children(self.process.pid) if self.process else []
 
     def standing(self) -> dict[str, Any]:
         """Say where it stands: identifier, timeline, replayed LSN, last replayed commit's time, ICU."""
@@ -192,7 +193,7 @@ class Beside:
             "timeline": facts.timeline,
             "replayed_lsn": replayed["lsn"],
             "last_commit": replayed["time"],
-            "icu": server.ask(_host_facts.ICU_VERSION),
+            "icu": server.ask(_postgres.ICU_VERSION),
         }
 
     def prove(self) -> dict[str, Any]:
@@ -254,7 +255,7 @@ def make_socket_dir(instance: Instance) -> str:
 def remove_directory(instance: Instance, path: str) -> None:
     """Remove a directory tree of ours, as the owner."""
     if path:
-        call_as(instance.cluster.owner(), remove_tree, path)
+        call_as(instance.cluster.owner(), _files.remove_tree, path)
 
 
 def stop_stray(directory: str, binary: str) -> None:
@@ -262,7 +263,7 @@ def stop_stray(directory: str, binary: str) -> None:
     names = ("postgres", "wal-fetch", os.path.basename(binary))
     began = time.monotonic()
     while time.monotonic() < began + _STRAY_TIMEOUT:
-        left = _data_dir.workers_on(directory, names)
+        left = _servers.workers_on(directory, names)
         if not left:
             return
         # QUIT lets PostgreSQL give its shared memory back.
@@ -272,7 +273,7 @@ def stop_stray(directory: str, binary: str) -> None:
                 os.kill(pid, signal.SIGKILL if harsh else signal.SIGQUIT)
         time.sleep(0.1)
     raise WalgError(
-        f"Processes of a killed restore still work in {directory}: {_data_dir.workers_on(directory, names)}."
+        f"Processes of a killed restore still work in {directory}: {_servers.workers_on(directory, names)}."
     )
 
 
@@ -281,7 +282,7 @@ def stop_left_running(directory: str, timeout: float = 120.0) -> None:
     began = time.monotonic()
     told = False
     while True:
-        servers = _data_dir.servers_on(directory)
+        servers = _servers.servers_on(directory)
         if not servers:
             return
         if time.monotonic() > began + timeout:
@@ -298,23 +299,8 @@ def _mkdtemp() -> str:
     return tempfile.mkdtemp(prefix="mapswipe-walg-", dir="/tmp")  # TMPDIR may be closed to this user, and is long
 
 
-def remove_tree(path: str) -> None:
-    """Remove a directory tree if it exists; not what is mounted in it."""
-    if os.path.lexists(path):
-        _mounts.refuse(path)
-        shutil.rmtree(path)
-
-
-def remove_files(directory: str, names: tuple[str, ...]) -> None:
-    """Remove files by name where they exist."""
-    for name in names:
-        path = os.path.join(directory, name)
-        if os.path.lexists(path):
-            os.unlink(path)
-
-
 def _prepare(directory: str, private: str, log: str, files: dict[str, str], conf: str, wished: dict[str, str]) -> None:
-    remove_files(directory, _recovery.LEFTOVERS)
+    _files.remove_files(directory, _recovery.LEFTOVERS)
     auto_conf = os.path.join(directory, "postgresql.auto.conf")
     text = read_conf(auto_conf)
     wanted = _recovery.with_settings(_recovery.scrub(text or ""), wished)

@@ -14,7 +14,7 @@ from . import _launch
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from ._instance import Cluster
+    from ._cluster import Cluster
     from ._process import Runner
 
 #: What a shell expands or ends at between double quotes, which is where pg_ctl puts a name.

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from . import _backups, _timelines, _windows
+from . import _times, _wal, _wal_path, _windows
 from ._errors import WalgError
-from ._timelines import Leg, format_lsn
+from ._wal import format_lsn
+from ._wal_path import Leg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,8 +72,8 @@ def telling(archive: Inventory) -> set[str]:
     for timeline, wal in archive.timelines.items():
         found.add(wal.end)
         for missing in wal.missing:
-            number = _timelines.segment_number(missing, archive.segment_size) - 1
-            found.add(_timelines.segment_name(timeline, number, archive.segment_size))
+            number = _wal.segment_number(missing, archive.segment_size) - 1
+            found.add(_wal.segment_name(timeline, number, archive.segment_size))
     return found
 
 
@@ -100,7 +101,7 @@ def choose(situation: Situation, target: Target, timeline: int, name: str = "") 
 def _leading(situation: Situation, timeline: int) -> list[tuple[Backup, list[Leg]]]:
     found, broken = [], _windows.broken_chains(situation.mine)
     for backup in situation.mine:
-        legs = _timelines.path_to(timeline, backup.start_lsn, backup.finish_lsn, backup.timeline, situation.archive)
+        legs = _wal_path.path_to(timeline, backup.start_lsn, backup.finish_lsn, backup.timeline, situation.archive)
         if legs is not None and backup.name not in broken and counts(backup, situation.archive):
             found.append((backup, legs))
     return found
@@ -161,7 +162,7 @@ def _before(situation: Situation, leading: list[tuple[Backup, list[Leg]]], targe
     for backup, legs in leading:
         if target.lsn is not None and backup.finish_lsn > target.lsn:
             continue
-        if target.moment is not None and _backups.moment(backup.finish_time) > target.moment:
+        if target.moment is not None and _times.moment(backup.finish_time) > target.moment:
             continue
         return backup, legs
     first = leading[-1][0]
@@ -196,9 +197,7 @@ def _needed(situation: Situation, backup: Backup, legs: Sequence[Leg], target: T
 def end_lsn(legs: Sequence[Leg], archive: Inventory) -> int:
     """Return the end of the last segment that the archive holds on the last leg's timeline."""
     last = archive.last(legs[-1].timeline)
-    return (
-        (_timelines.segment_number(last, archive.segment_size) + 1) * archive.segment_size if last else legs[-1].first
-    )
+    return (_wal.segment_number(last, archive.segment_size) + 1) * archive.segment_size if last else legs[-1].first
 
 
 def _refuse_gap(
@@ -209,11 +208,11 @@ def _refuse_gap(
     beyond = end_lsn(needed, archive)
     if target.lsn is not None and target.lsn >= beyond:
         return  # above the end: said by _refuse_beyond
-    missing = _timelines.gaps(needed, archive)
+    missing = _wal_path.gaps(needed, archive)
     if not missing:
         return
     size = archive.segment_size
-    start = _timelines.segment_number(missing[0], size) * size
+    start = _wal.segment_number(missing[0], size) * size
     if target.kind in ("xid", "name") or (
         target.moment is not None and not _after(situation, missing[0], target.moment)
     ):
@@ -233,9 +232,9 @@ def _refuse_gap(
 def _after(situation: Situation, missing: str, wanted: datetime) -> bool:
     """Say whether a time is known to lie after the WAL before a gap: what was uploaded then was committed before."""
     size = situation.archive.segment_size
-    number = _timelines.segment_number(missing, size) - 1
-    before = situation.uploaded.get(_timelines.segment_name(_timelines.timeline_of(missing), number, size))
-    return before is not None and wanted > _backups.moment(before) + _CLOCKS
+    number = _wal.segment_number(missing, size) - 1
+    before = situation.uploaded.get(_wal.segment_name(_wal.timeline_of(missing), number, size))
+    return before is not None and wanted > _times.moment(before) + _CLOCKS
 
 
 def _refuse_beyond(situation: Situation, legs: Sequence[Leg], target: Target) -> None:
@@ -251,7 +250,7 @@ def _refuse_beyond(situation: Situation, legs: Sequence[Leg], target: Target) ->
             wanted=format_lsn(end),
         )
     arrived = situation.uploaded.get(last or "")
-    if target.moment is not None and arrived and target.moment > _backups.moment(arrived) + _CLOCKS:
+    if target.moment is not None and arrived and target.moment > _times.moment(arrived) + _CLOCKS:
         raise WalgError(
             f"The target {target.shown()} lies after all that the archive holds: its last segment {last} arrived at "
             f"{arrived}, and nothing in it was committed later. All WAL is there: the latest state "

@@ -5,26 +5,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
-import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _control, _layout, _pg_conf, _server_process
+from . import _control, _mounts, _pg_conf, _proc, _server_process
 from ._errors import WalgError
-from ._files import regular_opener
-from ._process import User, call_as
+from ._files import read_text, regular_opener
+from ._users import User, call_as
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
-_CHILD = re.compile(r"postgres: ")  # what PostgreSQL calls each of a postmaster's children
-_SYSID_AT = 24
-_MOST_WORDS = 16 * 1024 * 1024  # bytes of a command line; the kernel's own limit is lower
 _LINES = 1024 * 1024  # characters that are read of PostgreSQL's small files
+
+#: Entries of a mount point that are nothing of a cluster.
+NO_CONTENT = ("lost+found", ".mapswipe-walg")
+_ENTRY = re.compile(r"^PG_\d+(\.\d+)?_\d+$")
+#: What PostgreSQL keeps in a data directory and a restore has to replace: it can't stay where it is mounted.
+_REPLACED = re.compile(
+    r"^(base|global|pg_(?!stat_tmp$|log$|hba\.conf$|ident\.conf$).*|PG_VERSION|postgresql\.auto\.conf|backup_.*|.*\.signal)$"
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class DataDir:
     @property
     def own_entry(self) -> str:
         """The one entry of a tablespace's directory that is this cluster's; empty where that is not known."""
-        return _layout.entry_name(self.major, self.catalog) if self.kind == "cluster" else ""
+        return entry_name(self.major, self.catalog) if self.kind == "cluster" else ""
 
     def tablespaces(self) -> dict[str, str]:
         """Return its tablespaces, OID -> location."""
@@ -78,7 +81,7 @@ def _look(path: str) -> dict[str, Any]:
         return {"path": path, "kind": "other"}
     owner = os.stat(path).st_uid
     try:
-        names = _layout.content(path)
+        names = content(path)
     except PermissionError:
         raise WalgError(f"{path} cannot be read: run as root or as its owner.") from None
     if not names:
@@ -99,7 +102,7 @@ def _look(path: str) -> dict[str, Any]:
         "timeline": control.timeline,
         "limits": dict(control.limits),
         "segment_size": control.segment_size,
-        "links": _layout.links(path),
+        "links": links(path),
         "standby": any(name in names for name in ("standby.signal", "recovery.conf")),
         "pid": pid,
         "port": port,
@@ -118,16 +121,6 @@ def _read_control(path: str) -> _control.Control | None:
         return None
 
 
-def segment_identifier(path: str) -> str:
-    """Return the system identifier in a segment's first page (XLogLongPageHeaderData.xlp_sysid), '' if there is no such file."""
-    try:
-        with open(path, "rb", opener=regular_opener) as stream:
-            head = stream.read(_SYSID_AT + 8)
-    except OSError:
-        return ""
-    return str(struct.unpack_from("=Q", head, _SYSID_AT)[0]) if len(head) == _SYSID_AT + 8 else ""
-
-
 def _major(path: str) -> int:
     try:
         with open(os.path.join(path, "PG_VERSION"), encoding="utf-8", opener=regular_opener) as stream:
@@ -144,8 +137,12 @@ def _postmaster(path: str) -> tuple[int, str, str, str]:
         pid = int(lines[0])
     except (OSError, ValueError, IndexError):
         return 0, "", "", ""
-    theirs = _server_process.user_of(pid) != os.stat(path).st_uid
-    if theirs or not alive(pid) or os.path.realpath(link(pid, "cwd") or path) != os.path.realpath(path):
+    theirs = _proc.user_of(pid) != os.stat(path).st_uid
+    if (
+        theirs
+        or not _server_process.is_server(pid)
+        or os.path.realpath(_proc.link(pid, "cwd") or path) != os.path.realpath(path)
+    ):
         return 0, "", "", ""  # the number may be another program's by now
     padded = lines + [""] * 8
     return pid, padded[3].strip(), padded[4].strip(), padded[7].strip()
@@ -158,11 +155,6 @@ def pid_file_start(path: str) -> float:
             return float(stream.read(_LINES).splitlines()[2])
     except (OSError, ValueError, IndexError):
         return 0.0
-
-
-def alive(pid: int) -> bool:
-    """Say whether a process of that number is a PostgreSQL server (a pid file may outlive its server)."""
-    return _server_process.is_server(pid)
 
 
 def start_words(path: str) -> list[str]:
@@ -183,7 +175,7 @@ def _config_file(path: str, pid: int) -> str:
     named = _pg_conf.on_command_line(words).get("config_file", "")
     called = [after for word, after in zip(words, words[1:]) if word == "-D"]
     called += [word[2:] for word in words if word.startswith("-D") and len(word) > 2]
-    directory = called[-1] if called else environment(pid).get("PGDATA", "")
+    directory = called[-1] if called else _proc.environment(pid).get("PGDATA", "")
     found = named or (os.path.join(directory, "postgresql.conf") if directory else "")
     real = os.path.realpath(path)
     inside = os.path.join(os.path.realpath(os.path.dirname(found)), "").startswith(os.path.join(real, ""))
@@ -204,145 +196,76 @@ def _start_options(path: str) -> str:
     return " ".join(shlex.quote(word) for word in kept)
 
 
-def servers_on(path: str) -> list[int]:
-    """Return the postmasters that run on a directory, even on one that was deleted under them, and those that are about to.
-
-    A process that does not run as the directory's owner is none, whatever it is called.
-    """
-    real = os.path.realpath(path)
-    owner = _owner(real)
-    found = {}
-    for pid in _processes():
-        if _works_on(pid, real, owner) and alive(pid):
-            found[pid] = family(pid)[0]
-    return sorted(pid for pid, parent in found.items() if parent not in found)
+def _read_only(path: str) -> list[str]:
+    with os.scandir(path) as entries:
+        return [
+            entry.name
+            for entry in entries
+            if entry.name not in NO_CONTENT
+            and entry.is_dir(follow_symlinks=False)
+            and not os.access(entry.path, os.W_OK)
+        ]
 
 
-def orphans(pids: Sequence[int]) -> bool:
-    """Say whether these servers are children alone, which outlived a postmaster that was killed: one in a long loop does for hours."""
-    return bool(pids) and all(command_line(pid)[:1] and _CHILD.match(command_line(pid)[0]) for pid in pids)
+def entry_name(major: int, catalog: int) -> str:
+    """Return the name of a cluster's own directory in each of its tablespaces."""
+    return f"PG_{major}_{catalog}"
 
 
-def _owner(path: str) -> int | None:
-    try:
-        return os.lstat(path).st_uid
-    except OSError:
-        return None
+def within(path: str, outer: str) -> bool:
+    """Say whether a path is another one or lies below it."""
+    return f"{path}/".startswith(f"{outer}/")
 
 
-def served(users: Collection[int] | None = None) -> list[DataDir]:
-    """Return the clusters of this host on which servers of these users (None: of any) run, sorted by directory.
-
-    Only those whose processes we may look at; one that can't be looked into is not among them.
-    """
-    owners = {}
-    for _pid, place, uid in working_servers(users):
-        owners[place] = User.by_uid(uid)
-    looked = []
-    for place in sorted(owners):
-        with contextlib.suppress(WalgError):
-            looked.append(look(place, owners[place]))
-    return [one for one in looked if one.kind == "cluster"]
+def is_entry(name: str, major: int) -> bool:
+    """Say whether a name in a tablespace's directory is that of a cluster of this major version, 0: of any."""
+    return bool(_ENTRY.match(name)) and (not major or name.startswith(f"PG_{major}_"))
 
 
-def working_servers(users: Collection[int] | None = None) -> Iterator[tuple[int, str, int]]:
-    """Yield number, directory and user of the servers of these users (None: of any) that work in a directory of their own."""
-    for pid in _processes():
-        uid = _server_process.user_of(pid)
-        asked = users is None or uid in users
-        if not asked or os.geteuid() not in (0, uid) or not alive(pid):
-            continue
-        place = link(pid, "cwd")
-        if place and _server_process.works_in_its_own(pid) and not foreign(pid):  # else gone, or a container's
-            yield pid, place, uid
+def own_entry(data_dir: str) -> str:
+    """Return that name for the cluster in a data directory. Called as its owner."""
+    major = (read_text(os.path.join(data_dir, "PG_VERSION")) or "").strip()
+    control = _control.parse(_control.read(data_dir))
+    if control is None or not re.fullmatch("[0-9]{1,4}", major):
+        raise WalgError(f"{data_dir} does not say of which version it is: PG_VERSION or global/pg_control is damaged.")
+    return entry_name(int(major), control.catalog)
 
 
-def _works_on(pid: int, real: str, owner: int | None) -> bool:
-    owners = owner is not None and owner == _server_process.user_of(pid)
-    if foreign(pid):  # the directory may be mounted there, under another name
-        try:
-            return owners and os.path.samefile(f"/proc/{pid}/cwd", real)
-        except OSError:
-            return False
-    if link(pid, "cwd") in (real, f"{real} (deleted)"):
-        return _server_process.works_in_its_own(pid)
-    return owners and _comes_to(pid, real)
+def content(path: str) -> list[str]:
+    """Return the entries of a data directory that are a cluster's: not what stays, nor an empty volume for its WAL."""
+    mounted = _mounts.at_or_below(path)
+    points = {os.path.basename(point) for point in mounted if os.path.dirname(point) == path}
+    others = _read_only(path) if path in mounted else []
+    names = [name for name in os.listdir(path) if name not in (*NO_CONTENT, *others)]
+    return [
+        name for name in names if name not in points or (_REPLACED.match(name) and _filled(os.path.join(path, name)))
+    ]
 
 
-def foreign(pid: int) -> bool:
-    """Say whether a process sees other mounts than we do and works in a directory whose path names another one here.
-
-    One in a container does. A unit of systemd with mounts of its own (PrivateTmp) does not: most of its paths are ours.
-    """
-    ours, its, place = link(os.getpid(), "ns/mnt"), link(pid, "ns/mnt"), link(pid, "cwd")
-    if not ours or not its or ours == its:
-        return False
-    try:
-        return not os.path.samefile(f"/proc/{pid}/cwd", place)
-    except FileNotFoundError:
-        # Whoever made a namespace of users for himself may have deleted any path in it.
-        return not place.endswith(" (deleted)") or link(pid, "ns/user") != link(os.getpid(), "ns/user")
-    except OSError:
-        return False  # when in doubt, count the process as ours
+def _filled(path: str) -> bool:
+    return not os.path.isdir(path) or any(name not in NO_CONTENT for name in os.listdir(path))
 
 
-def _comes_to(pid: int, real: str) -> bool:
-    """Say whether a server was called for a directory and has not gone there yet, nor has it written its pid file."""
-    words, place = command_line(pid), link(pid, "cwd")
-    called = [os.path.realpath(after) for word, after in zip(words, words[1:]) if word == "-D"]
-    return real in called and os.path.isdir(place) and not os.path.exists(os.path.join(place, "PG_VERSION"))
-
-
-def workers_on(path: str, names: tuple[str, ...]) -> list[int]:
-    """Return the servers and the programs of these names that work in a directory or were called with it.
-
-    PostgreSQL with its children, WAL-G, our wrappers; not the shell of somebody who looks around, and nothing of another user's.
-    """
-    found, owner = [], _owner(path)
-    for pid in _processes():
-        if pid == os.getpid() or owner not in (None, _server_process.user_of(pid)):
-            continue
-        words = command_line(pid)
-        place = link(pid, "cwd").replace(" (deleted)", "")
-        inside = f"{place}/".startswith(f"{path}/") and _server_process.works_in_its_own(pid)
-        if not inside and (owner is None or path not in words):
-            continue
-        programs = [os.path.basename(word).split(":")[0] for word in words[:2]]
-        if (any(program in names for program in programs) or alive(pid)) and not foreign(pid):
-            found.append(pid)
-    return found
-
-
-def titles_of_children(pid: int) -> list[str]:
-    """Return the titles of a postmaster's children; the one that replays WAL says which segment."""
-    return [" ".join(command_line(child)).strip() for child in _processes() if family(child)[0] == pid]
-
-
-def _processes() -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-
-
-def link(pid: int, name: str) -> str:
-    """Return where a process's ``cwd`` or ``exe`` points; empty if it is gone or not ours to look at."""
-    return str(_server_process.read_as_owner(pid, os.readlink, f"/proc/{pid}/{name}") or "")
-
-
-def family(pid: int) -> tuple[int, int]:
-    """Return a process's parent and session; zeros if it is gone."""
-    fields = _server_process.stat(pid)
-    return (int(fields[1]), int(fields[3])) if len(fields) > 3 else (0, 0)
-
-
-def environment(pid: int) -> dict[str, str]:
-    """Return the variables that a process was started with; none if it is gone or not ours to look at."""
-    text = str(_server_process.read_as_owner(pid, _server_process.read, f"/proc/{pid}/environ") or "")
-    return dict(one.partition("=")[::2] for one in text.split("\0") if "=" in one)
-
-
-def command_line(pid: int) -> list[str]:
-    """Return the words that a process was called with; none if it is gone."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as stream:
-            return stream.read(_MOST_WORDS).decode("utf-8", "replace").split("\0")
-    except OSError:
+def in_place_tablespaces(data_dir: str) -> list[str]:
+    """Return the tablespaces that are plain directories in pg_tblspc (allow_in_place_tablespaces). Called as the owner."""
+    folder = os.path.join(data_dir, "pg_tblspc")
+    if not os.path.isdir(folder):
         return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def links(data_dir: str) -> dict[str, str]:
+    """Return the links of a data directory that lead out of it: link -> real path. Called as its owner."""
+    found = {}
+    candidates = ["pg_wal"]
+    tablespaces = os.path.join(data_dir, "pg_tblspc")
+    if os.path.isdir(tablespaces):
+        candidates += [
+            f"pg_tblspc/{name}" for name in sorted(os.listdir(tablespaces)) if re.fullmatch("[0-9]{1,10}", name)
+        ]
+    for link in candidates:
+        path = os.path.join(data_dir, link)
+        if os.path.islink(path):
+            found[link] = os.path.realpath(path)
+    return found

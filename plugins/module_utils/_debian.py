@@ -17,10 +17,10 @@ import shlex
 from dataclasses import dataclass
 
 from . import _data_dir, _pg_files, _supervision, _whose
+from ._cluster import Cluster
 from ._errors import WalgError
 from ._files import owned
-from ._instance import Cluster
-from ._process import User
+from ._users import User
 
 ETC = "/etc/postgresql"
 VAR = "/var/lib/postgresql"

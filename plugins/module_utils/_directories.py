@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _trust
 from ._instance import check_name
-from ._process import User
+from ._users import User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

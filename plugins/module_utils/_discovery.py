@@ -9,10 +9,10 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _debian, _launch, _service, _sockets, _whose
+from . import _data_dir, _debian, _launch, _proc, _servers, _service, _sockets, _whose
+from ._cluster import Cluster, with_cluster
 from ._errors import WalgError
-from ._instance import Cluster, with_cluster
-from ._process import User
+from ._users import User
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -27,18 +27,18 @@ _NAMED = 5  # servers of other users that a message lists
 def running(runner: Runner, users: Collection[int]) -> list[Cluster]:
     """Return the clusters of these users whose servers run and whose processes we may look at, sorted by data directory."""
     found = []
-    for looked in _data_dir.served(users):
+    for looked in _servers.served(users):
         bin_dir = _bin_dir(looked.pid) if looked.pid else ""
         # A pid file that another server left, or a container's, names some other process here.
-        if bin_dir and _data_dir.link(looked.pid, "cwd") == looked.path:
+        if bin_dir and _proc.link(looked.pid, "cwd") == looked.path:
             found.append(_cluster(runner, looked, bin_dir, User.by_uid(looked.owner_uid)))
     return found
 
 
 def _bin_dir(pid: int) -> str:
     """Return where a server's programs lie; its own may run through a loader or an emulator that lies elsewhere."""
-    program = _data_dir.link(pid, "exe")
-    called = [word for word in _data_dir.command_line(pid) if os.path.isabs(word) and not os.path.isdir(word)]
+    program = _proc.link(pid, "exe")
+    called = [word for word in _proc.command_line(pid) if os.path.isabs(word) and not os.path.isdir(word)]
     candidates = [os.path.dirname(os.path.realpath(word)) for word in (program, *called) if word]
     fitting = (one for one in candidates if os.access(os.path.join(one, "postgres"), os.X_OK))
     return next(fitting, os.path.dirname(program))
@@ -119,7 +119,7 @@ def _the_only(runner: Runner, given: Mapping[str, Any]) -> Cluster:
 
 def _others(users: Collection[int]) -> str:
     """Return a sentence on servers of users who are not looked at."""
-    found = {(place, uid) for _pid, place, uid in _data_dir.working_servers() if uid not in users}
+    found = {(place, uid) for _pid, place, uid in _servers.working_servers() if uid not in users}
     listed = ", ".join(f"{place!r} of {User.by_uid(uid).name}" for place, uid in sorted(found)[:_NAMED])
     return (
         f" A cluster of another user has to be named by walg_pg_data_dir; servers work in {listed}." if listed else ""

@@ -11,30 +11,19 @@ symbolic link comes back as a link to its own name below /, without what it led 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from . import _restorable
+from ._data_dir import NO_CONTENT, own_entry
 from ._errors import WalgError
-from ._layout import NO_CONTENT, decode, own_entry, remove
+from ._layout import decode, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ._layout import Place
 
-#: Directories whose content belongs to one run of a server: a restored cluster has them, empty.
-_EMPTIED = (
-    "pg_dynshmem",
-    "pg_notify",
-    "pg_replslot",
-    "pg_serial",
-    "pg_snapshots",
-    "pg_stat_tmp",
-    "pg_subtrans",
-)
-#: Where PostgreSQL's own files lie, and no link but those of tablespaces and of WAL.
-_OWN = re.compile(r"^(base|global|pg_(?!wal$|tblspc$|log$).*)$")
 _SPACES = "pg_tblspc"
 
 
@@ -150,39 +139,16 @@ def _move_out(path: str, target: str) -> None:
 
 def _empty(data_dir: str) -> None:
     """A directory that was a link, to memory perhaps, is missing or leads to where a live server writes."""
-    for name in _EMPTIED:
+    for name in _restorable._EMPTIED:
         path = os.path.join(data_dir, name)
         if os.path.islink(path) or not os.path.lexists(path):
             remove(path)
             os.mkdir(path, 0o700)
 
 
-def stray_links(data_dir: str, spaces: Sequence[str]) -> list[str]:
-    """Return the symbolic links among PostgreSQL's own files, where WAL-G loses what they lead to. Called as the owner.
-
-    ``spaces``: the cluster's own directories in its tablespaces.
-    """
-    tops = [entry for entry in os.scandir(data_dir) if _OWN.match(entry.name) and entry.name not in _EMPTIED]
-    found = [entry.path for entry in tops if entry.is_symlink() and not entry.name.endswith(".conf")]
-    for top in [*(entry.path for entry in tops if entry.is_dir(follow_symlinks=False)), *spaces]:
-        found += _links_below(top)
-    return sorted(found)
-
-
-def _links_below(top: str) -> Iterator[str]:
-    stack = [top]
-    while stack:
-        with os.scandir(stack.pop()) as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    yield entry.path
-                elif entry.is_dir(follow_symlinks=False):
-                    stack.append(entry.path)
-
-
 def refuse_links(data_dir: str, spaces: Sequence[str]) -> None:
     """Raise WalgError when a fetched cluster lacks what symbolic links led to."""
-    found = stray_links(data_dir, spaces)
+    found = _restorable.stray_links(data_dir, spaces)
     if found:
         raise WalgError(
             f"The base backup lacks what these were when it was taken, symbolic links in the data directory: {', '.join(found[:5])}. WAL-G "

@@ -12,18 +12,19 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from . import _trust
+from . import _mounts, _trust
 from ._errors import WalgError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ._process import User
+    from ._users import User
 
 #: What a file of ours is called until it is finished.
 UNFINISHED = ".mapswipe-walg."
@@ -299,3 +300,18 @@ def first_existing_parent(path: str) -> str:
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     return path
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory tree if it exists; not what is mounted in it."""
+    if os.path.lexists(path):
+        _mounts.refuse(path)
+        shutil.rmtree(path)
+
+
+def remove_files(directory: str, names: tuple[str, ...]) -> None:
+    """Remove files by name where they exist."""
+    for name in names:
+        path = os.path.join(directory, name)
+        if os.path.lexists(path):
+            os.unlink(path)

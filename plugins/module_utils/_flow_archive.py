@@ -20,11 +20,10 @@ from . import (
     _command_length,
     _compatibility,
     _conf_place,
-    _data_dir,
     _flow_owner,
     _flow_storage_change,
-    _owner_seen,
     _pg_conf,
+    _servers,
     _storage,
     _trust,
     _walg,
@@ -32,8 +31,8 @@ from . import (
 from ._errors import WalgError
 from ._files import read_conf, write_atomic
 from ._postgres import Server
-from ._process import User, call_as
 from ._service import Service
+from ._users import User, call_as
 from ._waiting import wait_until
 
 if TYPE_CHECKING:
@@ -162,12 +161,12 @@ def plan(
         )
     if made.restart:
         service = Service(runner, instance.cluster, "")
-        service.refuse_unstoppable(_data_dir.servers_on(instance.cluster.data_dir))
+        service.refuse_unstoppable(_servers.servers_on(instance.cluster.data_dir))
         service.as_started(facts.config_file)
     _refuse_unwritable(made)
     if pending:
         return made
-    made = replace(made, owner=_flow_owner.plan(client(runner, instance), facts, take_over))
+    made = replace(made, owner=_flow_owner.plan(_walg.client(runner, instance), facts, take_over))
     if made.changed:
         _refuse_unfit(runner, made)
     return made
@@ -223,31 +222,18 @@ def _refuse_unfit(runner: Runner, made: ArchivePlan) -> None:
     refusals = _compatibility.check_pair(version, facts.major, kind, "backup", untested=instance.cluster.untested)
     if refusals:
         raise WalgError(" ".join(refusals))
-    walg = client(runner, instance)
+    walg = _walg.client(runner, instance)
     found = walg.backups()
     _backups.refuse_foreign(found, facts.system_identifier, instance.storage)
     if not found and made.owner is not None and made.owner.before is None:
         _flow_owner.refuse_foreign_wal(walg, facts, instance.state_dir)
 
 
-def client(runner: Runner, instance: Instance) -> _walg.Walg:
-    """Return the WAL-G client of an instance. Raises WalgError if its storage is a share that is not mounted."""
-    _owner_seen.refuse_unmounted(instance.cluster.owner(), instance.state_dir, instance.storage)
-    return _walg.Walg(
-        runner,
-        instance.binary,
-        instance.settings_file,
-        instance.cluster.owner(),
-        instance.storage,
-        instance.environment,
-    )
-
-
 def apply(runner: Runner, made: ArchivePlan) -> None:
     """Say whose archive it is, write our files, reload, restart if the plan says so, and prove by what is in force."""
     instance, server = made.instance, Server(runner, made.instance.cluster)
     if made.owner is not None:
-        _flow_owner.apply(client(runner, instance), made.owner, instance.state_dir)
+        _flow_owner.apply(_walg.client(runner, instance), made.owner, instance.state_dir)
     if not made.server_changed:
         return
     with _flow_storage_change.held(instance) if _takes_over(made) else contextlib.nullcontext():

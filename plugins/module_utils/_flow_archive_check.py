@@ -16,13 +16,14 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import _instance, _present, _progress, _segment_size, _settings
+from . import _instance, _present, _segment_size, _settings, _times
 from ._errors import WalgError
 from ._files import read_text, write_atomic
-from ._flow_archive import PROOF, client
+from ._flow_archive import PROOF
 from ._postgres import Server
-from ._process import call_as
+from ._users import call_as
 from ._waiting import wait_until
+from ._walg import client
 
 if TYPE_CHECKING:
     from ._instance import Instance
@@ -129,6 +130,6 @@ def _prove(runner: Runner, instance: Instance, server: Server, facts: ServerFact
     return {
         "segment": segment,
         "latency": round(time.monotonic() - started, 3),
-        "checked": _progress.now(),
+        "checked": _times.now(),
         "archiver": statistics,
     }

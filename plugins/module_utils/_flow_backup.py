@@ -22,6 +22,7 @@ from . import (
     _linked,
     _lock,
     _owner,
+    _postgres,
     _progress,
     _readable,
     _recorded,
@@ -31,9 +32,9 @@ from . import (
 from ._backup_need import BackupPlan, plan
 from ._choice import counts
 from ._errors import WalgError
-from ._flow_archive import client
 from ._postgres import Server
-from ._process import call_as
+from ._users import call_as
+from ._walg import client
 
 if TYPE_CHECKING:
     from ._instance import Instance
@@ -146,7 +147,7 @@ def _user_data(instance: Instance, server: Server, made: BackupPlan) -> dict[str
             "limits": {name: row["setting"] for name, row in limits.items()},
             "libc": _host_facts.libc(),
             "os": _host_facts.system(),
-            "icu": server.ask(_host_facts.ICU_VERSION),
+            "icu": server.ask(_postgres.ICU_VERSION),
             **_recorded.ask(server),
             _linked.LEADING: call_as(instance.cluster.owner(), _linked.found, instance.cluster.data_dir),
             _linked.DEAD: call_as(instance.cluster.owner(), _linked.found, instance.cluster.data_dir, False),

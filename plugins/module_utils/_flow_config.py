@@ -31,11 +31,13 @@ from . import (
     _walg,
     _whose,
 )
+from ._cluster import Cluster
 from ._errors import WalgError
 from ._files import FilePlan, owned, parent, read_text, sweep
-from ._instance import Cluster, Instance
-from ._process import Runner, User, call_as
+from ._instance import Instance
+from ._process import Runner
 from ._setting_names import CLUSTER
+from ._users import User, call_as
 
 _DIRECTORIES = ("config_dir", "state_dir", "log_dir", "program_dir")
 _CLUSTER = ("data_dir", "bin_dir", "socket_dir")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _flow_owner, _segment_size, _timelines, _windows
+from . import _backups, _flow_owner, _segment_size, _times, _trunk, _wal, _wal_path, _windows
 from ._errors import WalgError
-from ._flow_archive import client
+from ._walg import client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from ._owner import Owner
     from ._process import Runner
     from ._timelines import Inventory
+    from ._trunk import Trunk
     from ._walg import Walg
-    from ._windows import Bound, Trunk, Window
+    from ._windows import Bound, Window
 
 #: Segments that are read back from a window's end in search of a commit; an idle server writes some without any.
 _READ_BACK = 16
@@ -44,7 +45,7 @@ def look(runner: Runner, instance: Instance, now: datetime, *, read_last_commit:
     own = instance.cluster.system_identifier or (there[0] if len(there) == 1 else "")
     owner, problem = _owner_of(walg)
     ours = owner if owner and owner.system_identifier == own else None
-    trunk = _windows.trunk(
+    trunk = _trunk.trunk(
         archive, clusters.get(own, []), ours.timeline if ours else None, ours.highest_timeline if ours else 0
     )
     commits: list[dict[str, Any]] = []
@@ -96,7 +97,7 @@ def _clusters(listed: Iterable[Backup]) -> dict[str, list[Backup]]:
 def _end(window: Window, archive: Inventory) -> str:
     """Return the name of the last segment of a window."""
     number = window.last.lsn // archive.segment_size - 1
-    return _timelines.segment_name(window.last.timeline, number, archive.segment_size)
+    return _wal.segment_name(window.last.timeline, number, archive.segment_size)
 
 
 def _read_ends(
@@ -113,7 +114,7 @@ def _read_end(walg: Walg, window: Window, archive: Inventory) -> tuple[Window, d
     last, end = None, window.last.lsn // size
     first = max(window.first.lsn // size, end - _READ_BACK)
     for number in range(end - 1, first - 1, -1):
-        content = walg.segment_content(_windows.name_at(window.timeline, number, archive), size)
+        content = walg.segment_content(_wal_path.name_at(window.timeline, number, archive), size)
         last = content.last_record if last is None else last
         if content.commit_time is not None and content.last_commit is not None and last is not None:
             bound = replace(window.last, lsn=last, time=content.commit_time, lsn_known=True, time_known=True)
@@ -124,11 +125,11 @@ def _read_end(walg: Walg, window: Window, archive: Inventory) -> tuple[Window, d
 
 
 def _lsn(name: str, lsn: int) -> dict[str, Any]:
-    return {name: _timelines.format_lsn(lsn), f"{name}_int": lsn}
+    return {name: _wal.format_lsn(lsn), f"{name}_int": lsn}
 
 
 def _backup(backup: Backup, reasons: dict[str, str], own: str, now: datetime) -> dict[str, Any]:
-    finished = _backups.moment(backup.finish_time) if backup.finish_time else None
+    finished = _times.moment(backup.finish_time) if backup.finish_time else None
     return {
         **_backups.as_dict(backup),
         **_lsn("start_lsn", backup.start_lsn),
@@ -160,7 +161,7 @@ def _timeline(timeline: int, archive: Inventory, trunk: Trunk, uploaded: dict[st
     return {
         "timeline": timeline,
         "parent": wal.parent,
-        "switch_lsn": _timelines.format_lsn(wal.switch_lsn) if wal.switch_lsn else None,
+        "switch_lsn": _wal.format_lsn(wal.switch_lsn) if wal.switch_lsn else None,
         "switch_lsn_int": wal.switch_lsn,
         "first_segment": wal.start or None,
         "last_segment": wal.end or None,
@@ -203,9 +204,9 @@ def _ages(
     now: datetime,
 ) -> dict[str, Any]:
     """Return seconds since the newest restorable base backup ended and since the newest segment of the trunk was uploaded."""
-    ends = [_backups.moment(one.finish_time) for one in mine if one.finish_time and one.name not in reasons]
+    ends = [_times.moment(one.finish_time) for one in mine if one.finish_time and one.name not in reasons]
     last = uploaded.get(archive.last(trunk.timeline) or "") if trunk.timeline else None
     return {
         "backup": round((now - max(ends)).total_seconds(), 3) if ends else None,
-        "wal": round((now - _backups.moment(last)).total_seconds(), 3) if last else None,
+        "wal": round((now - _times.moment(last)).total_seconds(), 3) if last else None,
     }

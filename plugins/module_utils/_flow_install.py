@@ -17,7 +17,8 @@ from ._errors import WalgError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._process import Runner, User
+    from ._process import Runner
+    from ._users import User
     from ._workshop import Workshop
 
 _CHECKSUM = re.compile(r"^sha256:([0-9a-f]{64})$")

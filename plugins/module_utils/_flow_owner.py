@@ -12,16 +12,16 @@ import platform
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _owner, _owner_seen, _progress, _wal_level, _walg
+from . import _data_dir, _owner, _owner_seen, _times, _wal_level, _wal_records, _walg
 from ._errors import WalgError
 from ._files import read_text, write_atomic
-from ._process import call_as
-from ._timelines import timeline_of
+from ._users import call_as
+from ._wal import timeline_of
 
 if TYPE_CHECKING:
     from ._instance import Instance
     from ._postgres import ServerFacts
-    from ._process import User
+    from ._users import User
     from ._walg import Walg
 
     Place = dict[str, str]  # what overrides WAL-G's settings: nothing is the prefix itself
@@ -91,7 +91,7 @@ def refuse_foreign_wal(walg: Walg, facts: ServerFacts, state_dir: str) -> None:
     call_as(walg.user, _remove, path)
     try:
         fetched = walg.fetch_segment(name, path, facts.segment_size)
-        identifier = call_as(walg.user, _data_dir.segment_identifier, path)
+        identifier = call_as(walg.user, _wal_records.segment_identifier, path)
     finally:
         call_as(walg.user, _remove, path)
     if identifier != facts.system_identifier:
@@ -113,13 +113,13 @@ def plan(walg: Walg, facts: ServerFacts, take_over: str = "") -> OwnerPlan:
     if facts.in_recovery:
         if found is not None:
             _owner.refuse_other_cluster(found, facts.system_identifier, walg.storage)
-            after = _owner.with_successor(found, writer_on(facts.data_directory), _progress.now())
+            after = _owner.with_successor(found, writer_on(facts.data_directory), _times.now())
             return OwnerPlan(found, after, place)
         return OwnerPlan(None, None, place)
     writer = writer_on(facts.data_directory)
     if found is not None:
         _owner.refuse_foreign(found, facts.system_identifier, writer, facts.timeline, walg.storage, take_over)
-    after = _owner.next_owner(found, facts.system_identifier, writer, facts.timeline, _progress.now())
+    after = _owner.next_owner(found, facts.system_identifier, writer, facts.timeline, _times.now())
     return OwnerPlan(found, after, place)
 
 
@@ -151,9 +151,9 @@ def leave(walg: Walg, facts: ServerFacts, left: int, state_dir: str) -> None:
     writer = writer_on(facts.data_directory)
     _owner.refuse_foreign(found, facts.system_identifier, writer, facts.timeline, walg.storage)
     known = replace(found, highest_timeline=max(found.highest_timeline, left))
-    after = _owner.next_owner(known, facts.system_identifier, writer, facts.timeline, _progress.now())
+    after = _owner.next_owner(known, facts.system_identifier, writer, facts.timeline, _times.now())
     if after is None and known != found:
-        after = replace(known, written=_progress.now())
+        after = replace(known, written=_times.now())
     apply(walg, OwnerPlan(found, after, place), state_dir)
 
 
@@ -164,7 +164,7 @@ def succeed(walg: Walg, data_dir: str, state_dir: str) -> None:
     """
     found, place = _find(walg)
     walg = replace(walg, environment={**walg.environment, **_walg.FEW_TRIES})
-    after = _owner.with_successor(found, writer_on(data_dir), _progress.now()) if found is not None else None
+    after = _owner.with_successor(found, writer_on(data_dir), _times.now()) if found is not None else None
     try:
         apply(walg, OwnerPlan(found, after, place), state_dir)
     except WalgError as exc:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ._instance import Cluster
+    from ._cluster import Cluster
     from ._process import Runner
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from . import _installed
 from ._errors import WalgError
 from ._instance import record_path
-from ._process import User
+from ._users import User
 
 #: Seconds after which an unfinished file belongs to no run any more.
 _STALE = 24 * 3600

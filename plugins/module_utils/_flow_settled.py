@@ -18,7 +18,8 @@ from ._errors import WalgError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._process import Runner, User
+    from ._process import Runner
+    from ._users import User
 
 BINARY, SETTINGS, STORAGE = "binary", "settings", "storage"
 
@@ -36,7 +37,7 @@ def look(
     settled, record = [], ""
     try:
         user = _workshop.starter(str(cluster.get("os_user") or ""))
-        if _binary(runner, wanted, version, path, directories["config_dir"], params["instance"], user):
+        if _binary_at_hand(runner, wanted, version, path, directories["config_dir"], params["instance"], user):
             settled.append(BINARY)
     except WalgError:
         pass
@@ -55,7 +56,7 @@ def look(
     return {"settled": settled, "record": record}
 
 
-def _binary(
+def _binary_at_hand(
     runner: Runner,
     wanted: Mapping[str, Any],
     version: str,

@@ -15,10 +15,10 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from . import _lock, _server_process
+from . import _lock, _proc
 from ._errors import WalgError
 from ._files import write_atomic
-from ._process import call_as
+from ._users import call_as
 from ._waiting import wait_until
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _pushes(instance: Instance) -> list[int]:
     found = []
     data_dir, owner = os.path.realpath(instance.cluster.data_dir), instance.cluster.owner()
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid() and _server_process.user_of(int(entry)) == owner.uid:
+        if entry.isdigit() and int(entry) != os.getpid() and _proc.user_of(int(entry)) == owner.uid:
             try:
                 with open(f"/proc/{entry}/cmdline", "rb") as stream:
                     line = os.fsdecode(stream.read())

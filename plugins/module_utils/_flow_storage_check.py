@@ -21,7 +21,7 @@ from . import _backups, _flow_archive_check, _flow_encryption, _flow_owner, _goo
 from ._errors import WalgError
 from ._files import read_text, write_atomic
 from ._flow_config import MissingCredentialsError
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from ._flow_config import Candidate

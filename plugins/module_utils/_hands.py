@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from . import _layout, _mounts, _moves, _trust
 from ._errors import WalgError
 from ._files import first_existing_parent
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._process import User
+    from ._users import User
 
 
 @dataclass(frozen=True)

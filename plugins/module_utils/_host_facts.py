@@ -8,12 +8,6 @@ from __future__ import annotations
 import os
 import platform
 
-#: What ICU a server sorts by; the collation "und-x-icu" exists wherever there is ICU.
-ICU_VERSION = (
-    "SELECT coalesce(max(pg_collation_actual_version(oid)), '') FROM pg_collation "
-    "WHERE collprovider = 'i' AND collname = 'und-x-icu'"
-)
-
 #: Where a container sees its limit in bytes: control groups 2, and 1.
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _MEMORY_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")

@@ -9,9 +9,6 @@ directories whose instances may use them. A file that it does not name, or that 
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import json
 import os
 import shutil
@@ -19,16 +16,14 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _instance, _trust
+from . import _instance, _lock, _trust
 from ._errors import WalgError
-from ._files import UNFINISHED, first_existing_parent, read_text, sha256, write_atomic
-from ._waiting import wait_until
+from ._files import UNFINISHED, read_text, sha256, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable
 
 NAME = UNFINISHED + "json"
-LOCK = UNFINISHED + "lock"
 
 
 @dataclass
@@ -57,56 +52,6 @@ class Record:
         content = {"binaries": [{"name": name, **entry} for name, entry in self.binaries.items()]}
         text = json.dumps({**content, "config_dirs": self.config_dirs}, indent=2) + "\n"
         write_atomic(os.path.join(self.directory, NAME), text, 0o644)
-
-
-@contextlib.contextmanager
-def alone(directory: str, patience: float) -> Iterator[None]:
-    """Keep other runs from installing into a directory meanwhile: several instances of a host may be several hosts of a play.
-
-    The lock is a file that nobody but us can open, and so hold, in the directory (the nearest that exists); it is gone
-    afterwards. Raises WalgError after ``patience``.
-    """
-    path = os.path.join(first_existing_parent(directory), LOCK)
-    taken: list[int] = []
-
-    def take() -> bool:
-        taken[:] = _locked(path)
-        return bool(taken)
-
-    try:
-        if not wait_until(take, patience, longest=0.1):
-            raise WalgError(f"Another run installs into {directory}, and did not end within {patience:g} s. Try again.")
-    except OSError as exc:
-        if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            yield  # who can't write there can't install there, but may find that nothing has to be done
-            return
-        raise WalgError(f"Cannot lock {path}: {exc.strerror}") from exc
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        os.close(taken[0])
-
-
-def _locked(path: str) -> list[int]:
-    """Return the descriptor of the lock's file, if it could be locked."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise WalgError(f"{path} is not a lock of ours. Remove it.", found=path)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.lstat(path), found):  # not removed by the run that had it
-                kept, handle = handle, -1
-                return [kept]
-    except BlockingIOError:
-        pass
-    finally:
-        if handle >= 0:
-            os.close(handle)
-    return []
 
 
 def staged_path(path: str) -> str:
@@ -182,7 +127,7 @@ def unfinished(directory: str, before: float) -> list[str]:
     """Return what killed runs left behind in a directory before a moment: files, and workshops."""
     found = []
     for name in _listed(directory):
-        if name.startswith(UNFINISHED) and name not in (NAME, LOCK):
+        if name.startswith(UNFINISHED) and name not in (NAME, _lock.LOCK):
             path = os.path.join(directory, name)
             there = os.lstat(path)
             if (stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)) and there.st_mtime < before:

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 from . import _flow_backup, _flow_owner, _instance, _lock, _settings, _shown
 from ._errors import WalgError
 from ._files import read_text
-from ._flow_archive import client
-from ._process import Runner, User
+from ._process import Runner
+from ._users import User
+from ._walg import client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,13 +11,13 @@ import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Mapping, Sequence
 
-from . import _data_dir, _pg_files, _server_process
+from . import _data_dir, _pg_files, _proc, _server_process
 from ._errors import WalgError
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
-    from ._instance import Cluster
-    from ._process import User
+    from ._cluster import Cluster
+    from ._users import User
 
 #: Variables that change what the server does, and hold no secret: these may be recorded and shown.
 _TELLING = re.compile(
@@ -91,7 +91,7 @@ def of(pid: int, data_dir: str, owner: User, config_file: str = "") -> Launch:
     Raises WalgError where a path was relative and its place can't be told any more.
     """
     words = _arguments(pid, data_dir, owner)
-    environment = _data_dir.environment(pid)
+    environment = _proc.environment(pid)
     named, options = _split(words)
     directory = named or environment.get("PGDATA", "") or data_dir
     if not os.path.isabs(directory):
@@ -110,7 +110,7 @@ def of(pid: int, data_dir: str, owner: User, config_file: str = "") -> Launch:
 
 def _arguments(pid: int, data_dir: str, owner: User) -> list[str]:
     """Return the server's words after its program's; a loader or an emulator has words of its own before it."""
-    words = _data_dir.command_line(pid)[:-1]
+    words = _proc.command_line(pid)[:-1]
     told = list(call_as(owner, _data_dir.start_words, data_dir))
     if told and told == words[len(words) - len(told) :]:
         return told
@@ -180,7 +180,7 @@ def _cwd(relative: Mapping[str, str], candidate: str, owner: User, data_dir: str
 
 def _log(pid: int, owner: User) -> str:
     """Return the file that the server's output goes to, if its owner can open it again."""
-    path = _data_dir.link(pid, "fd/1")
+    path = _proc.link(pid, "fd/1")
     fitting = os.path.isabs(path) and not path.startswith("/dev/") and not path.endswith(" (deleted)")
     return path if fitting and call_as(owner, _writable, path) else ""
 

@@ -12,16 +12,14 @@ with a data directory in which something else is mounted; that stays where it is
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _control, _mounts
+from . import _data_dir, _mounts
 from ._errors import WalgError
-from ._files import read_text
 from ._journal import Step
-from ._process import User, call_as
+from ._users import User, call_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,18 +27,11 @@ if TYPE_CHECKING:
 #: Where things lie inside a mount point. Base backups leave out what is below a directory of this name (WAL-G and
 #: pg_basebackup alike), so that an old cluster kept here is not backed up with the new one.
 INSIDE = ".mapswipe-walg/pgsql_tmp"
-#: Entries of a mount point that are nothing of a cluster.
-NO_CONTENT = ("lost+found", ".mapswipe-walg")
 #: Without this file PostgreSQL does not start: it goes first and comes last, so that a half-swapped directory stays down.
 _GATE = "PG_VERSION"
 _WAL = "pg_wal"
 _IN_WAL = ("archive_status", "summaries")
 _NAMED = 5  # paths, in a message
-_ENTRY = re.compile(r"^PG_\d+(\.\d+)?_\d+$")
-#: What PostgreSQL keeps in a data directory and a restore has to replace: it can't stay where it is mounted.
-_REPLACED = re.compile(
-    r"^(base|global|pg_(?!stat_tmp$|log$|hba\.conf$|ident\.conf$).*|PG_VERSION|postgresql\.auto\.conf|backup_.*|.*\.signal)$"
-)
 
 
 @dataclass(frozen=True)
@@ -103,18 +94,7 @@ def _unmovable(path: str) -> list[str]:
     if not os.path.isdir(path):
         return []
     owner = User.by_uid(os.stat(path).st_uid) if os.geteuid() == 0 else None
-    return list(call_as(owner, _read_only, path))
-
-
-def _read_only(path: str) -> list[str]:
-    with os.scandir(path) as entries:
-        return [
-            entry.name
-            for entry in entries
-            if entry.name not in NO_CONTENT
-            and entry.is_dir(follow_symlinks=False)
-            and not os.access(entry.path, os.W_OK)
-        ]
+    return list(call_as(owner, _data_dir._read_only, path))
 
 
 def _other_device(path: str) -> bool:
@@ -123,54 +103,6 @@ def _other_device(path: str) -> bool:
         return os.stat(path).st_dev != os.stat(os.path.dirname(path)).st_dev
     except OSError:
         return False
-
-
-def entry_name(major: int, catalog: int) -> str:
-    """Return the name of a cluster's own directory in each of its tablespaces."""
-    return f"PG_{major}_{catalog}"
-
-
-def within(path: str, outer: str) -> bool:
-    """Say whether a path is another one or lies below it."""
-    return f"{path}/".startswith(f"{outer}/")
-
-
-def is_entry(name: str, major: int) -> bool:
-    """Say whether a name in a tablespace's directory is that of a cluster of this major version, 0: of any."""
-    return bool(_ENTRY.match(name)) and (not major or name.startswith(f"PG_{major}_"))
-
-
-def own_entry(data_dir: str) -> str:
-    """Return that name for the cluster in a data directory. Called as its owner."""
-    major = (read_text(os.path.join(data_dir, "PG_VERSION")) or "").strip()
-    control = _control.parse(_control.read(data_dir))
-    if control is None or not re.fullmatch("[0-9]{1,4}", major):
-        raise WalgError(f"{data_dir} does not say of which version it is: PG_VERSION or global/pg_control is damaged.")
-    return entry_name(int(major), control.catalog)
-
-
-def content(path: str) -> list[str]:
-    """Return the entries of a data directory that are a cluster's: not what stays, nor an empty volume for its WAL."""
-    mounted = _mounts.at_or_below(path)
-    points = {os.path.basename(point) for point in mounted if os.path.dirname(point) == path}
-    others = _read_only(path) if path in mounted else []
-    names = [name for name in os.listdir(path) if name not in (*NO_CONTENT, *others)]
-    return [
-        name for name in names if name not in points or (_REPLACED.match(name) and _filled(os.path.join(path, name)))
-    ]
-
-
-def _filled(path: str) -> bool:
-    return not os.path.isdir(path) or any(name not in NO_CONTENT for name in os.listdir(path))
-
-
-def in_place_tablespaces(data_dir: str) -> list[str]:
-    """Return the tablespaces that are plain directories in pg_tblspc (allow_in_place_tablespaces). Called as the owner."""
-    folder = os.path.join(data_dir, "pg_tblspc")
-    if not os.path.isdir(folder):
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
 def refuse_mounts(one: Place, major: int) -> None:
@@ -203,10 +135,12 @@ def _may_stay(one: Place, stays: str, major: int, *, mounted: bool) -> bool:
     """Say whether what can't be moved is nothing that a restore replaces."""
     top, _slash, deeper = stays.partition("/")
     if one.tablespace:
-        return not is_entry(top, major) and top != INSIDE.split("/", maxsplit=1)[0]  # somebody else's
+        return not _data_dir.is_entry(top, major) and top != INSIDE.split("/", maxsplit=1)[0]  # somebody else's
     if one.link:
         return not mounted and top not in _IN_WAL
-    return (stays == _WAL and mounted) or (not (deeper or _REPLACED.match(top)) and top not in NO_CONTENT)
+    return (stays == _WAL and mounted) or (
+        not (deeper or _data_dir._REPLACED.match(top)) and top not in _data_dir.NO_CONTENT
+    )
 
 
 def refuse_changed_mounts(places: Sequence[Place], request: str) -> None:
@@ -221,22 +155,6 @@ def refuse_changed_mounts(places: Sequence[Place], request: str) -> None:
                 f"it was {there}, now it is {here}. Nothing was moved. Mount as it was and run again; or remove what was restored "
                 "(walg_restore_discard: true) and ask for a new restore."
             )
-
-
-def links(data_dir: str) -> dict[str, str]:
-    """Return the links of a data directory that lead out of it: link -> real path. Called as its owner."""
-    found = {}
-    candidates = ["pg_wal"]
-    tablespaces = os.path.join(data_dir, "pg_tblspc")
-    if os.path.isdir(tablespaces):
-        candidates += [
-            f"pg_tblspc/{name}" for name in sorted(os.listdir(tablespaces)) if re.fullmatch("[0-9]{1,10}", name)
-        ]
-    for link in candidates:
-        path = os.path.join(data_dir, link)
-        if os.path.islink(path):
-            found[link] = os.path.realpath(path)
-    return found
 
 
 def encode(places: Iterable[Place]) -> list[dict[str, Any]]:
@@ -290,7 +208,7 @@ def swap_steps(places: Sequence[Place], old_links: Mapping[str, str], uid: int, 
             if old_links.get(one.link) == one.path:
                 steps += [_old_link(data, one)]
             steps += (
-                _entry_exchanged(one, own_entry(data.work), old_links, owner)
+                _entry_exchanged(one, _data_dir.own_entry(data.work), old_links, owner)
                 if one.tablespace
                 else _exchange(one, owner)
             )
@@ -340,7 +258,7 @@ def _in(one: Place) -> list[Step]:
 
 def _leaving(one: Place) -> list[str]:
     """Return the entries of a place that are moved one by one."""
-    return [name for name in os.listdir(one.path) if name not in NO_CONTENT and name not in one.stays]
+    return [name for name in os.listdir(one.path) if name not in _data_dir.NO_CONTENT and name not in one.stays]
 
 
 def way_back(places: Sequence[Place], steps: Sequence[Step]) -> list[Step]:
@@ -364,13 +282,13 @@ def _either(step: Step) -> bool:
 
 def _link_there(step: Step, data: Place) -> bool:
     """Say whether a link that was turned is still there; those of the restored data directory lie in its place now."""
-    if not within(step.path, data.work):
+    if not _data_dir.within(step.path, data.work):
         return True
     return os.path.lexists(step.path) or os.path.lexists(os.path.join(data.path, os.path.relpath(step.path, data.work)))
 
 
 def _moved_in(one: Place, listed: str) -> list[Step]:
-    names = [name for name in os.listdir(listed) if name not in NO_CONTENT and name not in one.stays]
+    names = [name for name in os.listdir(listed) if name not in _data_dir.NO_CONTENT and name not in one.stays]
     names.sort(key=lambda name: name == _GATE)
     return [Step("in", os.path.join(one.work, name), os.path.join(one.path, name)) for name in names]
 
@@ -386,7 +304,7 @@ def refuse_incomplete(entries: Sequence[Mapping[str, Any]]) -> None:
     data = places[-1]
     for one in places[:-1]:
         link = os.path.join(data.work, one.link)
-        there = os.path.join(one.work, own_entry(data.work)) if one.tablespace else one.work
+        there = os.path.join(one.work, _data_dir.own_entry(data.work)) if one.tablespace else one.work
         if not os.path.islink(link) or os.path.realpath(link) != os.path.realpath(one.work) or not os.path.isdir(there):
             raise WalgError(
                 f"The recovered cluster in {data.work} is not whole: {link} should lead to {one.work}, with {there} in it. Nothing was "

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._instance import Cluster
+    from ._cluster import Cluster
     from ._process import Runner
 
 _LIBDIR = "$libdir"

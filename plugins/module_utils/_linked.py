@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from . import _backups
 from ._errors import WalgError
 from ._pg_files import AUTO
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ._backups import Backup
     from ._data_dir import DataDir
-    from ._process import User
+    from ._users import User
 
 #: The cluster's data, whose places are planned elsewhere.
 DATA = (

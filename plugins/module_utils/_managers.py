@@ -15,14 +15,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _files, _server_process
+from . import _files, _proc, _servers
 from ._errors import WalgError
-from ._process import User, call_as
+from ._users import User, call_as
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from ._instance import Cluster
+    from ._cluster import Cluster
 
 _UNIT_FILES = ("/etc/systemd/system/*.service", "/run/systemd/system/*.service", "/lib/systemd/system/*.service")
 _LARGEST = 1024 * 1024  # bytes of a configuration file that is looked into
@@ -163,8 +163,8 @@ def _processes(ancestors: Collection[int], users: Collection[int]) -> list[_Call
     """Return the managers' programs that run above the server, or as one of these users: no other can act on a cluster."""
     found = []
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        user = _server_process.user_of(pid)
-        words = _data_dir.command_line(pid) if pid in ancestors or user in users else []
+        user = _proc.user_of(pid)
+        words = _proc.command_line(pid) if pid in ancestors or user in users else []
         if any(os.path.basename(word) in _PROGRAMS for word in words[:3]):
             found.append(_Call(f"process {pid}", pid, words, _environment(pid), User.by_uid(user)))
     return found
@@ -192,9 +192,9 @@ def _units() -> list[_Call]:
 def _ancestors(data_dir: str) -> set[int]:
     """Return the processes above the servers on a data directory."""
     found: set[int] = set()
-    left = _data_dir.servers_on(data_dir)
+    left = _servers.servers_on(data_dir)
     while left:
-        parent = _data_dir.family(left.pop())[0]
+        parent = _proc.family(left.pop())[0]
         if parent > 0 and parent not in found:
             found.add(parent)
             left.append(parent)

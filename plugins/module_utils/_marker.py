@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from . import _moves, _trust
 from ._errors import WalgError
 from ._files import FilePlan, read_text, write_atomic
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from ._instance import Instance

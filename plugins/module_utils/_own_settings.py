@@ -21,7 +21,7 @@ from ._pg_files import Setting
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ._instance import Cluster
+    from ._cluster import Cluster
     from ._recorded import Recorded
 
 OPTION = "walg_restore_settings"

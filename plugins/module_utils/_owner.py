@@ -34,7 +34,7 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _foreign_json, _storage, _timelines
+from . import _foreign_json, _storage, _wal
 from ._errors import WalgError
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _checked(values: Mapping[str, Any]) -> Owner:
     wrong += [
         name
         for name, value in numbers.items()
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _timelines.LAST_TIMELINE
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _wal.LAST_TIMELINE
     ]
     if wrong or not _IDENTIFIER.fullmatch(texts["system_identifier"]) or not texts["writer"]:
         raise ValueError(f"a wrong value of {', '.join(wrong) or 'system_identifier or writer'}")

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from ._errors import WalgError
 from ._files import read_text, write_atomic
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
-    from ._process import User
+    from ._users import User
 
 #: In the state directory.
 NOTE = "owner-seen"

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import _pg_conf
 from ._files import MOST_TEXT
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._process import User
+    from ._users import User
 
 MAIN, AUTO = "postgresql.conf", "postgresql.auto.conf"
 _DEPTH = 10  # CONF_FILE_MAX_DEPTH

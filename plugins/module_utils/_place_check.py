@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _launch, _pg_conf, _server_process
+from . import _launch, _pg_conf, _proc, _server_process, _servers
 from ._errors import WalgError
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,23 +56,23 @@ def _refuse_taken(instance: Instance, data: Place, settings: Mapping[str, str]) 
     if instance.cluster.service == "none":
         return
     port = settings.get("port") or _launch.variables(instance.cluster.start_environment).get("PGPORT") or _PORT
-    ours = _data_dir.servers_on(data.path)
+    ours = _servers.servers_on(data.path)
     for named in settings.get("unix_socket_directories", "").split(","):
         path = named.strip().strip('"')
         if not os.path.isabs(path):
             continue
         lock = os.path.join(path, f".s.PGSQL.{port}.lock")
         pid = int(call_as(instance.cluster.owner(), _first_number, lock))
-        if pid and pid not in ours and _data_dir.alive(pid):
+        if pid and pid not in ours and _server_process.is_server(pid):
             raise WalgError(
-                f"another server (process {pid}, on {_data_dir.link(pid, 'cwd')}) has port {port} in {path}. Stop that one, or set "
+                f"another server (process {pid}, on {_proc.link(pid, 'cwd')}) has port {port} in {path}. Stop that one, or set "
                 "another port where the restored configuration says it"
             )
 
 
 def _first_number(path: str) -> int:
     try:
-        return int(_server_process.read(path).partition("\n")[0])
+        return int(_proc.read(path).partition("\n")[0])
     except (OSError, ValueError):
         return 0
 

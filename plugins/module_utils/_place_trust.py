@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from . import _moves, _trust
 from ._errors import WalgError
 from ._files import first_existing_parent
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from ._instance import Instance
     from ._layout import Place
-    from ._process import User
+    from ._users import User
 
 _MADE_BY_HAND = "install -d -m 0700 -o"
 

@@ -20,8 +20,14 @@ from ._errors import WalgError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._instance import Cluster
+    from ._cluster import Cluster
     from ._process import Result, Runner
+
+#: What ICU a server sorts by; the collation "und-x-icu" exists wherever there is ICU.
+ICU_VERSION = (
+    "SELECT coalesce(max(pg_collation_actual_version(oid)), '') FROM pg_collation "
+    "WHERE collprovider = 'i' AND collname = 'und-x-icu'"
+)
 
 
 def literal(value: str) -> str:

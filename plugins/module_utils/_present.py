@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _timelines
+from . import _wal
 from ._errors import WalgError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Present:
 def ask(server: Server, facts: ServerFacts) -> Present:
     """Ask the server. Run as the cluster's owner."""
     told: dict[str, Any] = server.ask_json(_QUESTION)
-    told["lsn"] = _timelines.parse_lsn(told["lsn"])
+    told["lsn"] = _wal.parse_lsn(told["lsn"])
     return Present(**told, waiting=frozenset(_waiting(facts.data_directory)))
 
 
@@ -85,15 +85,15 @@ def refuse_older(now: Present, facts: ServerFacts, archive: Inventory, storage: 
     last = archive.last(facts.timeline)
     if last is None:
         return
-    end = (_timelines.segment_number(last, archive.segment_size) + 1) * archive.segment_size
+    end = (_wal.segment_number(last, archive.segment_size) + 1) * archive.segment_size
     if end > now.lsn:
         raise WalgError(
-            f"The archive {storage} is ahead of the server on {facts.data_directory}: it holds WAL up to {_timelines.format_lsn(end)} on "
-            f"timeline {facts.timeline}, the server has written up to {_timelines.format_lsn(now.lsn)}. Its data directory is an older "
+            f"The archive {storage} is ahead of the server on {facts.data_directory}: it holds WAL up to {_wal.format_lsn(end)} on "
+            f"timeline {facts.timeline}, the server has written up to {_wal.format_lsn(now.lsn)}. Its data directory is an older "
             "state, of a file system snapshot for instance, and what it writes can't follow that archive. Restore the latest state "
             "with mapswipe.walg.restore, or give this server a prefix of its own in walg_storage.",
-            found=_timelines.format_lsn(now.lsn),
-            wanted=_timelines.format_lsn(end),
+            found=_wal.format_lsn(now.lsn),
+            wanted=_wal.format_lsn(end),
         )
 
 
@@ -104,8 +104,6 @@ def lost(now: Present, facts: ServerFacts, archive: Inventory, start: int) -> li
     """
     size = archive.segment_size
     last = archive.last(facts.timeline)
-    first = _timelines.segment_number(last, size) + 1 if last else start // size
-    names = (
-        _timelines.segment_name(facts.timeline, number, size) for number in range(first, max(now.lsn - 1, 0) // size)
-    )
+    first = _wal.segment_number(last, size) + 1 if last else start // size
+    names = (_wal.segment_name(facts.timeline, number, size) for number in range(first, max(now.lsn - 1, 0) // size))
     return [name for name in names if name not in now.waiting]

@@ -18,7 +18,8 @@ from ._errors import WalgError
 from ._files import FilePlan, read_text
 
 if TYPE_CHECKING:
-    from ._process import Runner, User
+    from ._process import Runner
+    from ._users import User
 
 PACKAGE = "mapswipe_walg"
 _LAUNCHER = """#!{python}

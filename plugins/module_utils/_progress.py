@@ -8,21 +8,16 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ._files import write_atomic
-from ._process import call_as
+from ._times import now
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._process import User
-
-
-def now() -> str:
-    """The present moment, RFC 3339 in UTC."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    from ._users import User
 
 
 @dataclass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import _choice, _windows
+from . import _choice, _trunk
 from ._errors import WalgError
 from ._targets import Target
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def trunk(storage: str, archive: Inventory, mine: Sequence[Backup], owner: Owner | None) -> tuple[int, Sequence[int]]:
     """Return the timeline that the latest state is on, and the orphans beside the way to it. Raises WalgError if it can't be told."""
-    found = _windows.trunk(archive, mine, owner.timeline if owner else None, owner.highest_timeline if owner else 0)
+    found = _trunk.trunk(archive, mine, owner.timeline if owner else None, owner.highest_timeline if owner else 0)
     if found.timeline is None:
         listed = ", ".join(map(str, found.candidates)) or "none"
         raise WalgError(

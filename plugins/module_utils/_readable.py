@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from ._errors import WalgError
-from ._process import User, call_as
+from ._users import User, call_as
 
 #: WAL-G leaves these out, wherever they lie.
 _NAMES = """

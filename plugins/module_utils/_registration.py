@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 from . import _debian
 from ._errors import WalgError
 from ._files import owned, read_text
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
-    from ._instance import Cluster
-    from ._process import Result, Runner, User
+    from ._cluster import Cluster
+    from ._process import Result, Runner
+    from ._users import User
 
 _PREFIX = "mapswipe-walg-register-"
 _TIMEOUT = 300.0

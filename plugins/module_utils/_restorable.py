@@ -10,14 +10,29 @@ the storage fills up. A plain directory in pg_tblspc (allow_in_place_tablespaces
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from . import _data_dir, _fetched, _layout, _pg_files
+from . import _data_dir, _pg_files
 from ._errors import WalgError
-from ._process import User, call_as
+from ._users import User, call_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+#: Directories whose content belongs to one run of a server: a restored cluster has them, empty.
+_EMPTIED = (
+    "pg_dynshmem",
+    "pg_notify",
+    "pg_replslot",
+    "pg_serial",
+    "pg_snapshots",
+    "pg_stat_tmp",
+    "pg_subtrans",
+)
+#: Where PostgreSQL's own files lie, and no link but those of tablespaces and of WAL.
+_OWN = re.compile(r"^(base|global|pg_(?!wal$|tblspc$|log$).*)$")
 
 
 def refuse_unrestorable(path: str, owner: User | None) -> None:
@@ -84,16 +99,16 @@ def _indirect(data_dir: str) -> list[tuple[str, str, str]]:
 
 
 def _stray_links(data_dir: str, spaces: list[str]) -> list[str]:
-    return _fetched.stray_links(data_dir, [path for path in spaces if os.path.isdir(path)])
+    return stray_links(data_dir, [path for path in spaces if os.path.isdir(path)])
 
 
 def _refuse_nested(oid: str, location: str, data_dir: str, wal_dir: str, others: dict[str, str]) -> None:
     outer = {"the data directory": data_dir, **others, **({"the WAL directory": wal_dir} if wal_dir else {})}
     for name, path in outer.items():
-        if _layout.within(location, path):
+        if _data_dir.within(location, path):
             raise _nested(f"The tablespace with OID {oid} lies at {location}, inside {path} ({name})")
     for name, path in (("data directory", data_dir), ("WAL directory", wal_dir)):
-        if path and _layout.within(path, location):
+        if path and _data_dir.within(path, location):
             raise _nested(f"The {name} {path} lies inside {location}, the directory of the tablespace with OID {oid}")
 
 
@@ -103,3 +118,26 @@ def _nested(what: str) -> WalgError:
         "of its own, outside of the others (CREATE TABLESPACE), move what is in this one there (ALTER TABLE ALL IN TABLESPACE, ALTER INDEX "
         "ALL IN TABLESPACE, ALTER DATABASE, each with SET TABLESPACE), drop this one, and run again."
     )
+
+
+def stray_links(data_dir: str, spaces: Sequence[str]) -> list[str]:
+    """Return the symbolic links among PostgreSQL's own files, where WAL-G loses what they lead to. Called as the owner.
+
+    ``spaces``: the cluster's own directories in its tablespaces.
+    """
+    tops = [entry for entry in os.scandir(data_dir) if _OWN.match(entry.name) and entry.name not in _EMPTIED]
+    found = [entry.path for entry in tops if entry.is_symlink() and not entry.name.endswith(".conf")]
+    for top in [*(entry.path for entry in tops if entry.is_dir(follow_symlinks=False)), *spaces]:
+        found += _links_below(top)
+    return sorted(found)
+
+
+def _links_below(top: str) -> Iterator[str]:
+    stack = [top]
+    while stack:
+        with os.scandir(stack.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    yield entry.path
+                elif entry.is_dir(follow_symlinks=False):
+                    stack.append(entry.path)

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _targets, _timelines
+from . import _backups, _targets, _wal
 from ._errors import WalgError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def refuse_less(
             raise _targets.not_reached(target, proof.get("replayed_lsn"), proof.get("last_commit"))
         return
     wanted = must_reach(plan)
-    if wanted is not None and _timelines.parse_lsn(str(proof.get("replayed_lsn") or "0/0")) <= wanted[0]:
+    if wanted is not None and _wal.parse_lsn(str(proof.get("replayed_lsn") or "0/0")) <= wanted[0]:
         raise WalgError(
             f"Recovery did not replay all WAL: the archive goes on to the segment {wanted[1]}. {where}",
             found=proof.get("replayed_lsn"),
@@ -73,9 +73,9 @@ def must_reach(plan: Mapping[str, Any]) -> tuple[int, str] | None:
     """
     size, salvaged, listed = int(plan["segment_size"]), plan["salvaged_segments"], plan["last_segments"]
     if len(salvaged) > 1:
-        return _timelines.segment_number(salvaged[-2], size) * size, str(salvaged[-2])
+        return _wal.segment_number(salvaged[-2], size) * size, str(salvaged[-2])
     if listed:
-        return _timelines.segment_number(listed[-1], size) * size, str(listed[-1])
+        return _wal.segment_number(listed[-1], size) * size, str(listed[-1])
     return None
 
 
@@ -115,7 +115,7 @@ class Watch:
             return found
         if self.first is None:
             self.first = now
-        left = max(0, _timelines.segment_number(listed[-1], size) - now)
+        left = max(0, _wal.segment_number(listed[-1], size) - now)
         took = time.monotonic() - self.started
         rate = (now - self.first) / took if took > 0 else 0.0
         found.update({"segments_left_at_most": left, "segments_per_second": round(rate, 2)})
@@ -126,7 +126,7 @@ class Watch:
     @staticmethod
     def _segment(found: Mapping[str, Any], size: int) -> int | None:
         if found.get("replaying"):
-            return _timelines.segment_number(str(found["replaying"]), size)
+            return _wal.segment_number(str(found["replaying"]), size)
         if found.get("replayed_lsn"):
-            return _timelines.parse_lsn(str(found["replayed_lsn"])) // size
+            return _wal.parse_lsn(str(found["replayed_lsn"])) // size
         return None

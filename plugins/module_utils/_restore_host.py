@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import (
     _backups,
@@ -19,26 +18,22 @@ from . import (
     _place_trust,
     _recovery,
     _registration,
+    _servers,
     _storage,
     _walg,
 )
 from ._errors import WalgError
-from ._files import first_existing_parent, free_bytes
 from ._postgres import installed_major
-from ._process import call_as
 from ._service import Service
+from ._users import call_as
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ._backups import Backup
     from ._instance import Instance
-    from ._process import Runner, User
-    from ._restore_plan import Wish
-
-#: Bytes that recovery needs besides the files: WAL that is replayed, and PostgreSQL's own.
-ROOM = 512 * 1024 * 1024
-_AHEAD = 12  # segments that lie there at a time, at most: those that are fetched ahead, and the last ones replayed
+    from ._process import Runner
+    from ._wish import Wish
 
 
 def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDir, wish: Wish) -> None:
@@ -67,7 +62,7 @@ def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDi
             found=found.system_identifier,
             wanted=wish.overwrite,
         )
-    servers = _data_dir.servers_on(found.path)
+    servers = _servers.servers_on(found.path)
     if wish.action != "promote" and not wish.overwrite:
         return  # what waits beside disturbs no server; it is asked again before the swap
     if servers and not wish.stop_running:
@@ -78,57 +73,6 @@ def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDi
         )
     if servers:
         Service(runner, instance.cluster, "").refuse_unstoppable(servers)
-
-
-def tablespaces(sentinel: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tablespaces of a base backup, OID -> location, from its record (key ``Spec``).
-
-    Whoever can write into the storage may have changed that.
-    """
-    spec = sentinel.get("Spec") or {}
-    try:
-        found = {str(oid): str(spec[str(oid)]["loc"]) for oid in spec.get("tablespaces") or []}
-    except (KeyError, TypeError, AttributeError):
-        found = {"": ""}
-    for oid, location in found.items():
-        if not oid.isdecimal() or not oid.isascii() or not location.startswith("/") or not location.isprintable():
-            raise WalgError(
-                "The base backup's record of its tablespaces (Spec in its sentinel) is damaged, or not PostgreSQL's: "
-                f"{oid or spec!r} at {location!r}. Name another base backup (walg_restore_backup).",
-                found=location,
-            )
-    return found
-
-
-def tablespaces_of_servers(identifier: str, owner: User) -> set[tuple[str, str]]:
-    """Return the tablespaces, OID and location, of the owner's servers on this host that have this system identifier.
-
-    A copy restored beside its source replays the source's CREATE TABLESPACE, in the source's directories. Those of another user
-    are closed to it.
-    """
-    found: set[tuple[str, str]] = set()
-    for one in _data_dir.served({owner.uid}):
-        if one.system_identifier == identifier:
-            found.update(one.tablespaces().items())
-    return found
-
-
-def refuse_later_tablespaces(
-    instance: Instance, name: str, spaces: Mapping[str, str], known: Iterable[tuple[str, str]]
-) -> None:
-    """Raise WalgError where replay would make a tablespace again in a directory that is in use.
-
-    ``spaces``: those of the base backup; ``known``: those that are known to have been made later. PostgreSQL replays
-    a CREATE TABLESPACE at the original place, wherever it recovers, and clears that place first.
-    """
-    for oid, path in sorted(known):
-        if oid not in spaces and os.path.isdir(path) and call_as(instance.cluster.owner(), os.listdir, path):
-            raise WalgError(
-                f"The base backup {name} is from before the tablespace {oid} was made. Recovery from it could make it again at {path}, "
-                "which is not empty, and destroy what lies there. Name a newer base backup (walg_restore_backup), move that directory "
-                "away, or restore on another host.",
-                found=path,
-            )
 
 
 def places(
@@ -219,9 +163,9 @@ def _refuse_foreign(instance: Instance, found: _data_dir.DataDir, one: _layout.P
     names = call_as(owner, os.listdir, one.path)
     used = one.used_by(found.path, found.links)
     if one.tablespace:
-        taken = [name for name in names if _layout.is_entry(name, major) and not (used and name == found.own_entry)]
+        taken = [name for name in names if _data_dir.is_entry(name, major) and not (used and name == found.own_entry)]
     else:
-        taken = [] if used else [name for name in names if name not in _layout.NO_CONTENT]
+        taken = [] if used else [name for name in names if name not in _data_dir.NO_CONTENT]
     if taken:
         raise WalgError(
             f"{one.path} ({one.link}) is not empty: it holds {', '.join(sorted(taken)[:5])}, and the cluster in {found.path} does not use "
@@ -233,84 +177,6 @@ def _refuse_foreign(instance: Instance, found: _data_dir.DataDir, one: _layout.P
             f"{owner.name!r} can't write into {one.path} ({one.link}), whose entries have to be moved: give it to that user, or choose "
             "another place (walg_restore_tablespaces, walg_restore_wal_dir)."
         )
-
-
-def wal_room(segments: int, segment_size: int) -> int:
-    """Return the bytes for the WAL of a recovery that reads so many segments: WAL-G fetches up to ten ahead, PostgreSQL makes three."""
-    return max(ROOM, (min(segments, _AHEAD) + 3) * segment_size)
-
-
-@dataclass(frozen=True)
-class Room:
-    """Bytes that the restored parts need. Of a tablespace the size is not known before: all of them together have ``files``."""
-
-    files: int
-    salvaged: int
-    wal: int = ROOM
-
-    @property
-    def total(self) -> int:
-        """Return what all places need together."""
-        return self.files + self.wal + self.salvaged
-
-    def of(self, link: str, apart: Collection[str]) -> int:
-        """Return what one place needs at least. ``apart``: the links of the places outside of the data directory."""
-        wal = self.wal + self.salvaged
-        if link:
-            return wal if link == "pg_wal" else 0
-        spaces = any(one.startswith("pg_tblspc/") for one in apart)
-        return (0 if spaces else self.files) + (0 if "pg_wal" in apart else wal)
-
-
-def refuse_full(
-    instance: Instance, places_: Sequence[_layout.Place], room: Room, name: str, overwritten: _data_dir.DataDir | None
-) -> int:
-    """Return the free bytes on the file systems in question. Raises WalgError when they are too few, on one or on all.
-
-    ``overwritten``: the old cluster, whose room is free before the restore.
-    """
-    free: dict[int, int] = {}
-    least: dict[int, int] = {}
-    where: dict[int, str] = {}
-    apart = {one.link for one in places_ if one.link}
-    for one in places_:
-        path = first_existing_parent(one.parent)
-        system = file_system(path)
-        free.setdefault(system, free_bytes(path))
-        if overwritten is not None and one.used_by(overwritten.path, overwritten.links):
-            old = os.path.join(one.path, overwritten.own_entry) if one.tablespace else one.path
-            free[system] += int(call_as(instance.cluster.owner(), tree_size, old))
-        least[system] = least.get(system, 0) + room.of(one.link, apart)
-        where[system] = one.path  # the data directory comes last
-    total = sum(free.values())
-    short = [(where[system], least[system], free[system]) for system in free if free[system] < least[system]]
-    if not short and total < room.total:
-        short = [(places_[-1].path, room.total, total)]
-    for place, wanted, found in short:
-        raise WalgError(
-            f"Too little room beside {place}: {wanted} bytes are needed (the base backup {name} and {room.wal} for WAL, as far as they go "
-            f"there), {found} are free. Make room, restore on another host, or have the old cluster removed first "
-            "(walg_restore_overwrite, its system identifier).",
-            found=found,
-            wanted=wanted,
-        )
-    return total
-
-
-def file_system(path: str) -> int:
-    """Return the number of the file system that a directory is on."""
-    return os.stat(path).st_dev
-
-
-def tree_size(path: str) -> int:
-    """Return the bytes that the files of a directory tree take, as far as its file system goes."""
-    total, system = 0, os.lstat(path).st_dev if os.path.lexists(path) else 0
-    for folder, folders, files in os.walk(path):
-        folders[:] = [one for one in folders if os.lstat(os.path.join(folder, one)).st_dev == system]
-        for file in files:
-            found = os.lstat(os.path.join(folder, file))
-            total += found.st_blocks * 512
-    return total
 
 
 def refuse_unfit(runner: Runner, instance: Instance, backup: Backup, has_tablespaces: bool, wish: Wish) -> list[str]:

@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from . import _beside_settings, _conninfo, _restore_request, _targets, _timelines, _trust
+from . import _beside_settings, _conninfo, _restore_request, _targets, _trust, _wal
 from ._errors import WalgError
-from ._restore_plan import Wish
+from ._wish import Wish
 
 _BACKUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _IDENTIFIER = re.compile(r"[0-9]{1,20}")
@@ -51,7 +51,7 @@ def wish(params: Mapping[str, Any]) -> Wish:
 
 def _timeline(value: Any) -> int | None:
     text = str(value or 0).strip()
-    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > _timelines.LAST_TIMELINE:
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > _wal.LAST_TIMELINE:
         raise WalgError(
             f"walg_restore_timeline is {text[:80]!r}, and no timeline has that number: they begin at 1.",
             found=text[:80],

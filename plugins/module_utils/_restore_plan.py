@@ -24,44 +24,24 @@ from . import (
     _recovery,
     _restore_host,
     _restore_settings,
+    _room,
     _salvage,
     _segment_size,
-    _swap,
+    _servers,
+    _tablespaces,
     _timelines,
+    _wal_path,
 )
 from ._errors import WalgError
-from ._flow_archive import client
-from ._process import call_as
-from ._targets import Target
+from ._users import call_as
+from ._walg import client
+from ._wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ._instance import Instance
     from ._process import Runner
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What was asked for. ``tablespaces``: old location or OID -> new location; ``overwrite``: the old cluster's system identifier."""
-
-    request: str
-    target: Target = field(default_factory=Target)
-    action: str = "promote"
-    timeline: int | None = None
-    backup: str = ""
-    standby: bool = False
-    primary_conninfo: str = ""
-    tablespaces: Mapping[str, str] = field(default_factory=dict)
-    wal_dir: str = ""
-    stop_running: bool = False
-    overwrite: str = ""
-    archive: str = "resume"
-    other_host_allowed: bool = False
-    settings: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's, that win over the cluster's own
-    links: Mapping[str, str] = field(default_factory=dict)  # what links in the data directory lead to; empty: no link
-    check_start: bool = True
-    take_over: str = ""  # the archive's writer that the restored cluster replaces, see _owner
 
 
 @dataclass(frozen=True)
@@ -186,30 +166,28 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
             _owner.refuse_capture(owner, _flow_owner.writer_on(data_dir), instance.storage, wish.take_over)
     timeline, orphans = _timeline(instance, wish, archive, mine, owner)
     # A cluster that is there may have written more since its WAL was saved; of one that is half removed more is saved.
-    sources = [os.path.join(data_dir, "pg_wal"), *_swap.all_saved(_layout.place(data_dir, "", wish.request))]
+    sources = [os.path.join(data_dir, "pg_wal"), *_salvage.all_saved(_layout.place(data_dir, "", wish.request))]
     found_there = {source: _salvaged(instance, source, wish, archive, timeline, identifier) for source in sources}
     source = max(sources, key=lambda one: len(found_there[one]))
     salvage = found_there[source]
-    more = bool(salvage) or bool(_data_dir.servers_on(data_dir))
+    more = bool(salvage) or bool(_servers.servers_on(data_dir))
     uploaded = walg.uploaded(_choice.telling(archive)) if wish.target.kind == "time" else {}
     situation = _choice.Situation(instance.storage, mine, archive, uploaded, more)
     choice = _choice.choose(situation, wish.target, timeline, wish.backup)
     sentinel = walg.sentinel(choice.backup.name)
-    tablespaces = _restore_host.tablespaces(sentinel)
-    known = _restore_host.tablespaces_of_servers(identifier, instance.cluster.owner()) | set(
-        found.tablespaces().items()
-    )
+    tablespaces = _backups.tablespaces(sentinel)
+    known = _tablespaces.tablespaces_of_servers(identifier, instance.cluster.owner()) | set(found.tablespaces().items())
     if mine[0].name != choice.backup.name:
-        known.update(_restore_host.tablespaces(walg.sentinel(mine[0].name)).items())
-    _restore_host.refuse_later_tablespaces(instance, choice.backup.name, tablespaces, known)
+        known.update(_backups.tablespaces(walg.sentinel(mine[0].name)).items())
+    _tablespaces.refuse_later_tablespaces(instance, choice.backup.name, tablespaces, known)
     notes = _restore_host.refuse_unfit(runner, instance, choice.backup, bool(tablespaces), wish)
     notes = [*notes, *_settings(runner, instance, choice.backup, wish)]
     places = _restore_host.places(instance, found, wish, tablespaces, choice.backup.pg_major, ours)
     chain = _backups.chain(choice.backup, listed)
-    segments = sum(end - first for _timeline, first, end in _timelines.needed_segments(choice.needed, archive))
-    wal = _restore_host.wal_room(segments, size)
-    room = _restore_host.Room(sum(one.uncompressed_size for one in chain), len(salvage) * size, wal)
-    free = _restore_host.refuse_full(instance, places, room, choice.backup.name, found if wish.overwrite else None)
+    segments = sum(end - first for _timeline, first, end in _wal_path.needed_segments(choice.needed, archive))
+    wal = _room.wal_room(segments, size)
+    room = _room.Room(sum(one.uncompressed_size for one in chain), len(salvage) * size, wal)
+    free = _room.refuse_full(instance, places, room, choice.backup.name, found if wish.overwrite else None)
     return RestorePlan(
         wish,
         choice.backup,
@@ -217,7 +195,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
         choice.skipped,
         timeline,
         orphans,
-        _timelines.last_listed(choice.legs, archive),
+        _wal_path.last_listed(choice.legs, archive),
         segments,
         size,
         salvage,
@@ -333,4 +311,13 @@ def _stays(data: _layout.Place) -> list[str]:
         [f"Mounted in the data directory or not its owner's, and left as it is there: {', '.join(stays)}."]
         if stays
         else []
+    )
+
+
+def salvaged_from(plan: RestorePlan) -> str:
+    """Return where the old cluster's last WAL lies when the base backup was fetched: its own directory may be gone then."""
+    return (
+        _salvage.saved(plan.data)
+        if plan.wish.overwrite and plan.salvage_from not in _salvage.all_saved(plan.data)
+        else plan.salvage_from
     )

@@ -15,23 +15,27 @@ from . import (
     _flow_owner,
     _flow_restore,
     _marker,
+    _next_step,
     _restore_host,
     _restore_plan,
     _roll_back,
+    _servers,
     _stopped,
     _ways,
+    _wish,
 )
 from ._errors import WalgError
-from ._flow_archive import client
 from ._postgres import Server
 from ._waiting import wait_until
+from ._walg import client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._instance import Instance
     from ._process import Runner
-    from ._restore_plan import RestorePlan, Wish
+    from ._restore_plan import RestorePlan
+    from ._wish import Wish
 
 REQUEST = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _SWITCH = "SELECT pg_walfile_name(pg_logical_emit_message(false, 'mapswipe.walg', 'restore')); SELECT pg_switch_wal()"
@@ -66,7 +70,7 @@ class Run:
     def settled(self, verb: str) -> bool:
         """Say whether nothing is left to do, so that no lock is needed."""
         if verb == "restore":
-            return _flow_restore.standing(self.instance, self.wish)[0] in ("done", "waits")
+            return _next_step.standing(self.instance, self.wish)[0] in ("done", "waits")
         marker = self._own()
         return marker is not None and _rolled_back(marker) if verb == "roll back" else marker is None
 
@@ -92,10 +96,10 @@ class Run:
         """Wait for a server that stops already, as a run that was killed had told it: it neither answers nor is gone yet."""
         cluster = self.instance.cluster
         if _data_dir.look(os.path.realpath(cluster.data_dir), cluster.owner()).status == "stopping":
-            wait_until(lambda: not _data_dir.servers_on(cluster.data_dir), _STOP_TIMEOUT)
+            wait_until(lambda: not _servers.servers_on(cluster.data_dir), _STOP_TIMEOUT)
 
     def _restore(self, check: bool) -> dict[str, Any]:
-        state, marker = _flow_restore.standing(self.instance, self.wish)
+        state, marker = _next_step.standing(self.instance, self.wish)
         if state in ("done", "waits") and marker:
             return {"changed": False, "restore": marker.result}
         restore = self._flow()
@@ -141,7 +145,7 @@ class Run:
         self, restore: _flow_restore.Restore, plan: RestorePlan, marker: _marker.Marker | None, ours: list[str]
     ) -> dict[str, Any]:
         data_dir, stopped = plan.data.path, False
-        if _data_dir.servers_on(data_dir):
+        if _servers.servers_on(data_dir):
             # A point in the past is recovered while the server goes on; the latest state is that of a server that has stopped.
             if self.wish.target.kind == "latest" or self.wish.overwrite:
                 restore.stop_old(data_dir)
@@ -160,7 +164,7 @@ class Run:
                 exc.msg += self._start_again(restore, data_dir)
             raise
 
-    def _plan_again(self, wish: _restore_plan.Wish, ours: list[str], stopped_at: dict[str, Any]) -> RestorePlan:
+    def _plan_again(self, wish: _wish.Wish, ours: list[str], stopped_at: dict[str, Any]) -> RestorePlan:
         """Return the plan of what is there now; who started the server that we have stopped comes before all else that it finds."""
         try:
             return _restore_plan.make(self.runner, self.instance, wish, ours)
@@ -176,13 +180,13 @@ class Run:
             return {}
         owner = self.instance.cluster.owner()
         found = _stopped.snapshot(data_dir, owner)
-        if self.wish.stop_running and _data_dir.servers_on(data_dir):
+        if self.wish.stop_running and _servers.servers_on(data_dir):
             _stopped.refuse_started(data_dir, owner, found)
         return found
 
     @staticmethod
     def _start_again(restore: _flow_restore.Restore, data_dir: str) -> str:
-        if _data_dir.servers_on(data_dir):
+        if _servers.servers_on(data_dir):
             return f" The server on {data_dir} runs again: somebody else started it."
         restore.start_old()
         return f" The server on {data_dir} was started again."
@@ -214,7 +218,7 @@ class Run:
             told = {"request": marker.request, "state": "rolled back"}
             return {"changed": True, "restore": told if check else self._flow().give_up(marker)}
         _roll_back.refuse_no_way_back(marker)
-        running = _data_dir.servers_on(marker.data_dir)
+        running = _servers.servers_on(marker.data_dir)
         if running and not marker.moved_back and not self.wish.stop_running:
             raise WalgError(
                 f"A server (pid {', '.join(map(str, running))}) runs on {marker.data_dir}. What was written since the restore is not in "

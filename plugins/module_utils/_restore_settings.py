@@ -20,12 +20,12 @@ from . import _beside_settings, _libraries, _own_settings, _pg_conf
 from ._errors import WalgError
 from ._files import write_atomic
 from ._own_settings import OPTION, Own, place
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ._instance import Cluster
+    from ._cluster import Cluster
     from ._process import Result, Runner
     from ._recorded import Recorded
 

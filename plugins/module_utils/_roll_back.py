@@ -12,15 +12,15 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _data_dir, _flow_owner, _journal, _layout, _marker, _progress, _stopped
+from . import _data_dir, _flow_owner, _journal, _layout, _marker, _servers, _stopped, _times
 from ._errors import WalgError
-from ._flow_archive import client
 from ._postgres import Server
-from ._process import call_as
+from ._users import call_as
+from ._walg import client
 
 if TYPE_CHECKING:
-    from ._process import User
     from ._swap import Swap
+    from ._users import User
 
 
 def refuse_no_way_back(marker: _marker.Marker) -> None:
@@ -62,7 +62,7 @@ class RollBack:
         """End a restore that never came to its swap, after what lay beside was removed: what it has stopped runs again."""
         self.swap.enter("start")
         again = marker.stopped and _data_dir.look(marker.data_dir, self._owner()).kind == "cluster"
-        started = again and not _data_dir.servers_on(marker.data_dir) and self.swap.start(marker.data_dir)
+        started = again and not _servers.servers_on(marker.data_dir) and self.swap.start(marker.data_dir)
         if not started:
             self.swap.service().release()
         told = {"started": started, "restored_kept_as": None, **({"saved_wal": saved_wal} if saved_wal else {})}
@@ -70,7 +70,7 @@ class RollBack:
 
     def _conclude(self, marker: _marker.Marker, told: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
         self.swap.enter("done")
-        marker.result.update({"state": "rolled back", **told, "seconds": dict(seconds), "finished": _progress.now()})
+        marker.result.update({"state": "rolled back", **told, "seconds": dict(seconds), "finished": _times.now()})
         self.swap.set_state(marker, "rolled back")
         self.swap.progress.done({"request": marker.request})
         return marker.result

@@ -9,11 +9,12 @@ a gap, on the same timeline and of the same cluster, is copied there.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import struct
 
-from . import _timelines
+from . import _layout, _wal
 from ._errors import WalgError
 from ._files import open_regular, write_atomic
 
@@ -27,11 +28,11 @@ def after(wal_dir: str, archived: str, system_identifier: str, size: int) -> lis
     A segment that PostgreSQL recycled has the name of a coming one and the content of an old one: the page address in its
     header tells. The last one may be half full; recovery reads it as far as it goes.
     """
-    timeline, number = _timelines.timeline_of(archived), _timelines.segment_number(archived, size)
+    timeline, number = _wal.timeline_of(archived), _wal.segment_number(archived, size)
     found: list[str] = []
     while True:
         number += 1
-        name = _timelines.segment_name(timeline, number, size)
+        name = _wal.segment_name(timeline, number, size)
         if not _is_of(os.path.join(wal_dir, name), timeline, number * size, system_identifier, size):
             return found
         found.append(name)
@@ -58,8 +59,8 @@ def queue(wal_dir: str, names: list[str], target: str, system_identifier: str, s
     old cluster, having gone on, has reused since is its own to archive.
     """
     for name in names:
-        address = _timelines.segment_number(name, size) * size
-        timeline = _timelines.timeline_of(name)
+        address = _wal.segment_number(name, size) * size
+        timeline = _wal.timeline_of(name)
         if not os.path.lexists(os.path.join(target, name)):
             if not _is_of(os.path.join(wal_dir, name), timeline, address, system_identifier, size):
                 continue
@@ -79,3 +80,19 @@ def copy(wal_dir: str, names: list[str], target: str) -> None:
             shutil.copyfileobj(origin, stream, 1024 * 1024)
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def saved(data: _layout.Place) -> str:
+    """Return where the old cluster's last WAL is kept while it is overwritten. No request's name can end so."""
+    return f"{data.work}~wal"
+
+
+def all_saved(data: _layout.Place) -> list[str]:
+    """Return what was saved of a cluster that is gone, this request's first: a restore that was given up may have left it."""
+    others = os.path.join(os.path.dirname(data.work), f"{glob.escape(os.path.basename(_before_request(data)))}*~wal")
+    found = sorted(path for path in glob.glob(others) if os.path.isdir(path))
+    return sorted(found, key=lambda path: path != saved(data))
+
+
+def _before_request(data: _layout.Place) -> str:
+    return "restore-" if data.mount else f"{data.path}.restore-"

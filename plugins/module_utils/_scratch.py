@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from typing import TYPE_CHECKING
 
-from ._server_process import stat
+from ._proc import stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

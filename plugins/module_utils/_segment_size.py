@@ -12,11 +12,11 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from . import _backups, _data_dir, _timelines
+from . import _backups, _data_dir, _wal
 from ._control import MIB, is_segment_size
 from ._errors import WalgError
 from ._files import read_text
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -61,7 +61,7 @@ def _sizes(backup: Backup) -> list[int]:
 
 def of_settings(settings: Mapping[str, object]) -> int:
     """Return the setting in bytes, WAL-G's default where it is not given. Raises WalgError for what is no such size."""
-    text = str(settings.get(SETTING, _timelines.DEFAULT_SEGMENT_SIZE // MIB))
+    text = str(settings.get(SETTING, _wal.DEFAULT_SEGMENT_SIZE // MIB))
     size = int(text) * MIB if re.match(r"^[0-9]{1,4}\Z", text) else 0
     if not is_segment_size(size):
         raise WalgError(
@@ -106,4 +106,4 @@ def patience(size: int) -> int:
 
 def setting(size: int) -> dict[str, str]:
     """Return what WAL-G has to be told of a size in bytes; nothing if it is unknown, or WAL-G's default."""
-    return {SETTING: str(size // MIB)} if size not in (0, _timelines.DEFAULT_SEGMENT_SIZE) else {}
+    return {SETTING: str(size // MIB)} if size not in (0, _wal.DEFAULT_SEGMENT_SIZE) else {}

@@ -22,17 +22,17 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import _by_hand, _data_dir, _debian, _launch, _supervision, _trust
+from . import _by_hand, _data_dir, _debian, _launch, _servers, _supervision, _trust
 from ._errors import WalgError
 from ._files import read_tail, write_atomic
 from ._postgres import Server
-from ._process import call_as
+from ._users import call_as
 from ._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ._instance import Cluster
+    from ._cluster import Cluster
     from ._process import Result, Runner
 
 KINDS = ("systemd", "pg_ctlcluster", "pg_ctl", "command", "none")
@@ -142,7 +142,7 @@ class Service:
             result = None
             _by_hand.start(self.runner, self.cluster, self._log_file(), self.launch)
         # A manager that gives up waiting leaves the server in its recovery.
-        if result and _failed(result) and not _data_dir.servers_on(self.cluster.data_dir):
+        if result and _failed(result) and not _servers.servers_on(self.cluster.data_dir):
             self._fail(result, "start")
         self.wait_ready()
         if kind == "systemd" and not wait_until(lambda: self._active(argument), _GONE):
@@ -154,7 +154,7 @@ class Service:
     def stop(self) -> None:
         """Stop the server through its manager, in fast mode and never harder. Raises WalgError."""
         kind, argument = self._kind()
-        told = _data_dir.servers_on(self.cluster.data_dir) if kind == "pg_ctl" else []
+        told = _servers.servers_on(self.cluster.data_dir) if kind == "pg_ctl" else []
         if kind == "systemd":
             result = self.runner.run(["systemctl", "stop", argument], timeout=self.timeout)
         elif kind == "pg_ctlcluster":
@@ -164,12 +164,12 @@ class Service:
         elif kind == "pg_ctl":
             result = self._pg_ctl(["-m", "fast", "-w", "-t", str(int(self.timeout)), "stop"])
         else:
-            self.refuse_unstoppable(_data_dir.servers_on(self.cluster.data_dir))
+            self.refuse_unstoppable(_servers.servers_on(self.cluster.data_dir))
             raise WalgError(_nobody_stops(self.cluster.data_dir, ""))
         not_running = kind == "pg_ctlcluster" and result.rc == 2  # pg_ctlcluster(1)
         if kind == "pg_ctl":
             # It fails where the server came to its end meanwhile, by the stop of a killed run for instance.
-            left = _data_dir.servers_on(self.cluster.data_dir)
+            left = _servers.servers_on(self.cluster.data_dir)
             not_running = not left
             if _failed(result) and left and told and not set(told) & set(left):  # it waits for any server's end
                 raise WalgError(
@@ -179,8 +179,8 @@ class Service:
                 )
         if _failed(result) and not not_running:
             self._fail(result, "stop")
-        if not wait_until(lambda: not _data_dir.servers_on(self.cluster.data_dir), _GONE):
-            pids = ", ".join(map(str, _data_dir.servers_on(self.cluster.data_dir)))
+        if not wait_until(lambda: not _servers.servers_on(self.cluster.data_dir), _GONE):
+            pids = ", ".join(map(str, _servers.servers_on(self.cluster.data_dir)))
             raise WalgError(
                 f"`{shlex.join(result.argv)}` ended well, but a server (process {pids}) still runs on {self.cluster.data_dir}: "
                 "somebody else started it. Stop it, or correct walg_pg_service."
@@ -226,7 +226,7 @@ class Service:
 
     def _ended(self) -> bool:
         """Say whether a server that we start by hand came to its end."""
-        return self._kind()[0] == "pg_ctl" and not _data_dir.servers_on(self.cluster.data_dir)
+        return self._kind()[0] == "pg_ctl" and not _servers.servers_on(self.cluster.data_dir)
 
     def _end_of_log(self) -> str:
         """Return what a server that we started by hand wrote before its end; empty while it runs, or if others keep its log."""
@@ -248,7 +248,7 @@ class Service:
             why = next((text for text in map(_supervision.supervisor, pids) if text), "")
             if why or kind == "none":
                 raise WalgError(_nobody_stops(self.cluster.data_dir, why), pids=list(pids))
-        elif kind == "systemd" and not _data_dir.orphans(pids):
+        elif kind == "systemd" and not _servers.orphans(pids):
             main = _supervision.main_process(self.runner, argument)
             if main not in pids:
                 raise WalgError(
@@ -362,7 +362,7 @@ class Service:
         if started and not -_CLOCK_SLACK <= told["started"] - started <= _START_SLACK:
             return f"{who}, which is not the one of {cluster.data_dir}/postmaster.pid,"
         # A program of somebody's own may start it where its process is not seen from here.
-        seen = self._kind()[0] == "command" or _data_dir.servers_on(cluster.data_dir)
+        seen = self._kind()[0] == "command" or _servers.servers_on(cluster.data_dir)
         return "" if seen else f"{who}, none of whose processes works in {cluster.data_dir},"
 
     def _elsewhere(self, looked: _data_dir.DataDir) -> WalgError:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from ._errors import WalgError
 from ._files import regular_opener
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
+    from ._cluster import Cluster
     from ._data_dir import DataDir
-    from ._instance import Cluster
-    from ._process import User
+    from ._users import User
 
 _ADDRESS_LINE = 5  # of postmaster.pid
 _EVERYWHERE = ("*", "0.0.0.0", "::")

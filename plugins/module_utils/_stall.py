@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ._errors import WalgError
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._process import User
+    from ._users import User
 
 #: A look may take this part of the time at most: a cluster can have a million files.
 _SHARE = 0.05

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from . import (
     _beside,
     _control,
-    _data_dir,
     _debian,
     _launch,
     _layout,
@@ -30,11 +29,12 @@ from . import (
     _pg_files,
     _place_check,
     _registration,
+    _servers,
 )
 from ._errors import WalgError
 from ._files import open_regular
 from ._hands import Hands
-from ._process import call_as
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -165,7 +165,7 @@ class StartCheck:
             "logging_collector": "off",
             "unix_socket_directories": socket_dir,
         }
-        if _data_dir.servers_on(self.data_dir):
+        if _servers.servers_on(self.data_dir):
             settings.update({"huge_pages": "off", "shared_buffers": "16MB"})
         return settings
 

@@ -16,9 +16,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, NoReturn
 
-from . import _control, _data_dir
+from . import _control, _proc, _servers
 from ._errors import WalgError
-from ._process import User, call_as, dropper, end_child, hear
+from ._users import User, call_as, dropper, end_child, hear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def _snapshot(data_dir: str) -> dict[str, Any]:
 
 def refuse_started(data_dir: str, owner: User, before: Mapping[str, Any]) -> None:
     """Raise StartedError if somebody has started the cluster since ``before``, whether it still runs or not."""
-    servers = _data_dir.servers_on(data_dir)
+    servers = _servers.servers_on(data_dir)
     now = snapshot(data_dir, owner)
     if servers or now != before:
         raise StartedError(data_dir, servers, before, now)
@@ -81,8 +81,8 @@ def _told(found: Mapping[str, Any]) -> str:
 
 
 def _parent(pid: int) -> str:
-    parent = _data_dir.family(pid)[0]
-    words = " ".join(_data_dir.command_line(parent)).strip()[:60] if parent > 1 else ""
+    parent = _proc.family(pid)[0]
+    words = " ".join(_proc.command_line(parent)).strip()[:60] if parent > 1 else ""
     return f", started by process {parent}: {words}" if words else ""
 
 
@@ -107,7 +107,7 @@ def held(data_dir: str, owner: User) -> Iterator[None]:
     try:
         answer = json.loads(hear(report, child, end=False).decode() or "{}")
         if answer.get("started"):
-            raise StartedError(data_dir, _data_dir.servers_on(data_dir), snapshot(data_dir, owner))
+            raise StartedError(data_dir, _servers.servers_on(data_dir), snapshot(data_dir, owner))
         yield
     finally:
         os.close(end)
@@ -138,7 +138,7 @@ def _take(data_dir: str, folder: int) -> tuple[dict[str, bool], str | None]:
         former, stale = None, True
     else:
         stale = former is not None
-    if _data_dir.servers_on(data_dir):
+    if _servers.servers_on(data_dir):
         return {"started": True}, None
     try:
         if stale:

@@ -9,7 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from . import _data_dir
+from . import _proc
 
 if TYPE_CHECKING:
     from ._process import Runner
@@ -75,15 +75,15 @@ def supervisor(pid: int) -> str:
     """
     if pid == 1:
         return "it is the main process of a container (process 1): stopping it ends the container"
-    parent, session = _data_dir.family(pid)
+    parent, session = _proc.family(pid)
     name = _comm(parent)
     if name in _SUPERVISORS:
         return f"its parent is {name} (process {parent}), which would start it again"
     if systemd_runs():
         return ""
-    words = [os.path.basename(word) for word in _data_dir.command_line(1)]
+    words = [os.path.basename(word) for word in _proc.command_line(1)]
     named = parent == 1 and any(word in _SERVER_WORDS for word in words)
-    if named or 0 < session == _data_dir.family(1)[1]:
+    if named or 0 < session == _proc.family(1)[1]:
         return (
             f"the container's first process ({_comm(1)}) started it and is there for it: stopping it ends the container"
         )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import signal
 from dataclasses import dataclass, replace
@@ -22,15 +21,18 @@ from . import (
     _progress,
     _registration,
     _salvage,
+    _server_process,
+    _servers,
     _start_check,
     _stopped,
+    _times,
 )
 from ._errors import WalgError
 from ._hands import Hands
 from ._postgres import Server
-from ._process import call_as
 from ._service import Service
 from ._targets import Target
+from ._users import call_as
 from ._waiting import wait_until
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ class Swap:
             self._refuse_started(marker)
             self._refuse_unfit(marker)
             self._prove_start(marker)
-            if _data_dir.servers_on(marker.data_dir) and stop_running and not marker.stopped:
+            if _servers.servers_on(marker.data_dir) and stop_running and not marker.stopped:
                 marker.stopped = True
                 _marker.save(self.instance, marker)
             stopped = self.make_way(marker.data_dir, stop_running)
@@ -70,7 +72,7 @@ class Swap:
             self._move(marker, stop_running)
             self.set_state(marker, "starting")
         self.enter("start")
-        if not _data_dir.servers_on(marker.data_dir):
+        if not _servers.servers_on(marker.data_dir):
             marker.result.update(_registration.register(self.runner, self.instance.cluster))
         marker.result["started"] = self.start(marker.data_dir)
         if marker.result["started"]:
@@ -78,7 +80,7 @@ class Swap:
             marker.result["differs"] = self._differs(marker.result.get("host_was") or {})
         self._tidy(marker)
         self.enter("done")
-        marker.result.update({"state": "done", "seconds": dict(seconds), "finished": _progress.now()})
+        marker.result.update({"state": "done", "seconds": dict(seconds), "finished": _times.now()})
         self.set_state(marker, "done")
         self.progress.done({"request": marker.request})
         return marker.result
@@ -104,7 +106,7 @@ class Swap:
     def _give_up(self, marker: _marker.Marker, exc: WalgError) -> None:
         """Somebody started the old cluster: undo what was moved before it, and let the next run begin before the swap."""
         self.service().release()
-        if not _data_dir.servers_on(marker.data_dir):
+        if not _servers.servers_on(marker.data_dir):
             _journal.back(marker.journal, self.hands.call, self.hands.owner.uid)
         elif _journal.split(marker.journal, self.hands.call):
             exc.msg += " Directories beside it were moved before that: stop this server first."
@@ -120,16 +122,16 @@ class Swap:
 
     def stop_running(self, data_dir: str) -> None:
         """Stop what runs on a directory, by its manager and in fast mode."""
-        pids = _data_dir.servers_on(data_dir)
+        pids = _servers.servers_on(data_dir)
         self.started = self.started or self.service().as_started()
-        orphans = _data_dir.orphans(pids)
+        orphans = _servers.orphans(pids)
         if os.path.lexists(os.path.join(data_dir, "postmaster.pid")) and not orphans:
             self.service().stop()
         # A directory deleted under its server leaves pg_ctl nothing to go by, and so does a postmaster that was killed.
         for pid in pids:
-            if _data_dir.alive(pid):
+            if _server_process.is_server(pid):
                 os.kill(pid, signal.SIGTERM if orphans else signal.SIGINT)
-        if not wait_until(lambda: not _data_dir.servers_on(data_dir), _STOP_TIMEOUT):
+        if not wait_until(lambda: not _servers.servers_on(data_dir), _STOP_TIMEOUT):
             raise WalgError(
                 f"The server (pid {', '.join(map(str, pids))}) on {data_dir} does not stop; end it, then run again."
             )
@@ -142,13 +144,13 @@ class Swap:
     def remove_old(self, plan: RestorePlan) -> None:
         """Remove the old cluster, whose identifier was named, before the restore: there is no room for two. Its last WAL is kept."""
         owner = self.instance.cluster.owner()
-        if plan.salvage and plan.salvage_from not in all_saved(plan.data):
-            part = f"{saved(plan.data)}.part"
+        if plan.salvage and plan.salvage_from not in _salvage.all_saved(plan.data):
+            part = f"{_salvage.saved(plan.data)}.part"
             self.hands.remove(part)  # a killed run's copy is not whole
             self.hands.make_new(part)
             call_as(owner, _salvage.copy, plan.salvage_from, list(plan.salvage), part)
-            self.hands.remove(saved(plan.data))  # of an earlier run, after which the cluster wrote more
-            self.hands.rename(part, saved(plan.data))
+            self.hands.remove(_salvage.saved(plan.data))  # of an earlier run, after which the cluster wrote more
+            self.hands.rename(part, _salvage.saved(plan.data))
         for one in plan.places:
             if one.used_by(plan.data.path, plan.found.links):
                 self.hands.clear(one, plan.found.own_entry)
@@ -186,7 +188,7 @@ class Swap:
     def make_way(self, data_dir: str, stop_running: bool) -> bool:
         """No server may run on the directory, and none may start by itself. Returns whether one was stopped."""
         service = self.service()
-        if _data_dir.servers_on(data_dir):
+        if _servers.servers_on(data_dir):
             if not stop_running:
                 raise WalgError(
                     f"A server runs on {data_dir}, where the restored cluster is to be put. Stop it and run again, or say so with "
@@ -206,7 +208,7 @@ class Swap:
         """Start the server unless it runs already or nobody is named who starts it; returns whether it runs."""
         service = self.service()
         service.release()
-        running = bool(_data_dir.servers_on(data_dir))
+        running = bool(_servers.servers_on(data_dir))
         if service.managed and not running:
             service.start()
             return True
@@ -255,8 +257,8 @@ class Swap:
         """Remove what the restore alone needed: directories inside mount points, the saved WAL."""
         data = _layout.decode(marker.places)[-1]
         source = str(marker.plan.get("salvage_from") or "")
-        for copy in all_saved(data):
-            if copy in (saved(data), source):
+        for copy in _salvage.all_saved(data):
+            if copy in (_salvage.saved(data), source):
                 self.hands.remove(copy)
         for one in _layout.decode(marker.places):
             call_as(self.hands.owner, _layout.clear_work, _layout.encode([one])[0])
@@ -271,30 +273,7 @@ class Swap:
         _marker.save(self.instance, marker)
 
 
-def saved(data: _layout.Place) -> str:
-    """Return where the old cluster's last WAL is kept while it is overwritten. No request's name can end so."""
-    return f"{data.work}~wal"
-
-
-def all_saved(data: _layout.Place) -> list[str]:
-    """Return what was saved of a cluster that is gone, this request's first: a restore that was given up may have left it."""
-    others = os.path.join(os.path.dirname(data.work), f"{glob.escape(os.path.basename(_before_request(data)))}*~wal")
-    found = sorted(path for path in glob.glob(others) if os.path.isdir(path))
-    return sorted(found, key=lambda path: path != saved(data))
-
-
-def salvaged_from(plan: RestorePlan) -> str:
-    """Return where the old cluster's last WAL lies when the base backup was fetched: its own directory may be gone then."""
-    return (
-        saved(plan.data) if plan.wish.overwrite and plan.salvage_from not in all_saved(plan.data) else plan.salvage_from
-    )
-
-
-def _before_request(data: _layout.Place) -> str:
-    return "restore-" if data.mount else f"{data.path}.restore-"
-
-
 def _steps(places: list[dict[str, Any]], uid: int, gid: int) -> list[dict[str, Any]]:
     decoded = _layout.decode(places)
-    old = _layout.links(decoded[-1].path) if os.path.isdir(decoded[-1].path) else {}
+    old = _data_dir.links(decoded[-1].path) if os.path.isdir(decoded[-1].path) else {}
     return _journal.encode(_layout.swap_steps(decoded, old, uid, gid))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from ._backups import moment
 from ._errors import WalgError
-from ._timelines import format_lsn, parse_lsn
+from ._times import moment
+from ._wal import format_lsn, parse_lsn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,56 +13,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from . import _wal
 from ._errors import WalgError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping
 
-SEGMENT_NAME = re.compile(r"^[0-9A-F]{24}$")
 _OBJECT = re.compile(
     r"^obj +\d+ +(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)"
     r"(?P<fraction>\.\d+)? (?P<zone>[+-]\d{4}) \S+ +(?P<name>[0-9A-F]{24})(?:\.(?!partial)[a-z0-9]+)?(?: (?!.*DELETE).*)?$",
     re.MULTILINE,
 )
-DEFAULT_SEGMENT_SIZE = 16 * 1024 * 1024
-LAST_TIMELINE = 2**32 - 1
-
-
-def parse_lsn(text: str) -> int:
-    """Return the integer of an LSN written X/Y. Raises WalgError on anything else."""
-    match = re.match(r"^([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})\Z", text.strip())
-    if not match:
-        raise WalgError(f"Not an LSN: {text!r}; wanted two hexadecimal numbers such as 0/3000148.")
-    return (int(match.group(1), 16) << 32) + int(match.group(2), 16)
-
-
-def format_lsn(lsn: int) -> str:
-    """Return an LSN as PostgreSQL writes it, X/Y."""
-    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
-
-
-def segment_number(name: str, size: int = DEFAULT_SEGMENT_SIZE) -> int:
-    """Return the number of a segment since LSN 0; ``size`` in bytes."""
-    return int(name[8:16], 16) * (0x100000000 // size) + int(name[16:24], 16)
-
-
-def segment_name(timeline: int, number: int, size: int = DEFAULT_SEGMENT_SIZE) -> str:
-    """Return the 24-digit name of a segment by timeline and number."""
-    per_id = 0x100000000 // size
-    return f"{timeline:08X}{number // per_id:08X}{number % per_id:08X}"
-
-
-def segment_of(timeline: int, lsn: int, size: int = DEFAULT_SEGMENT_SIZE) -> str:
-    """Return the name of the segment that holds the byte at ``lsn``."""
-    return segment_name(timeline, lsn // size, size)
-
-
-def timeline_of(name: str) -> int:
-    """Return the timeline of a segment name or of a base backup's name (base_<segment>...). Raises WalgError for others."""
-    try:
-        return int(name[5:13] if name.startswith("base_") else name[:8], 16)
-    except ValueError:
-        raise WalgError(f"{name!r} is neither the name of a segment nor of a base backup.") from None
 
 
 @dataclass(frozen=True)
@@ -85,17 +46,17 @@ class Inventory:
     """Which segments a storage holds, per timeline."""
 
     timelines: Mapping[int, TimelineWal]
-    segment_size: int = DEFAULT_SEGMENT_SIZE
+    segment_size: int = _wal.DEFAULT_SEGMENT_SIZE
 
     def has(self, name: str) -> bool:
         """Say whether the storage holds this segment."""
-        wal = self.timelines.get(timeline_of(name))
+        wal = self.timelines.get(_wal.timeline_of(name))
         return wal is not None and wal.start <= name <= wal.end and name not in wal.missing
 
     def missing_between(self, timeline: int, first: int, last: int) -> list[str]:
         """Return the segments of ``timeline`` that are needed for the LSNs first..last (inclusive) and not there."""
         numbers = range(first // self.segment_size, last // self.segment_size + 1)
-        names = (segment_name(timeline, number, self.segment_size) for number in numbers)
+        names = (_wal.segment_name(timeline, number, self.segment_size) for number in numbers)
         return [name for name in names if not self.has(name)]
 
     def last(self, timeline: int) -> str | None:
@@ -104,7 +65,7 @@ class Inventory:
         return wal.end or None if wal else None
 
 
-def inventory(shown: Iterable[Mapping[str, Any]], segment_size: int = DEFAULT_SEGMENT_SIZE) -> Inventory:
+def inventory(shown: Iterable[Mapping[str, Any]], segment_size: int = _wal.DEFAULT_SEGMENT_SIZE) -> Inventory:
     """Build the inventory from the answer of ``wal-show --detailed-json``."""
     try:
         return Inventory(_timelines(shown), segment_size)
@@ -116,7 +77,7 @@ def _timelines(shown: Iterable[Mapping[str, Any]]) -> dict[int, TimelineWal]:
     timelines = {}
     for entry in shown:
         timeline = int(entry["id"])
-        if not 0 < timeline <= LAST_TIMELINE:
+        if not 0 < timeline <= _wal.LAST_TIMELINE:
             raise ValueError(f"{str(timeline)[:20]} is no timeline")
         missing = frozenset(entry.get("missing_segments") or ())
         parent, switch = entry.get("parent_id"), entry.get("switch_point_lsn")
@@ -149,15 +110,6 @@ def upload_times(listing: str, names: Container[str]) -> dict[str, str]:
     return found
 
 
-def parse_history(text: str) -> list[tuple[int, int]]:
-    """Return the ancestors in a history file, oldest first: (timeline, LSN at which it was left)."""
-    rows = [line.split(None, 2) for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    try:
-        return [(int(row[0]), parse_lsn(row[1])) for row in rows]
-    except (IndexError, ValueError) as exc:
-        raise WalgError(f"This is not a history file of PostgreSQL: {text[:200]!r}.") from exc
-
-
 def cut_off(archive: Inventory, others: Iterable[int] = ()) -> list[int]:
     """Return the timelines whose parent wal-show does not list, though something older is there (``others``: of backups).
 
@@ -178,7 +130,7 @@ def with_history(archive: Inventory, timeline: int, text: str) -> Inventory:
     found = dict(archive.timelines)
     parent: int | None = None
     switch: int | None = None
-    for ancestor, left_at in parse_history(text):
+    for ancestor, left_at in _wal.parse_history(text):
         found.setdefault(ancestor, TimelineWal(ancestor, "", "", parent, switch))
         parent, switch = ancestor, left_at
     return Inventory(found, archive.segment_size)
@@ -188,68 +140,7 @@ def without(archive: Inventory, names: Iterable[str]) -> Inventory:
     """Return the inventory with segments taken for missing: they are there, but no recovery passes them."""
     found = dict(archive.timelines)
     for name in names:
-        wal = found.get(timeline_of(name))
+        wal = found.get(_wal.timeline_of(name))
         if wal is not None and wal.start <= name <= wal.end:
             found[wal.timeline] = replace(wal, missing=wal.missing | {name})
     return Inventory(found, archive.segment_size)
-
-
-@dataclass(frozen=True)
-class Leg:
-    """A stretch of WAL on one timeline: from an LSN, to an LSN (None: as far as the archive goes)."""
-
-    timeline: int
-    first: int
-    last: int | None
-
-
-def path_to(timeline: int, start: int, consistent: int, start_timeline: int, archive: Inventory) -> list[Leg] | None:
-    """Return the legs from ``start`` on ``start_timeline`` to the end of ``timeline``; None if it doesn't lead there.
-
-    ``consistent``: the end of the base backup; a timeline that was left before it can't be followed.
-    """
-    legs = [Leg(timeline, start, None)]
-    while legs[0].timeline != start_timeline:
-        wal = archive.timelines.get(legs[0].timeline)
-        if wal is None or wal.parent is None or wal.switch_lsn is None or wal.switch_lsn < consistent:
-            return None  # no history known, or that timeline left before our start
-        if wal.parent >= wal.timeline:
-            return None  # a damaged history must not loop
-        legs[0] = Leg(wal.timeline, wal.switch_lsn, legs[0].last)
-        legs.insert(0, Leg(wal.parent, start, wal.switch_lsn))
-    return legs
-
-
-def needed_segments(legs: Sequence[Leg], archive: Inventory) -> Iterator[tuple[int, int, int]]:
-    """Yield (timeline, first number, number after the last) of the segments that a recovery along ``legs`` reads.
-
-    The segment in which a timeline was left is read from the timeline that follows, whose copy begins with the same bytes.
-    """
-    size = archive.segment_size
-    for leg in legs:
-        if leg.last is not None:
-            yield leg.timeline, leg.first // size, leg.last // size
-            continue
-        last = archive.last(leg.timeline)
-        end = segment_number(last, size) + 1 if last else leg.first // size
-        yield leg.timeline, leg.first // size, end
-
-
-def gaps(legs: Sequence[Leg], archive: Inventory) -> list[str]:
-    """Return the segments along ``legs`` that the storage lacks, in order."""
-    size = archive.segment_size
-    names = (
-        segment_name(timeline, number, size)
-        for timeline, first, end in needed_segments(legs, archive)
-        for number in range(first, end)
-    )
-    return [name for name in names if not archive.has(name)]
-
-
-def last_listed(legs: Sequence[Leg], archive: Inventory) -> list[str]:
-    """Return per timeline the last segment that a recovery along ``legs`` can't find missing."""
-    return [
-        segment_name(timeline, end - 1, archive.segment_size)
-        for timeline, first, end in needed_segments(legs, archive)
-        if end > first
-    ]

@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ._files import read_text, write_atomic
-from ._timelines import SEGMENT_NAME
+from ._wal import SEGMENT_NAME
 from ._wal_records import says_minimal
 
 if TYPE_CHECKING:

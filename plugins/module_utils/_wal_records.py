@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from . import _timelines
+from . import _wal
 from ._errors import WalgError
+from ._files import regular_opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,8 @@ _BEGINNINGS = (b"\x32" + bytes(7), b"\x36" + bytes(7))  # of such a record; byte
 _LONGEST = 54
 _PAGES_AT_ONCE = 512
 _EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
+
+_SYSID_AT = 24
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def says_minimal(stream: BinaryIO, name: str, deadline: float | None = None) -> 
     _identifier, size, page_size = _LONG.unpack_from(head, _SHORT_HEADER)
     if not info & _IS_LONG or size < page_size or page_size < 512:
         return False
-    if address != _timelines.segment_number(name, size) * size:
+    if address != _wal.segment_number(name, size) * size:
         return False
     stream.seek(0)
     before = b""
@@ -206,3 +209,13 @@ def _commit_time(content: bytes, at: int) -> str | None:
         (microseconds,) = struct.unpack_from("=q", content, end - size)
         return (_EPOCH + timedelta(microseconds=microseconds)).isoformat().replace("+00:00", "Z")
     return None
+
+
+def segment_identifier(path: str) -> str:
+    """Return the system identifier in a segment's first page (XLogLongPageHeaderData.xlp_sysid), '' if there is no such file."""
+    try:
+        with open(path, "rb", opener=regular_opener) as stream:
+            head = stream.read(_SYSID_AT + 8)
+    except OSError:
+        return ""
+    return str(struct.unpack_from("=Q", head, _SYSID_AT)[0]) if len(head) == _SYSID_AT + 8 else ""

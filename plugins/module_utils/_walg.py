@@ -18,15 +18,27 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from . import _backups, _foreign_json, _releases, _segment_size, _storage_faults, _timelines, _wal_records
+from . import (
+    _backups,
+    _foreign_json,
+    _owner_seen,
+    _releases,
+    _segment_size,
+    _storage_faults,
+    _timelines,
+    _wal,
+    _wal_records,
+)
 from ._errors import WalgError
 from ._files import read_text
-from ._process import Result, Runner, call_as
+from ._instance import Instance
+from ._process import Result, Runner
+from ._users import call_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
-    from ._process import User
+    from ._users import User
 
 #: Seconds for a question to the storage. WAL-G itself may retry for half an hour and more (a missing bucket).
 ASK_TIMEOUT = 60.0
@@ -155,7 +167,7 @@ class Walg:
 
     def segment_content(self, name: str, segment_size: int) -> _wal_records.SegmentContent:
         """Read what one segment holds; it is fetched to a temporary directory."""
-        start = _timelines.segment_number(name, segment_size) * segment_size
+        start = _wal.segment_number(name, segment_size) * segment_size
 
         def read(path: str) -> dict[str, Any]:
             with open(path, "rb") as stream:
@@ -292,3 +304,16 @@ def restore_spec_text(destination: str, tablespaces: Mapping[str, str]) -> str:
     spec: dict[str, Any] = {"base_prefix": destination, "tablespaces": sorted(tablespaces)}
     spec.update({oid: {"loc": path, "link": f"pg_tblspc/{oid}"} for oid, path in tablespaces.items()})
     return json.dumps(spec, indent=2) + "\n"
+
+
+def client(runner: Runner, instance: Instance) -> Walg:
+    """Return the WAL-G client of an instance. Raises WalgError if its storage is a share that is not mounted."""
+    _owner_seen.refuse_unmounted(instance.cluster.owner(), instance.state_dir, instance.storage)
+    return Walg(
+        runner,
+        instance.binary,
+        instance.settings_file,
+        instance.cluster.owner(),
+        instance.storage,
+        instance.environment,
+    )

@@ -13,13 +13,13 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from . import _layout, _trust
+from . import _data_dir, _trust
 from ._errors import WalgError
-from ._process import User
-from ._server_process import user_of
+from ._proc import user_of
+from ._users import User
 
 if TYPE_CHECKING:
-    from ._instance import Cluster
+    from ._cluster import Cluster
 
 #: Users that packages of PostgreSQL make for it.
 PACKAGED = ("postgres", "enterprisedb")
@@ -29,7 +29,7 @@ def owner_of(data_dir: str) -> User | None:
     """Return the user that owns a data directory; None where there is none, or one that root has made and nobody has filled yet."""
     try:
         uid = os.stat(data_dir).st_uid
-        if uid == 0 and os.path.isdir(data_dir) and not _layout.content(data_dir):
+        if uid == 0 and os.path.isdir(data_dir) and not _data_dir.content(data_dir):
             return None
     except OSError:
         return None

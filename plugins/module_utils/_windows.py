@@ -13,8 +13,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Tuple, Union
 
-from . import _backups
-from ._timelines import Leg, segment_name, segment_number, segment_of
+from . import _backups, _times, _wal_path
+from ._wal import segment_name, segment_number, segment_of
+from ._wal_path import Leg
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -72,37 +73,13 @@ class Window:
                 return "above"
             sure = self.last.lsn if self.last.lsn_known else self.last.lsn - self.segment_size
             return "inside" if target <= max(sure, self.first.lsn) else "unknown"
-        when = _backups.moment(target)
-        if self.first.time and when < _backups.moment(self.first.time):
+        when = _times.moment(target)
+        if self.first.time and when < _times.moment(self.first.time):
             return "below"
         if not self.first.time or not self.last.time or not self.last.time_known:
             return "unknown"
-        last = _backups.moment(self.last.time)
+        last = _times.moment(self.last.time)
         return "inside" if when < last else "above" if when > last else "unknown"
-
-
-@dataclass(frozen=True)
-class Trunk:
-    """The timeline that "latest" follows. ``timeline`` None: it can't be told; ``candidates`` are those in question.
-
-    ``orphans``: timelines that the way to it does not pass: old drills, abandoned branches.
-    """
-
-    timeline: int | None
-    candidates: tuple[int, ...]
-    orphans: tuple[int, ...]
-    reason: str
-
-
-def line(timeline: int, archive: Inventory) -> list[Leg]:
-    """Return the legs of a timeline's history, from its oldest known ancestor (whose ``first`` is 0) to itself."""
-    legs = [Leg(timeline, 0, None)]
-    while True:
-        wal = archive.timelines.get(legs[0].timeline)
-        if wal is None or wal.parent is None or wal.switch_lsn is None or wal.parent >= wal.timeline:
-            return legs
-        legs[0] = Leg(wal.timeline, wal.switch_lsn, legs[0].last)
-        legs.insert(0, Leg(wal.parent, 0, wal.switch_lsn))
 
 
 def windows(
@@ -124,15 +101,10 @@ def windows(
     runs = {timeline: _runs(timeline, archive) for timeline in archive.timelines}
     found = []
     for timeline in sorted({*runs, *usable} if timelines is None else timelines):
-        legs = line(timeline, archive)
+        legs = _wal_path.line(timeline, archive)
         joined = (_joined_to_own if timelines is None else _joined)(legs, runs, archive.segment_size)
         found += _along(legs, joined, usable, archive, uploaded or {})
     return found
-
-
-def name_at(timeline: int, number: int, archive: Inventory) -> str:
-    """Return the name of the segment that a recovery along a timeline reads for a number."""
-    return _name_on(line(timeline, archive), number, archive.segment_size)
 
 
 def missing_ranges(timeline: int, archive: Inventory) -> list[tuple[str, str, int]]:
@@ -229,30 +201,18 @@ def _along(
     for place in sorted(inside):
         members = sorted(inside[place], key=lambda one: (one.finish_lsn, one.name))
         after, opener = present[place][1], members[0]
-        last = _name_on(legs, after - 1, size)
+        last = _wal_path._name_on(legs, after - 1, size)
         found.append(
             Window(
                 timeline,
                 Bound(opener.timeline, opener.finish_lsn, opener.finish_time or None, True, bool(opener.finish_time)),
-                Bound(_leg_of(legs, after - 1, size), after * size, uploaded.get(last)),
+                Bound(_wal_path._leg_of(legs, after - 1, size), after * size, uploaded.get(last)),
                 tuple(one.name for one in members),
                 size,
-                _name_on(legs, after, size) if place + 1 < len(present) else None,
+                _wal_path._name_on(legs, after, size) if place + 1 < len(present) else None,
             )
         )
     return found
-
-
-def _leg_of(legs: Sequence[Leg], number: int, size: int) -> int:
-    """Return the timeline from which a segment is read along a line."""
-    for leg in legs:
-        if leg.last is None or number < leg.last // size:
-            return leg.timeline
-    return legs[-1].timeline
-
-
-def _name_on(legs: Sequence[Leg], number: int, size: int) -> str:
-    return segment_name(_leg_of(legs, number, size), number, size)
 
 
 def broken_chains(backups: Sequence[Backup]) -> dict[str, str]:
@@ -330,101 +290,4 @@ def nearest(found: Iterable[Window], target: Target) -> tuple[Bound | None, Boun
 
 
 def _order(bound: Bound, target: Target) -> float:
-    return bound.lsn if isinstance(target, int) else _backups.moment(bound.time or "").timestamp()
-
-
-def trunk(
-    archive: Inventory, backups: Iterable[Backup], owner_timeline: int | None = None, owner_highest: int = 0
-) -> Trunk:
-    """Return the timeline that "latest" should follow; ``backups`` of one cluster.
-
-    PostgreSQL's own "latest" is the highest number, which may be an old drill that archived by accident. Here the way
-    begins at the owner's timeline (the marker's), else at the oldest ancestor of the newest base backup that counts, and
-    climbs to a child that left at the parent's end (a promotion), or whose branch has a base backup that ended later than
-    every one on the parent (a restore to an earlier point). Other children are orphans.
-    Where several remain, base backups decide; where they can't, ``timeline`` is None.
-    ``owner_highest``: the highest timeline that the owner knows of; one up to it that left the owner's was rolled back.
-    """
-    every = [one for one in backups if one.finish_time]
-    counting = _counting(every, archive)
-    known = set(archive.timelines) | {one.timeline for one in every}
-    start = owner_timeline if owner_timeline in known else None  # nothing of a brand-new timeline may have arrived yet
-    left = owner_highest if start is not None else 0
-    if start is None:
-        newest = _backups.newest_first(counting or every)
-        if not newest:
-            listed = tuple(sorted(archive.timelines))
-            return Trunk(None, listed, (), "there is no base backup from which to tell")
-        start = line(newest[0].timeline, archive)[0].timeline
-    tree = _Tree(archive, counting)
-    now, reason = start, "no timeline that goes on left it"
-    while True:
-        rivals = [one for one in tree.successors(now) if one > left]
-        if not rivals:
-            break
-        chosen = tree.decide(rivals)
-        if chosen is None:
-            names = ", ".join(str(rival) for rival in rivals)
-            return Trunk(
-                None, tuple(rivals), (), f"timelines {names} left timeline {now}, and nothing says which goes on"
-            )
-        now, reason = chosen, f"timeline {now} went over to it"
-    on_the_way = {leg.timeline for leg in line(now, archive)}
-    return Trunk(now, (now,), tuple(one for one in sorted(archive.timelines) if one not in on_the_way), reason)
-
-
-def _counting(backups: Sequence[Backup], archive: Inventory) -> list[Backup]:
-    fine = {name for window in windows(backups, archive) for name in window.backups}
-    return [one for one in backups if one.name in fine]
-
-
-class _Tree:
-    """Children of timelines, and the newest base backup of each branch (as a time that can be compared, 0 for none)."""
-
-    def __init__(self, archive: Inventory, backups: Iterable[Backup]) -> None:
-        self.archive = archive
-        self.children: dict[int, list[int]] = {}
-        self.left: dict[int, int] = {}  # where the last child left
-        self.newest: dict[int, float] = {}
-        self.own: dict[int, float] = {}
-        for backup in backups:
-            when = _backups.moment(backup.finish_time).timestamp()
-            self.own[backup.timeline] = max(self.own.get(backup.timeline, 0.0), when)
-        for timeline in sorted(archive.timelines, reverse=True):  # children come before their parents
-            wal = archive.timelines[timeline]
-            self.newest[timeline] = max(self.newest.get(timeline, 0.0), self.own.get(timeline, 0.0))
-            if wal.parent is not None and wal.switch_lsn is not None and wal.parent < timeline:
-                self.children.setdefault(wal.parent, []).append(timeline)
-                self.left[wal.parent] = max(self.left.get(wal.parent, 0), wal.switch_lsn)
-                self.newest[wal.parent] = max(self.newest.get(wal.parent, 0.0), self.newest[timeline])
-
-    def at_the_end(self, child: int) -> bool:
-        """Say whether nothing shows that the parent went on to another segment after the child had left it.
-
-        What shows it is a segment in the storage, or another child that left in a later one.
-        """
-        wal, size = self.archive.timelines[child], self.archive.segment_size
-        switch, last = wal.switch_lsn or 0, self.archive.last(wal.parent or 0)
-        went_on = last is not None and segment_number(last, size) * size >= switch
-        return not went_on and (self.left[wal.parent or 0] - 1) // size <= (switch - 1) // size
-
-    def successors(self, parent: int) -> list[int]:
-        """Return the children that may be what the parent went on as."""
-        own = self.own.get(parent, 0.0)
-        children = sorted(self.children.get(parent, []))
-        return [one for one in children if self.at_the_end(one) or self.newest[one] > own]
-
-    def decide(self, rivals: Sequence[int]) -> int | None:
-        """Return the branch with the newest base backup; None where that says nothing.
-
-        It says nothing if there is none, and where a branch without any left at the parent's very end, but the one with
-        the base backup left earlier: the one may be a promotion of today, the other a drill.
-        """
-        if len(rivals) == 1:
-            return rivals[0]
-        best = max(rivals, key=lambda rival: self.newest[rival])
-        others = [rival for rival in rivals if rival != best]
-        if not self.newest[best] or any(self.newest[rival] == self.newest[best] for rival in others):
-            return None
-        fresh = any(not self.newest[rival] and self.at_the_end(rival) for rival in others)
-        return None if fresh and not self.at_the_end(best) else best
+    return bound.lsn if isinstance(target, int) else _times.moment(bound.time or "").timestamp()

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 from . import _elf, _files, _trust, _walg
 from ._errors import WalgError
-from ._process import User
+from ._users import User
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

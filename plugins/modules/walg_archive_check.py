@@ -70,12 +70,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _flow_archive_check
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
     settings_pending,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import call_as
 
 
 def main() -> None:

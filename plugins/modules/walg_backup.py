@@ -86,13 +86,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _backup_need, _backups, _flow_backup
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
     pending,
     with_binary_at_hand,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import call_as
 
 
 def _names(backup: Any) -> str:

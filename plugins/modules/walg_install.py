@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.mapswipe.walg.plugins.module_utils import _lock
+
 DOCUMENTATION = r"""
 module: walg_install
 short_description: Install a WAL-G binary
@@ -235,7 +237,7 @@ def _done(module: AnsibleModule) -> dict[str, object]:
         _trust.refuse_loose(params["config_dir"], "walg_config_dir")
     writes = params["managed"] and not module.check_mode
     directory, patience = os.path.dirname(params["path"]), params["timeout"] + 60
-    with _installed.alone(directory, patience) if writes else contextlib.nullcontext():
+    with _lock.alone(directory, patience) if writes else contextlib.nullcontext():
         if params["state"] == "pruned":
             return _pruned(module)
         user = _workshop.starter(params["user"])

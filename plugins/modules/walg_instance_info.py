@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.mapswipe.walg.plugins.module_utils import _cluster
+
 DOCUMENTATION = r"""
 module: walg_instance_info
 short_description: Find the PostgreSQL cluster and the directories of an instance
@@ -374,13 +376,13 @@ def main() -> None:
         _flow_preflight.check(runner, cluster, version, storage, purpose)
         if purpose == "backup" and module.params["archive"]:
             _flow_preflight.archive(runner, name, cluster, directories, module.params["archive"])
-        found: dict[str, object] = {"cluster": _instance.cluster_dict(cluster), "directories": directories}
+        found: dict[str, object] = {"cluster": _cluster.cluster_dict(cluster), "directories": directories}
         if module.params["wanted"]:
             if module.params["wanted"]["binary"]:
                 _trust.refuse_loose(
                     os.path.dirname(module.params["wanted"]["binary"]), "The directory of walg_binary_path"
                 )
-            found.update(_flow_settled.look(runner, module.params, _instance.cluster_dict(cluster), directories))
+            found.update(_flow_settled.look(runner, module.params, _cluster.cluster_dict(cluster), directories))
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     _answer.succeed(module, changed=False, **found)

@@ -63,12 +63,12 @@ import socket
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _files, _flow_schedule, _instance, _trust
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
     instance_from,
     instance_options,
     judge,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 
 def main() -> None:

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _process, _stopped
+from ansible_collections.mapswipe.walg.plugins.module_utils import _process, _stopped, _users
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User, call_as
 from support.attackers import Tally, become, holding, in_time, own, partner
 from support.sandbox import Sandbox
 
@@ -165,7 +166,7 @@ def test_a_child_that_its_user_stops(attacker: str, tally: Tally, monkeypatch: p
     """While it works, and on the way to becoming a program; both are ended, and a sentence says so."""
     user = User.by_name(attacker)
     assert (worked(user), ran(user)) == ({"answer": "done"}, {"rc": 0})
-    monkeypatch.setattr(_process, "_STOPPED", 1.0)
+    monkeypatch.setattr(_users, "_STOPPED", 1.0)
     monkeypatch.setattr(_process, "_START_LIMIT", 1.0)
     monkeypatch.setattr(_process, "_KILL_AFTER", 0.2)
     with partner(attacker, stopping(os.getpid())):
@@ -180,7 +181,7 @@ def test_a_pipe_of_the_owner_s_in_a_data_directory(ground: Path, tally: Tally, m
     data = own(ground / "data", "nobody")
     os.mkfifo(data / "slow")
     os.chown(data / "slow", data.stat().st_uid, -1)
-    monkeypatch.setattr(_process, "_LIFELESS", 2.0)
+    monkeypatch.setattr(_users, "_LIFELESS", 2.0)
 
     def read() -> dict[str, Any]:
         try:
@@ -198,7 +199,7 @@ def test_the_hold_on_a_stopped_cluster(
     """The process that keeps servers from starting is the owner's, too."""
     data = own(ground / "data", attacker)
     (data / "PG_VERSION").write_text("14\n")
-    monkeypatch.setattr(_process, "_STOPPED", 1.0)
+    monkeypatch.setattr(_users, "_STOPPED", 1.0)
     monkeypatch.setattr(_stopped, "_PATIENCE", 1.0)
 
     def hold() -> dict[str, Any]:

@@ -21,7 +21,8 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._hands import Hands
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from support.attackers import Tally, own, partner
 from support.victims import exchange as swap
 

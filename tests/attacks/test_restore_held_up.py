@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _layout, _salvage, _stopped
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _files, _salvage, _stopped
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User, call_as
 from support.attackers import Tally, own
 
 #: Seconds that each act may take on a busy machine.
@@ -55,7 +56,7 @@ def test_what_root_has_read_in_the_owners_directories(
     acts: list[Callable[[], Any]] = [
         lambda: _stopped.snapshot(place, owner),
         lambda: _stopped.held(place, owner).__enter__(),
-        lambda: call_as(owner, _layout.own_entry, place),
+        lambda: call_as(owner, _data_dir.own_entry, place),
         lambda: call_as(owner, _files.read_tail, log, 256 * 1024),
         lambda: call_as(owner, _salvage.after, wal, first, "7", 0),
         lambda: call_as(owner, _salvage.copy, wal, [segment], str(theirs / "target")),

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _layout, _start_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster, Instance
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import Marker
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from support.observe import kept

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _data_dir, _layout, _start_check
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import Marker
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan
 from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
+from ansible_collections.mapswipe.walg.plugins.module_utils._wish import Wish
 from support.walg_world import IDENTIFIER, SIZE, World, listed, segment
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_owner, _owner, _timelines
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster, Instance, render
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_owner, _owner, _timelines, _wal
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Instance, render
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from support.scripted import Call
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class World:
             "mode": "on",
             "command": '/programs/wal-push /config/main.env "%p"',
             "library": "",
-            "lsn": _timelines.format_lsn(6 * SIZE + 40),
+            "lsn": _wal.format_lsn(6 * SIZE + 40),
             "failed_wal": "",
             "failed_time": "",
             "fails": False,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _backups
+from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _times
 from ansible_collections.mapswipe.walg.plugins.module_utils._backups import Backup
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from hypothesis import given
@@ -95,7 +95,7 @@ def test_only_the_name_is_needed() -> None:
     ],
 )
 def test_moment(text: str, expected: datetime) -> None:
-    assert _backups.moment(text) == expected
+    assert _times.moment(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_moment(text: str, expected: datetime) -> None:
 )
 def test_a_time_without_a_zone_is_refused(text: str) -> None:
     with pytest.raises(WalgError, match="Not a time with a zone"):
-        _backups.moment(text)
+        _times.moment(text)
 
 
 @given(st.integers(0, 7 * 10**15), st.integers(-14 * 60, 14 * 60))
 def test_moment_agrees_with_isoformat(microseconds: int, minutes: int) -> None:
     when = datetime(1990, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
     stamped = when.astimezone(timezone(timedelta(minutes=minutes)))
-    assert _backups.moment(stamped.isoformat()) == stamped
+    assert _times.moment(stamped.isoformat()) == stamped
 
 
 def test_newest_first_goes_by_the_backups_end_in_time_not_in_text() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _beside, _recovery
+from ansible_collections.mapswipe.walg.plugins.module_utils import _beside, _files, _recovery
 from ansible_collections.mapswipe.walg.plugins.module_utils._beside import Beside
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
@@ -299,7 +299,7 @@ def test_a_link_in_the_trees_place_is_not_followed(world: World, tmp_path: Path)
 def test_remove_files_takes_links_and_leaves_what_is_not_named(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").write_text("kept")
-    _beside.remove_files(str(tmp_path), ("a", "absent"))
+    _files.remove_files(str(tmp_path), ("a", "absent"))
     assert os.listdir(tmp_path) == ["b"]
 
 

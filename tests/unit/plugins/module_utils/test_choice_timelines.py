@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _choice, _timelines
+from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _choice, _wal_path
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
-from ansible_collections.mapswipe.walg.plugins.module_utils._timelines import Leg
+from ansible_collections.mapswipe.walg.plugins.module_utils._wal_path import Leg
 from support.walg_world import SIZE, inventory, listed, segment, shown
 
 SWITCH = 5 * SIZE + 0x8000
@@ -91,7 +91,7 @@ def test_the_old_timelines_copy_of_the_switch_segment_may_be_missing() -> None:
     mine = [one for one in given.mine if one.name in (name(1, 2), name(2, 7))]
     found = _choice.choose(_choice.Situation("file:///s", mine, archive), lsn(6), 2)
     assert found.backup.name == name(1, 2)
-    assert _timelines.gaps(found.needed, archive) == []
+    assert _wal_path.gaps(found.needed, archive) == []
 
 
 @pytest.mark.parametrize(

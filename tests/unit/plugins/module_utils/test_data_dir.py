@@ -15,10 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _discovery, _server_process
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _data_dir,
+    _discovery,
+    _proc,
+    _server_process,
+    _servers,
+)
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._waiting import wait_until
 from support.scripted import Scripted
 from support.walg_world import write_cluster
@@ -47,7 +53,7 @@ def postmaster(tmp_path: Path) -> Iterator[Callable[[Path], int]]:
     def start(directory: Path) -> int:
         started.append(subprocess.Popen([str(program), "60"], cwd=directory))
         deadline = time.monotonic() + 5
-        while not _data_dir.alive(started[-1].pid) and time.monotonic() < deadline:
+        while not _server_process.is_server(started[-1].pid) and time.monotonic() < deadline:
             time.sleep(0.01)
         return started[-1].pid
 
@@ -148,7 +154,7 @@ def test_live_postmaster(tmp_path: Path, postmaster: Callable[[Path], int]) -> N
     pid_file(path, pid, path, 1700000000, 5433, "/run/postgresql", "", "  1234  5", "ready   ")
     found = _data_dir.look(str(path), None)
     assert (found.pid, found.port, found.socket_dir, found.clean) == (pid, "5433", "/run/postgresql", False)
-    assert _data_dir.servers_on(str(path)) == [pid]
+    assert _servers.servers_on(str(path)) == [pid]
 
 
 @pytest.mark.parametrize("lines", [("",), ("x",), (2**22 + 1, "/d", 1, 5433, "/s"), (-4711, "/d", 1, 5433, "/s")])
@@ -178,15 +184,15 @@ def test_servers_on_other_directories_do_not_count(tmp_path: Path, postmaster: C
     for name in ("d", "d2"):
         (tmp_path / name).mkdir()
     second = postmaster(tmp_path / "d2")
-    assert _data_dir.servers_on(str(tmp_path / "d")) == []
-    assert _data_dir.servers_on(str(tmp_path / "d2")) == [second]
+    assert _servers.servers_on(str(tmp_path / "d")) == []
+    assert _servers.servers_on(str(tmp_path / "d2")) == [second]
 
 
 def test_a_server_is_found_by_a_link_to_its_directory(tmp_path: Path, postmaster: Callable[[Path], int]) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "d")
     pid = postmaster(tmp_path / "d")
-    assert _data_dir.servers_on(str(tmp_path / "link")) == [pid]
+    assert _servers.servers_on(str(tmp_path / "link")) == [pid]
 
 
 def test_a_server_is_found_when_its_directory_was_deleted_under_it(
@@ -196,7 +202,7 @@ def test_a_server_is_found_when_its_directory_was_deleted_under_it(
     (tmp_path / "d").mkdir()
     pid = postmaster(tmp_path / "d")
     (tmp_path / "d").rmdir()
-    assert _data_dir.servers_on(str(tmp_path / "d")) == [pid]
+    assert _servers.servers_on(str(tmp_path / "d")) == [pid]
 
 
 def test_a_servers_children_are_not_servers(tmp_path: Path) -> None:
@@ -210,8 +216,8 @@ def test_a_servers_children_are_not_servers(tmp_path: Path) -> None:
     ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        assert _data_dir.alive(child)
-        found = _data_dir.servers_on(str(data))
+        assert _server_process.is_server(child)
+        found = _servers.servers_on(str(data))
         os.kill(child, 9)
         parent.kill()
     assert found == [parent.pid]
@@ -226,8 +232,8 @@ def test_a_server_that_has_not_gone_to_its_directory_yet(tmp_path: Path) -> None
     for place in (Path("/"), aside):
         with subprocess.Popen(argv, cwd=place, stdin=-1) as server:
             found[place] = (
-                _data_dir.servers_on(str(data)) == [server.pid],
-                _data_dir.servers_on(str(aside)) == [server.pid],
+                _servers.servers_on(str(data)) == [server.pid],
+                _servers.servers_on(str(aside)) == [server.pid],
             )
             server.kill()
     assert found == {Path("/"): (True, False), aside: (False, True)}
@@ -238,19 +244,19 @@ def test_a_containers_server_is_known_by_its_directory_not_by_its_path(
 ) -> None:
     """The path that it works in is one of its own mounts: another directory may have that name here, or another name this one."""
     data, same_name = make(tmp_path / "d"), make(tmp_path / "same name")
-    pid, real = postmaster(data), _data_dir.link
+    pid, real = postmaster(data), _proc.link
 
     def link(of: int, name: str) -> str:
         if of == pid:
             return {"ns/mnt": "mnt:[1]", "cwd": str(same_name)}.get(name) or real(of, name)
         return real(of, name)
 
-    monkeypatch.setattr(_data_dir, "link", link)
-    assert _data_dir.foreign(pid)
-    assert not _data_dir.foreign(os.getpid())
-    assert _data_dir.servers_on(str(same_name)) == []
-    assert _data_dir.servers_on(str(data)) == [pid]
-    assert _data_dir.workers_on(str(same_name), ("postgres",)) == []
+    monkeypatch.setattr(_proc, "link", link)
+    assert _servers.foreign(pid)
+    assert not _servers.foreign(os.getpid())
+    assert _servers.servers_on(str(same_name)) == []
+    assert _servers.servers_on(str(data)) == [pid]
+    assert _servers.workers_on(str(same_name), ("postgres",)) == []
     assert str(same_name) not in [one.data_dir for one in _discovery.running(Scripted(), {UID})]
 
 
@@ -260,10 +266,8 @@ def test_a_units_server_with_mounts_of_its_own_is_no_containers(
 ) -> None:
     """PrivateTmp and the like: the data directory is where its path says."""
     data = make(tmp_path / "d")
-    pid, real = postmaster(data), _data_dir.link
-    monkeypatch.setattr(
-        _data_dir, "link", lambda of, name: "mnt:[1]" if (of, name) == (pid, "ns/mnt") else real(of, name)
-    )
+    pid, real = postmaster(data), _proc.link
+    monkeypatch.setattr(_proc, "link", lambda of, name: "mnt:[1]" if (of, name) == (pid, "ns/mnt") else real(of, name))
     if path == "deleted":
         shutil.rmtree(data)
     if path == "closed to us":
@@ -272,8 +276,8 @@ def test_a_units_server_with_mounts_of_its_own_is_no_containers(
             raise PermissionError
 
         monkeypatch.setattr(os.path, "samefile", closed)
-    assert not _data_dir.foreign(pid)
-    assert _data_dir.servers_on(str(data)) == [pid]
+    assert not _servers.foreign(pid)
+    assert _servers.servers_on(str(data)) == [pid]
 
 
 def test_the_directories_on_which_servers_run(tmp_path: Path, postmaster: Callable[[Path], int]) -> None:
@@ -281,7 +285,7 @@ def test_the_directories_on_which_servers_run(tmp_path: Path, postmaster: Callab
     log.mkdir()
     for place in (data, log):  # a logger of PostgreSQL's may work in another directory
         postmaster(place)
-    found = {one.path: one for one in _data_dir.served()}
+    found = {one.path: one for one in _servers.served()}
     assert {str(data), str(idle), str(log)} & set(found) == {str(data)}
     assert found[str(data)].owner_uid == os.stat(data).st_uid
 
@@ -308,7 +312,7 @@ def test_workers_by_directory_and_by_argument(tmp_path: Path) -> None:
     ]
     try:
         time.sleep(0.2)  # a script's command line is its shell's from exec on
-        assert sorted(_data_dir.workers_on(str(work), ("wal-g", "wal-fetch"))) == sorted(one.pid for one in mine)
+        assert sorted(_servers.workers_on(str(work), ("wal-g", "wal-fetch"))) == sorted(one.pid for one in mine)
     finally:
         for process in (*mine, *others):
             process.kill()
@@ -316,8 +320,8 @@ def test_workers_by_directory_and_by_argument(tmp_path: Path) -> None:
 
 
 def test_no_such_process() -> None:
-    assert not _data_dir.alive(2**22 + 1)
-    assert not _data_dir.alive(os.getpid())
+    assert not _server_process.is_server(2**22 + 1)
+    assert not _server_process.is_server(os.getpid())
 
 
 @pytest.mark.parametrize(
@@ -363,12 +367,12 @@ def test_the_configuration_file_outside_of_the_directory(tmp_path: Path, text: s
 def test_a_processs_variables() -> None:
     child = subprocess.Popen(["sleep", "60"], env={"PGDATA": "/etc/pg", "EMPTY": ""})
     try:
-        assert wait_until(lambda: bool(_data_dir.environment(child.pid)), 10.0)
-        assert _data_dir.environment(child.pid) == {"PGDATA": "/etc/pg", "EMPTY": ""}
+        assert wait_until(lambda: bool(_proc.environment(child.pid)), 10.0)
+        assert _proc.environment(child.pid) == {"PGDATA": "/etc/pg", "EMPTY": ""}
     finally:
         child.kill()
         child.communicate()
-    assert _data_dir.environment(2**22 + 1) == {}
+    assert _proc.environment(2**22 + 1) == {}
 
 
 @pytest.mark.parametrize("name", ["PG_VERSION", "postmaster.pid", "postmaster.opts", "global/pg_control"])
@@ -380,4 +384,4 @@ def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path, name: str
     assert _data_dir.look(str(tmp_path / "data"), None).pid == 0
     assert _data_dir.start_words(str(tmp_path / "data")) == []
     with pytest.raises(OSError, match="not a regular file"):
-        _server_process.read(str(tmp_path / "data" / name))
+        _proc.read(str(tmp_path / "data" / name))

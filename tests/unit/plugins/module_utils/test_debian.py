@@ -11,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _debian, _discovery, _supervision
+from ansible_collections.mapswipe.walg.plugins.module_utils import (
+    _data_dir,
+    _debian,
+    _discovery,
+    _servers,
+    _supervision,
+)
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 #: Whose a cluster of the tests' own is: root's is taken for that of Debian's user.
 ME = "postgres" if os.geteuid() == 0 else User.current().name
@@ -49,7 +56,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         monkeypatch.setattr(_debian, name, str(tmp_path / part))
     monkeypatch.setattr(_supervision, "systemd_runs", lambda: False)
     monkeypatch.setattr(_discovery, "running", lambda *_asked: [])
-    monkeypatch.setattr(_data_dir, "working_servers", list)
+    monkeypatch.setattr(_servers, "working_servers", list)
     return Host(tmp_path)
 
 
@@ -141,7 +148,7 @@ def test_several_are_listed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_servers_of_others_are_named_not_taken(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_data_dir, "working_servers", lambda: [(4711, "/home/other/data", 65534)])
+    monkeypatch.setattr(_servers, "working_servers", lambda: [(4711, "/home/other/data", 65534)])
     monkeypatch.setattr(_discovery._whose, "believed", set)
     with pytest.raises(WalgError, match=r"servers work in '/home/other/data' of nobody\.$"):
         find()

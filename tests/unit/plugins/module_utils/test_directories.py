@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _directories
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 ROOT = User("root", 0, 0, "/root-home")
 OTHER = User("postgres", 999, 999, "/var/lib/postgresql")

@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _files, _trust
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._files import FilePlan, owned
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 UID, GID = os.geteuid(), os.getegid()
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

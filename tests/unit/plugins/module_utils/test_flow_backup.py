@@ -21,6 +21,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _host_facts,
     _lock,
     _owner,
+    _times,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from support.scripted import Call, Scripted
@@ -48,7 +49,7 @@ def enough(world: World, **facts: Any) -> list[Call]:
 
 def plan(world: World, calls: list[Call], max_age: float | None = None, now: str = NOON) -> _backup_need.BackupPlan:
     runner = Scripted(calls=calls)
-    made = _backup_need.plan(runner, world.instance, max_age, _backups.moment(now))
+    made = _backup_need.plan(runner, world.instance, max_age, _times.moment(now))
     runner.finish()
     return made
 

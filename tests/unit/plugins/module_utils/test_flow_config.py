@@ -16,7 +16,8 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _host_facts, _instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._files import FilePlan
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from support.control_file import control
 
 PEM = "-----BEGIN PRIVATE KEY-----\\ns3cr3t-in-the-key\\n-----END PRIVATE KEY-----\\n"

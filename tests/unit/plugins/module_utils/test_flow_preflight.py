@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _flow_preflight
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import Server
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from support.scripted import Call, Scripted
 
 UP = DataDir("/d", "cluster", major=14, pid=4711)

@@ -15,22 +15,23 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _data_dir,
     _journal,
     _layout,
     _marker,
     _moves,
+    _servers,
     _stall,
     _start_check,
     _stopped,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._flow_restore import Restore, standing
+from ansible_collections.mapswipe.walg.plugins.module_utils._flow_restore import Restore
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import BESIDE, STATES
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._next_step import standing
 from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
+from ansible_collections.mapswipe.walg.plugins.module_utils._wish import Wish
 from support.restores import NAME, data_place, marker, restore_plan, tell, told
 from support.scripted import Call, Scripted
 from support.walg_world import IDENTIFIER, World, write_cluster
@@ -127,7 +128,7 @@ LSN = Target("lsn", "0/5000000")
 def test_what_waits_goes_on_and_never_back(
     world: World, monkeypatch: pytest.MonkeyPatch, state: str, target: Target, action: str, expected: str
 ) -> None:
-    monkeypatch.setattr(_data_dir, "servers_on", lambda path: [7] if state == "paused" and "restore-r1" in path else [])
+    monkeypatch.setattr(_servers, "servers_on", lambda path: [7] if state == "paused" and "restore-r1" in path else [])
     _marker.save(world.instance, marker(world, state, target=LSN))
     wish = Wish("r1", target, action)
     if expected == "can't go back":
@@ -296,7 +297,7 @@ def test_a_server_started_on_the_old_directory_meanwhile(world: World, monkeypat
     given, paths = journalled(world, "recovered")
     tell(paths[0], "old")
     tell(paths[1], "new")
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [4711])
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: [4711])
     with pytest.raises(WalgError, match=r"A server runs on .*nothing was changed there"):
         Restore(Scripted(), world.instance, 9, 9).swap(given, Wish("r1"))
     assert (told(paths[0]), told(paths[1])) == ("old", "new")

@@ -12,8 +12,8 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _beside, _marker, _recovery
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_restore import Restore
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
+from ansible_collections.mapswipe.walg.plugins.module_utils._wish import Wish
 from support.restores import marker
 from support.scripted import Scripted
 from support.walg_world import World, write_cluster

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _flow_settled, _installed
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from support.control_file import control
 
 VERSION = "3.0.8"

@@ -16,7 +16,8 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_config, _flow_storage_check
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._flow_storage_check import Question
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 PEM = "-----BEGIN PRIVATE KEY-----\ns3cr3t-in-the-key\n-----END PRIVATE KEY-----\n"
 KEY = json.dumps({"type": "service_account", "client_email": "a@b.example", "private_key": PEM})

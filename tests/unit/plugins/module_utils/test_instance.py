@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _instance
+from ansible_collections.mapswipe.walg.plugins.module_utils import _cluster, _instance
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster, Instance
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Instance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,11 +163,11 @@ def test_load_checks_the_name_before_it_is_a_path(tmp_path: Path) -> None:
     ],
 )
 def test_given_options_win(given_options: dict[str, Any], expected: dict[str, str]) -> None:
-    assert _instance.with_cluster(CLUSTER, given_options) == replace(CLUSTER, **expected)
+    assert _cluster.with_cluster(CLUSTER, given_options) == replace(CLUSTER, **expected)
 
 
 def test_cluster_as_a_plain_dict_and_back() -> None:
-    assert Cluster(**_instance.cluster_dict(CLUSTER)) == CLUSTER
+    assert Cluster(**_cluster.cluster_dict(CLUSTER)) == CLUSTER
 
 
 def test_paths() -> None:

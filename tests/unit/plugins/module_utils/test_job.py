@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_backup, _flow_owner, _job, _lock
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import render
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from support.walg_world import World
 
 DONE = {"changed": True, "reason": "none exists", "backup": {"name": "base_1"}, "log": "INFO: one\nINFO: two\n"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _journal, _layout, _mounts
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _journal, _layout, _mounts
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from support.restores import tell, told
 
@@ -61,12 +61,12 @@ def prepare(root: Path, mounts: set[str], monkeypatch: pytest.MonkeyPatch, *, ol
     data = places[-1]
     for place in places:
         part(Path(place.work, ENTRY if place.tablespace else ""), f"new {Path(place.path).name}")
-    monkeypatch.setattr(_layout, "own_entry", lambda _data_dir: ENTRY)
+    monkeypatch.setattr(_data_dir, "own_entry", lambda _data_dir: ENTRY)
     for base, to in [(data.work, "work"), (data.path, "path")][: 2 if old else 1]:
         os.mkdir(os.path.join(base, "pg_tblspc"))
         for place in places[:-1]:
             os.symlink(getattr(place, to), os.path.join(base, place.link))
-    links = _layout.links(data.path) if old else {}
+    links = _data_dir.links(data.path) if old else {}
     return _journal.encode(_layout.swap_steps(places, links, os.getuid(), os.getgid()))
 
 

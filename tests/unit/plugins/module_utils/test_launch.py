@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _launch
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _launch, _proc
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 ME = User.current()
 
@@ -20,9 +20,9 @@ def started(
     monkeypatch: pytest.MonkeyPatch, words: list[str], opts: list[str] | None = None, **environment: str
 ) -> None:
     """Let every process have been called so; ``opts``: what postmaster.opts says, by default nothing."""
-    monkeypatch.setattr(_data_dir, "command_line", lambda _pid: [*words, ""])
-    monkeypatch.setattr(_data_dir, "environment", lambda _pid: environment)
-    monkeypatch.setattr(_data_dir, "link", lambda _pid, _name: "/dev/null")
+    monkeypatch.setattr(_proc, "command_line", lambda _pid: [*words, ""])
+    monkeypatch.setattr(_proc, "environment", lambda _pid: environment)
+    monkeypatch.setattr(_proc, "link", lambda _pid, _name: "/dev/null")
     monkeypatch.setattr(_data_dir, "start_words", lambda _path: opts or [])
 
 

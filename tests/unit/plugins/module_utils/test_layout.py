@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _fetched, _journal, _layout
+from ansible_collections.mapswipe.walg.plugins.module_utils import _fetched, _journal, _layout, _restorable
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._hands import Hands
 from ansible_collections.mapswipe.walg.plugins.module_utils._layout import Place
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from support.walg_world import write_cluster
 
 
@@ -53,7 +53,7 @@ def test_a_mount_point_is_restored_twice_from_base_backups_that_hold_the_first_o
     _fetched.settle(_layout.encode([second]), {})
     swap(second)
     names = [".mapswipe-walg", "PG_VERSION", "base", "lost+found", "pg_wal"]
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name not in _fetched._EMPTIED) == names
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name not in _restorable._EMPTIED) == names
     assert [path.name for path in (tmp_path / "base").iterdir()] == ["2"]
     assert [path.name for path in Path(second.aside, "base").iterdir()] == ["1"]
 
@@ -63,7 +63,7 @@ def test_the_room_does_not_come_along_to_where_nothing_is_mounted(tmp_path: Path
     fetched(place, "PG_VERSION", ".mapswipe-walg/pgsql_tmp/")
     _fetched.settle(_layout.encode([place]), {})
     swap(place)
-    names = sorted(path.name for path in (tmp_path / "data").iterdir() if path.name not in _fetched._EMPTIED)
+    names = sorted(path.name for path in (tmp_path / "data").iterdir() if path.name not in _restorable._EMPTIED)
     assert names == ["PG_VERSION", "pg_wal"]
 
 

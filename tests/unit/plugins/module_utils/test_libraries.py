@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _libraries
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 
 def cluster(tmp_path: Path) -> Cluster:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _managers
+from ansible_collections.mapswipe.walg.plugins.module_utils import _managers, _proc, _servers
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 
 @dataclass
@@ -168,8 +168,8 @@ def test_its_process_or_unit_names_the_directory(
 
 def test_the_servers_parent_needs_no_configuration(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     parents = {30: (20, 1), 20: (10, 1), 10: (1, 1)}
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [30])
-    monkeypatch.setattr(_data_dir, "family", lambda pid: parents.get(pid, (0, 0)))
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: [30])
+    monkeypatch.setattr(_proc, "family", lambda pid: parents.get(pid, (0, 0)))
     monkeypatch.setattr(_managers, "_processes", lambda *_who: [_managers._Call("process 10", 10, ["patroni"], [])])
     found = _managers.find(host.cluster())
     assert found

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _own_settings
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._own_settings import Own
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._recorded import Recorded
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 RECORDED = Recorded(
     {"a": "recorded", "b": "recorded", "shared_preload_libraries": "old", "c": "recorded"}, altered=["c"]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _postgres
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import Server, ServerFacts
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from support.scripted import Call, Scripted
 
 ME = User.current().name

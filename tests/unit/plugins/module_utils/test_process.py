@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _process
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner, User, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User, call_as
 
 PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

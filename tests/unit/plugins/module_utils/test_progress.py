@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.mapswipe.walg.plugins.module_utils._backups import moment
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
-from ansible_collections.mapswipe.walg.plugins.module_utils._progress import Progress, now
+from ansible_collections.mapswipe.walg.plugins.module_utils._progress import Progress
+from ansible_collections.mapswipe.walg.plugins.module_utils._times import moment, now
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 
 def read(path: Path) -> dict[str, Any]:

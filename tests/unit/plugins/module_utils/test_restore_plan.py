@@ -20,11 +20,14 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _restore_host,
     _restore_plan,
     _restore_request,
+    _room,
+    _servers,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
+from ansible_collections.mapswipe.walg.plugins.module_utils._wish import Wish
 from support.scripted import Call, Scripted
 from support.walg_world import (
     IDENTIFIER,
@@ -139,7 +142,7 @@ def test_a_tablespace_of_a_server_elsewhere_on_this_host(
     write_cluster(source, identifier)
     (source / "pg_tblspc").mkdir()
     (source / "pg_tblspc" / "16388").symlink_to(place)
-    monkeypatch.setattr(_data_dir, "served", lambda _users: [_data_dir.look(str(source), None)])
+    monkeypatch.setattr(_servers, "served", lambda _users: [_data_dir.look(str(source), None)])
     if identifier == IDENTIFIER:
         refused(world, *looked(world)[:-2], text=f"could make it again at {place}")
     else:
@@ -231,7 +234,7 @@ def test_a_gap_before_the_backup_is_nobodys_trouble(world: World) -> None:
 
 @pytest.mark.parametrize(("free", "good"), [(512 * 1024 * 1024 + 1000, True), (512 * 1024 * 1024 + 999, False)])
 def test_room(world: World, monkeypatch: pytest.MonkeyPatch, free: int, good: bool) -> None:
-    monkeypatch.setattr(_restore_host, "free_bytes", lambda _path: free)
+    monkeypatch.setattr(_room, "free_bytes", lambda _path: free)
     if good:
         assert make(world, *looked(world)).free == free
     else:
@@ -256,7 +259,7 @@ def test_a_cluster_that_is_there_may_have_written_more_than_was_saved(
     assert made.salvage == names[: max(there, saved)]
 
 
-WAL, GIB = _restore_host.ROOM, 1 << 30
+WAL, GIB = _room.ROOM, 1 << 30
 
 
 def systems(world: World, monkeypatch: pytest.MonkeyPatch, **free: int) -> list[_layout.Place]:
@@ -265,8 +268,8 @@ def systems(world: World, monkeypatch: pytest.MonkeyPatch, **free: int) -> list[
     names = {str(world.root / name): (number, room) for number, (name, room) in enumerate(free.items())}
     for path in names:
         Path(path).mkdir(exist_ok=True)
-    monkeypatch.setattr(_restore_host, "file_system", lambda path: names[path][0])
-    monkeypatch.setattr(_restore_host, "free_bytes", lambda path: names[path][1])
+    monkeypatch.setattr(_room, "file_system", lambda path: names[path][0])
+    monkeypatch.setattr(_room, "free_bytes", lambda path: names[path][1])
     links = {"space": "pg_tblspc/17", "wal": "pg_wal", "data": ""}
     return [_layout.place(str(world.root / name / "there"), link, "r1") for name, link in links.items() if name in free]
 
@@ -287,32 +290,32 @@ def systems(world: World, monkeypatch: pytest.MonkeyPatch, **free: int) -> list[
 def test_room_is_judged_by_what_goes_to_each_file_system(
     world: World, monkeypatch: pytest.MonkeyPatch, free: dict[str, int], short: str
 ) -> None:
-    places, room = systems(world, monkeypatch, **free), _restore_host.Room(GIB, 7)
+    places, room = systems(world, monkeypatch, **free), _room.Room(GIB, 7)
     if not short:
-        assert _restore_host.refuse_full(world.instance, places, room, "base_1", None) == sum(free.values())
+        assert _room.refuse_full(world.instance, places, room, "base_1", None) == sum(free.values())
         return
     with pytest.raises(WalgError, match=f"Too little room beside {world.root}/{short}/there") as caught:
-        _restore_host.refuse_full(world.instance, places, room, "base_1", None)
+        _room.refuse_full(world.instance, places, room, "base_1", None)
     assert caught.value.fields["found"] < caught.value.fields["wanted"]
 
 
 def test_what_is_overwritten_makes_room_where_it_lies(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    places, room = systems(world, monkeypatch, data=GIB - 4096, wal=WAL - 4096), _restore_host.Room(GIB, 0)
+    places, room = systems(world, monkeypatch, data=GIB - 4096, wal=WAL - 4096), _room.Room(GIB, 0)
     for one in places:
         Path(one.path).mkdir()
         (Path(one.path) / "file").write_bytes(b"x" * 4096)
     old = DataDir(places[-1].path, "cluster", links={"pg_wal": places[0].path})
-    assert _restore_host.refuse_full(world.instance, places, room, "base_1", old) == GIB + WAL
+    assert _room.refuse_full(world.instance, places, room, "base_1", old) == GIB + WAL
     for less in (None, replace(old, links={"pg_wal": "/elsewhere"})):
         with pytest.raises(WalgError, match="Too little room"):
-            _restore_host.refuse_full(world.instance, places, room, "base_1", less)
+            _room.refuse_full(world.instance, places, room, "base_1", less)
 
 
 @pytest.mark.parametrize(
     ("segments", "mib", "wanted"), [(5000, 16, 512), (2, 64, 512), (50, 64, 15 * 64), (1, 1024, 4 * 1024)]
 )
 def test_room_for_segments_that_are_fetched_ahead(segments: int, mib: int, wanted: int) -> None:
-    assert _restore_host.wal_room(segments, mib << 20) == wanted << 20
+    assert _room.wal_room(segments, mib << 20) == wanted << 20
 
 
 TABLESPACES = {"Spec": {"base_prefix": "/data", "tablespaces": ["16388"], "16388": {"loc": "/nowhere/t", "link": "x"}}}
@@ -495,7 +498,7 @@ def test_a_cluster_of_unknown_identity_in_the_record_is_not_foreign(tmp_path: Pa
 
 def test_a_running_server_is_refused_unless_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cluster(world.data_dir)
-    monkeypatch.setattr(_data_dir, "servers_on", lambda path: [4711] if path == str(world.data_dir) else [])
+    monkeypatch.setattr(_servers, "servers_on", lambda path: [4711] if path == str(world.data_dir) else [])
     monkeypatch.setattr(_restore_host.Service, "refuse_unstoppable", lambda *_pids: None)
     found = refused(world, text=r"A server \(pid 4711\) runs on .*walg_restore_stop_running: true")
     assert found.fields == {"pids": [4711]}

@@ -17,13 +17,14 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _restore_plan,
     _restore_request,
     _roll_back,
-    _swap,
+    _salvage,
+    _servers,
     _ways,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._marker import BESIDE, STATES
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
+from ansible_collections.mapswipe.walg.plugins.module_utils._wish import Wish
 from support.restores import data_place, marker, tell, told
 from support.scripted import Call, Scripted
 from support.walg_world import IDENTIFIER, World, write_cluster
@@ -87,7 +88,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> None:
         running.clear()
 
     monkeypatch.setattr(_flow_restore.Restore, "stop_old", stop_old)
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: list(running))
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: list(running))
 
 
 def run(world: World, wish: Wish, runner: Scripted | None = None) -> _restore_request.Run:
@@ -135,7 +136,7 @@ def given(world: World, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     made.result = {"kept": "answer"}
     _marker.save(world.instance, made)
     if "runs" in state:
-        monkeypatch.setattr(_data_dir, "servers_on", lambda path: [4711] if path in made.work_dirs() else [])
+        monkeypatch.setattr(_servers, "servers_on", lambda path: [4711] if path in made.work_dirs() else [])
 
 
 @pytest.mark.parametrize(("state", "wish", "does"), TABLE)
@@ -182,7 +183,7 @@ def test_check_mode_before_anything_is_installed(world: World, log: list[str], m
     serve(monkeypatch)
     with pytest.raises(WalgError, match="runs on"):
         pending(world, Wish("r1", LSN)).act("restore", check=True)
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [])
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: [])
     answer = pending(world, Wish("r1", LSN)).act("restore", check=True)
     assert (answer["changed"], answer["unknown"], log) == (True, ["storage"], [])
     assert answer["restore"]["target"] == LSN.as_dict()
@@ -234,7 +235,7 @@ def test_a_server_that_stops_already_is_waited_for(
     left = [[4711], [4711], []]
     look = _data_dir.look
     monkeypatch.setattr(_data_dir, "look", lambda *given: replace(look(*given), status="stopping" if left else ""))
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: left.pop(0) if left else [])
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: left.pop(0) if left else [])
     if verb == "roll back":
         write_cluster(Path(data_place(world).aside))
         _marker.save(world.instance, marker(world, "done"))
@@ -395,13 +396,13 @@ def test_saved_wal_of_a_cluster_that_is_gone_outlives_a_discard(tmp_path: Path, 
     if identifier:
         write_cluster(world.data_dir, identifier)
     _marker.save(world.instance, marker(world, "fetching"))
-    for path in (data_place(world).work, _swap.saved(data_place(world))):
+    for path in (data_place(world).work, _salvage.saved(data_place(world))):
         tell(Path(path), "ours")
     wish = Wish("r1")
     checked = run(world, wish).act("discard", check=True)
-    assert told(Path(_swap.saved(data_place(world)))) == "ours"
+    assert told(Path(_salvage.saved(data_place(world)))) == "ours"
     answer = run(world, wish).act("discard", check=False)
     assert checked["changed"] is answer["changed"] is True
-    assert answer["restore"].get("saved_wal") == (_swap.saved(data_place(world)) if kept else None)
+    assert answer["restore"].get("saved_wal") == (_salvage.saved(data_place(world)) if kept else None)
     assert told(Path(data_place(world).work)) is None
-    assert told(Path(_swap.saved(data_place(world)))) == ("ours" if kept else None)
+    assert told(Path(_salvage.saved(data_place(world)))) == ("ours" if kept else None)

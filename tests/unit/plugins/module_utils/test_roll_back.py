@@ -15,17 +15,19 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _data_dir,
     _flow_restore,
     _journal,
     _layout,
     _marker,
+    _next_step,
     _roll_back,
+    _salvage,
+    _servers,
     _swap,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import Wish
 from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
+from ansible_collections.mapswipe.walg.plugins.module_utils._wish import Wish
 from support.restores import data_place, marker, service_calls, tell, told
 from support.scripted import Scripted
 from support.walg_world import IDENTIFIER, World, write_cluster
@@ -176,7 +178,7 @@ def test_killed_in_the_swap_and_again_on_the_way_back(
         with dying(monkeypatch, second), pytest.raises(Killed):
             back(world, _loaded(world))
         with pytest.raises(WalgError, match="walg_restore_rollback: true again"):
-            _flow_restore.standing(world.instance, Wish("r1"))
+            _next_step.standing(world.instance, Wish("r1"))
     back(world, _loaded(world))
     assert is_old(paths)
 
@@ -239,7 +241,7 @@ def test_an_old_server_that_does_not_start_ends_the_way_back_all_the_same(
     assert "is the old directory again, but its server does not start: It ended again." in caught.value.msg
     assert is_old(paths)
     assert (_loaded(world).state, _loaded(world).moved_back) == ("rolled back", True)
-    assert _flow_restore.standing(world.instance, Wish("r2"))[0] == "new"
+    assert _next_step.standing(world.instance, Wish("r2"))[0] == "new"
     failing.clear()
     del calls[:]
     assert back(world, _loaded(world))["started"]
@@ -296,9 +298,9 @@ def test_before_the_swap_what_was_restored_is_removed_and_what_was_stopped_start
 def test_nothing_is_started_where_the_old_cluster_is_gone(world: World, calls: list[str]) -> None:
     made = marker(world, "fetching", keeps_old=False)
     made.stopped = True
-    tell(Path(_swap.saved(data_place(world))), "WAL")
+    tell(Path(_salvage.saved(data_place(world))), "WAL")
     answer = restore(world).give_up(made)
-    assert (answer["started"], answer["saved_wal"]) == (False, _swap.saved(data_place(world)))
+    assert (answer["started"], answer["saved_wal"]) == (False, _salvage.saved(data_place(world)))
     assert calls == ["release"]
 
 
@@ -319,5 +321,5 @@ def _loaded(world: World) -> _marker.Marker:
 def _serve(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that runs until it is told to stop."""
     running = [4711]
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: list(running))
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: list(running))
     monkeypatch.setattr(_swap.Swap, "stop_running", lambda _self, _path: running.clear())

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _server_process
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _proc, _server_process, _servers
 
 #: Maps a System V segment, as every server does.
 MAPPING = """
@@ -80,17 +80,17 @@ def test_names(name: str, is_it: bool) -> None:
 def test_a_server_of_another_name_is_known_by_its_segment(data: Path, start: Start) -> None:
     pid = start(MAPPING, data)
     (data / "postmaster.pid").write_text(f"{pid}\n{data}\n{time.time():.0f}\n5433\n/run/pg\n\n  1234  5\nready\n")
-    assert _data_dir.servers_on(str(data)) == [pid]
+    assert _servers.servers_on(str(data)) == [pid]
     found = _data_dir.look(str(data), None)
     assert (found.pid, found.port, found.status) == (pid, "5433", "ready")
-    assert str(data) in [one.path for one in _data_dir.served()]
-    assert _data_dir.workers_on(str(data), ("wal-g",)) == [pid]
+    assert str(data) in [one.path for one in _servers.served()]
+    assert _servers.workers_on(str(data), ("wal-g",)) == [pid]
 
 
 def test_so_is_one_whose_directory_was_deleted(data: Path, start: Start) -> None:
     pid = start(MAPPING, data)
     shutil.rmtree(data)
-    assert _data_dir.servers_on(str(data)) == [pid]
+    assert _servers.servers_on(str(data)) == [pid]
 
 
 def test_other_programs_have_segments_too(tmp_path: Path, start: Start) -> None:
@@ -100,20 +100,20 @@ def test_other_programs_have_segments_too(tmp_path: Path, start: Start) -> None:
 @pytest.mark.parametrize("argv0", ["bash", "vim postgresql.conf", "less", "psql"])
 def test_who_looks_around_in_the_directory_is_no_server(data: Path, start: Start, argv0: str) -> None:
     pid = start(IDLE, data, "-D", str(data), argv0=argv0)
-    assert _data_dir.servers_on(str(data)) == []
-    assert _data_dir.workers_on(str(data), ("wal-g", "postgres")) == []
+    assert _servers.servers_on(str(data)) == []
+    assert _servers.workers_on(str(data), ("wal-g", "postgres")) == []
     # Not even when a pid file that a crash left names its number.
     (data / "postmaster.pid").write_text(f"{pid}\n{data}\n1700000000\n5433\n/run/pg\n\n  1234  5\nready\n")
-    assert _data_dir.servers_on(str(data)) == []
+    assert _servers.servers_on(str(data)) == []
     (data / "postmaster.pid").write_text(f"{pid}\n{data}\n{time.time():.0f}\n5433\n/run/pg\n\n  1234  5\nready\n")
-    assert _data_dir.servers_on(str(data)) == []
+    assert _servers.servers_on(str(data)) == []
     assert _data_dir.look(str(data), None).pid == 0
 
 
 def test_one_that_has_only_written_its_pid_file_is_starting(data: Path, start: Start) -> None:
     pid = start(IDLE, data)
     (data / "postmaster.pid").write_text(f"{pid}\n{data}\n{time.time():.0f}\n5433\n")
-    assert _data_dir.servers_on(str(data)) == [pid]
+    assert _servers.servers_on(str(data)) == [pid]
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def test_whom_a_pid_file_means(data: Path, start: Start, lines: list[str], named
 
 def test_a_process_that_is_gone() -> None:
     gone = 2**22 + 1
-    assert (_server_process.is_server(gone), _server_process.started_at(gone)) == (False, 0.0)
-    assert _server_process.numbers(gone) == {gone}
+    assert (_server_process.is_server(gone), _proc.started_at(gone)) == (False, 0.0)
+    assert _proc.numbers(gone) == {gone}
 
 
 def test_the_start_of_a_process() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         try:
-            assert abs(_server_process.started_at(process.pid) - time.time()) < 5
-            assert _server_process.numbers(process.pid) >= {process.pid}
+            assert abs(_proc.started_at(process.pid) - time.time()) < 5
+            assert _proc.numbers(process.pid) >= {process.pid}
         finally:
             process.kill()

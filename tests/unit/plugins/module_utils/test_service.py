@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _service, _supervision
+from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _servers, _service, _supervision
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, User
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result
 from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from support.scripted import Call, Scripted
 
 pytestmark = pytest.mark.usefixtures("ours")
@@ -207,7 +208,7 @@ def test_a_server_that_ends_before_pg_ctl_comes(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, left: list[int]
 ) -> None:
     """The stop of a killed run may come to its end meanwhile: pg_ctl fails, and the server is stopped."""
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: left)
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: left)
     stop = pg_ctl(cluster, "-m", "fast", "-w", "-t", "300", "stop", rc=1, stderr="Is server running?")
     service = Service(Scripted(calls=[stop]), cluster, "/log")
     if left:
@@ -325,7 +326,7 @@ def test_a_recovery_may_take_longer_than_its_manager_waits(
     cluster: Cluster, clock: Clock, monkeypatch: pytest.MonkeyPatch, first: Result, service: str
 ) -> None:
     states(monkeypatch, clock, ("starting", 5000), ("ready", 1))
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [PID])
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: [PID])
     cluster = replace(cluster, service=service)
     Service(Answers(clock, 5001, first), cluster, "/log", timeout=30.0).start()
     assert clock.now >= 6000
@@ -381,7 +382,7 @@ def test_a_program_of_somebodys_own_may_return_before_the_server_is_there(
 
 
 def test_a_stop_that_stops_another_server(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [PID])
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: [PID])
     monkeypatch.setattr(_service, "_GONE", 0.0)
     runner = Scripted(calls=[Call(["systemctl", "stop", UNIT])])
     with pytest.raises(

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils import _servers
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from support.scripted import Call, Scripted
 from support.walg_world import IDENTIFIER, write_cluster
 
@@ -54,7 +54,7 @@ def test_who_answers(
     (data / "postmaster.pid").write_text(f"4711\n{data}\n{NOW}\n5432\n/run/pg\n")
     (tmp_path / "psql").write_text("#!/bin/sh\n")
     (tmp_path / "psql").chmod(0o755)
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: servers)
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: servers)
     answer = json.dumps({"system_identifier": IDENTIFIER, "data_directory": str(data), "started": NOW, **told})
     call = Call([f"{tmp_path}/psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"], stdout=answer)
     cluster = Cluster(str(data), str(tmp_path), "/run/pg", os_user=User.current().name, service=service)

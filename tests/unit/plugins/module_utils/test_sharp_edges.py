@@ -18,6 +18,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils import (
     _recovery,
     _restore_request,
     _timelines,
+    _times,
     _variables,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
@@ -28,7 +29,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runn
 @pytest.mark.parametrize("text", ["2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T25:00:00Z"])
 def test_impossible_times(text: str) -> None:
     with pytest.raises(WalgError, match="Not a time"):
-        _backups.moment(text)
+        _times.moment(text)
 
 
 @pytest.mark.parametrize("text", ['{"a": 1}', '[{"time": "x"}]', '["x"]', "5"])

@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _service, _supervision
+from ansible_collections.mapswipe.walg.plugins.module_utils import _proc, _service, _supervision
 from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
 from support.scripted import Call, Scripted
 
@@ -32,8 +32,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch, files: dict[str, str], systemd: boo
 
 def processes(monkeypatch: pytest.MonkeyPatch, table: dict[int, tuple[int, int, str]], systemd: bool = False) -> None:
     """Make a process table: parent, session and command line by process id."""
-    monkeypatch.setattr(_data_dir, "family", lambda pid: table.get(pid, (0, 0, ""))[:2])
-    monkeypatch.setattr(_data_dir, "command_line", lambda pid: table.get(pid, (0, 0, ""))[2].split())
+    monkeypatch.setattr(_proc, "family", lambda pid: table.get(pid, (0, 0, ""))[:2])
+    monkeypatch.setattr(_proc, "command_line", lambda pid: table.get(pid, (0, 0, ""))[2].split())
     names = {f"/proc/{pid}/comm": os.path.basename(row[2].split()[0]) + "\n" for pid, row in table.items() if row[2]}
     pretend(monkeypatch, names, systemd)
 

@@ -12,15 +12,17 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _data_dir,
     _layout,
     _marker,
     _progress,
+    _restore_plan,
     _salvage,
+    _servers,
     _swap,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan, Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan
+from ansible_collections.mapswipe.walg.plugins.module_utils._wish import Wish
 from support.restores import data_place, marker, restore_plan, service_calls, tell, told
 from support.scripted import Scripted
 from support.walg_world import IDENTIFIER, World, segment, write_cluster
@@ -47,7 +49,7 @@ def swapper(world: World, runner: Scripted | None = None) -> _swap.Swap:
 def serve(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that runs until it is told to stop."""
     running = [4711]
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: list(running))
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: list(running))
     monkeypatch.setattr(_swap.Swap, "stop_running", lambda _self, _path: running.clear())
 
 
@@ -67,7 +69,7 @@ def test_the_manager_is_held_before_the_server_is_stopped(
 def test_a_server_that_may_not_be_stopped_or_does_not_stop(
     world: World, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_data_dir, "servers_on", lambda _path: [4711])
+    monkeypatch.setattr(_servers, "servers_on", lambda _path: [4711])
     with pytest.raises(WalgError, match="walg_restore_stop_running: true; nothing was changed there"):
         swapper(world).make_way(str(world.data_dir), False)
     assert calls == []
@@ -148,7 +150,7 @@ def old(world: World) -> RestorePlan:
 
 
 def saved_files(plan: RestorePlan) -> list[tuple[str, str]]:
-    return sorted((path.name, path.read_text()) for path in Path(_swap.saved(plan.data)).iterdir())
+    return sorted((path.name, path.read_text()) for path in Path(_salvage.saved(plan.data)).iterdir())
 
 
 def test_only_what_the_old_cluster_used_is_removed_and_its_last_wal_is_kept(world: World, old: RestorePlan) -> None:
@@ -172,7 +174,7 @@ def test_a_copy_that_was_killed_is_not_taken_for_the_whole(
     monkeypatch.setattr(_salvage, "copy", killed)
     with pytest.raises(KeyboardInterrupt):
         swapper(world).remove_old(old)
-    assert not os.path.exists(_swap.saved(old.data))
+    assert not os.path.exists(_salvage.saved(old.data))
     assert world.data_dir.exists()
     monkeypatch.setattr(_salvage, "copy", copy)
     swapper(world).remove_old(old)
@@ -182,13 +184,13 @@ def test_a_copy_that_was_killed_is_not_taken_for_the_whole(
 
 def test_what_was_saved_is_not_saved_again(world: World, old: RestorePlan) -> None:
     swapper(world).remove_old(old)
-    swapper(world).remove_old(replace(old, salvage_from=_swap.saved(old.data)))
+    swapper(world).remove_old(replace(old, salvage_from=_salvage.saved(old.data)))
     assert saved_files(old) == [(name, name) for name in SAVED]
 
 
 def test_a_cluster_that_wrote_more_since_is_saved_again(world: World, old: RestorePlan) -> None:
     """An earlier run saved its WAL and was killed before it removed anything; then the server ran again."""
-    stale = Path(_swap.saved(old.data))
+    stale = Path(_salvage.saved(old.data))
     stale.mkdir()
     (stale / SAVED[0]).write_text("less")
     swapper(world).remove_old(old)
@@ -196,13 +198,13 @@ def test_a_cluster_that_wrote_more_since_is_saved_again(world: World, old: Resto
 
 
 def test_wal_that_another_request_saved_is_used_where_it_lies(world: World, old: RestorePlan) -> None:
-    theirs = _swap.saved(data_place(world, "r0"))
+    theirs = _salvage.saved(data_place(world, "r0"))
     tell(Path(theirs), "WAL")
     plan = replace(old, salvage_from=theirs)
-    assert (_swap.salvaged_from(plan), _swap.salvaged_from(old)) == (theirs, _swap.saved(old.data))
-    assert _swap.salvaged_from(replace(old, wish=Wish("r1"))) == old.salvage_from
+    assert (_restore_plan.salvaged_from(plan), _restore_plan.salvaged_from(old)) == (theirs, _salvage.saved(old.data))
+    assert _restore_plan.salvaged_from(replace(old, wish=Wish("r1"))) == old.salvage_from
     swapper(world).remove_old(plan)
-    assert (told(Path(theirs)), os.path.exists(_swap.saved(old.data))) == ("WAL", False)
+    assert (told(Path(theirs)), os.path.exists(_salvage.saved(old.data))) == ("WAL", False)
 
 
 @pytest.mark.parametrize("mount", [False, True])
@@ -210,16 +212,16 @@ def test_saved_wal_is_found_and_this_requests_comes_first(world: World, mount: b
     places = {request: replace(data_place(world, request), mount=mount) for request in ("r0", "r1")}
     if mount:
         places = {name: replace(one, work=f"{one.path}/inside/restore-{name}") for name, one in places.items()}
-    assert _swap.all_saved(places["r1"]) == []
+    assert _salvage.all_saved(places["r1"]) == []
     Path(places["r0"].work).parent.mkdir(parents=True, exist_ok=True)
     for name in ("r0", "r1"):
         Path(f"{places[name].work}~wal.part").mkdir()
         Path(places[name].work).mkdir()
-    assert _swap.all_saved(places["r1"]) == []
+    assert _salvage.all_saved(places["r1"]) == []
     for name in ("r0", "r1"):
         Path(f"{places[name].work}~wal").mkdir()
-    assert _swap.all_saved(places["r1"]) == [f"{places[name].work}~wal" for name in ("r1", "r0")]
-    assert _swap.all_saved(places["r0"])[0] == f"{places['r0'].work}~wal"
+    assert _salvage.all_saved(places["r1"]) == [f"{places[name].work}~wal" for name in ("r1", "r0")]
+    assert _salvage.all_saved(places["r0"])[0] == f"{places['r0'].work}~wal"
 
 
 # --- in place ---------------------------------------------------------------------------------------------------------
@@ -253,10 +255,10 @@ def test_an_empty_directory_that_was_in_the_way_leaves_nothing_behind(
     place = data_place(world)
     tell(Path(place.work), "new")
     for request in ("r1", "r8", "r9"):
-        tell(Path(_swap.saved(data_place(world, request))), "WAL")
+        tell(Path(_salvage.saved(data_place(world, request))), "WAL")
     monkeypatch.setattr(_swap.Swap, "_look", lambda _self, _marker: {})
     made = marker(world, "recovered", keeps_old=keeps_old)
-    made.plan["salvage_from"] = _swap.saved(data_place(world, "r9"))
+    made.plan["salvage_from"] = _salvage.saved(data_place(world, "r9"))
     done = swapper(world).forth(made, False, {})
     assert done["state"] == "done"
     assert sorted(os.listdir(place.parent)) == [

@@ -9,9 +9,10 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _timelines
+from ansible_collections.mapswipe.walg.plugins.module_utils import _timelines, _wal, _wal_path
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._timelines import Inventory, Leg, TimelineWal
+from ansible_collections.mapswipe.walg.plugins.module_utils._timelines import Inventory, TimelineWal
+from ansible_collections.mapswipe.walg.plugins.module_utils._wal_path import Leg
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,20 +54,20 @@ def stored(*timelines: TimelineWal) -> Inventory:
     ],
 )
 def test_lsn(text: str, lsn: int) -> None:
-    assert _timelines.parse_lsn(text) == lsn
-    assert _timelines.format_lsn(lsn) == text.strip().upper()
+    assert _wal.parse_lsn(text) == lsn
+    assert _wal.format_lsn(lsn) == text.strip().upper()
 
 
 @pytest.mark.parametrize("text", ["", "0", "0/", "/0", "0/123456789", "0-1", "0/G", "1/2/3", "0/ 1", "-1/0", "0x1/0"])
 def test_not_an_lsn(text: str) -> None:
     with pytest.raises(WalgError, match="Not an LSN") as caught:
-        _timelines.parse_lsn(text)
+        _wal.parse_lsn(text)
     assert repr(text) in caught.value.msg
 
 
 @given(LSNS)
 def test_lsn_round_trip(lsn: int) -> None:
-    assert _timelines.parse_lsn(_timelines.format_lsn(lsn)) == lsn
+    assert _wal.parse_lsn(_wal.format_lsn(lsn)) == lsn
 
 
 @pytest.mark.parametrize(
@@ -85,22 +86,22 @@ def test_lsn_round_trip(lsn: int) -> None:
 )
 def test_segment_of(timeline: int, lsn: int, size: int, expected: str) -> None:
     """What pg_walfile_name says, wrap-around of the last eight digits included."""
-    assert _timelines.segment_of(timeline, lsn, size) == expected
+    assert _wal.segment_of(timeline, lsn, size) == expected
 
 
 @given(TIMELINES, LSNS, SIZES)
 def test_segment_round_trip(timeline: int, lsn: int, size: int) -> None:
-    made = _timelines.segment_of(timeline, lsn, size)
-    assert _timelines.SEGMENT_NAME.match(made)
-    assert _timelines.timeline_of(made) == timeline
-    assert _timelines.segment_number(made, size) * size <= lsn < (_timelines.segment_number(made, size) + 1) * size
-    assert _timelines.segment_name(timeline, _timelines.segment_number(made, size), size) == made
+    made = _wal.segment_of(timeline, lsn, size)
+    assert _wal.SEGMENT_NAME.match(made)
+    assert _wal.timeline_of(made) == timeline
+    assert _wal.segment_number(made, size) * size <= lsn < (_wal.segment_number(made, size) + 1) * size
+    assert _wal.segment_name(timeline, _wal.segment_number(made, size), size) == made
 
 
 @given(TIMELINES, st.integers(0, 2**33), SIZES)
 def test_names_sort_like_numbers(timeline: int, number: int, size: int) -> None:
     """Inventory.has compares names."""
-    assert _timelines.segment_name(timeline, number, size) < _timelines.segment_name(timeline, number + 1, size)
+    assert _wal.segment_name(timeline, number, size) < _wal.segment_name(timeline, number + 1, size)
 
 
 @pytest.mark.parametrize(
@@ -112,13 +113,13 @@ def test_names_sort_like_numbers(timeline: int, number: int, size: int) -> None:
     ],
 )
 def test_timeline_of(given_name: str) -> None:
-    assert _timelines.timeline_of(given_name) == 42
+    assert _wal.timeline_of(given_name) == 42
 
 
 def newest(start: int, consistent: int, start_timeline: int, archive: Inventory) -> list[Leg]:
     """The way to the highest timeline that holds WAL and can be reached; else along the own one."""
     held = sorted(one for one in archive.timelines if archive.last(one))
-    ways = (_timelines.path_to(one, start, consistent, start_timeline, archive) for one in [start_timeline, *held])
+    ways = (_wal_path.path_to(one, start, consistent, start_timeline, archive) for one in [start_timeline, *held])
     return [way for way in ways if way is not None][-1]
 
 
@@ -137,7 +138,7 @@ def test_inventory_of_a_recorded_archive_with_a_gap() -> None:
     found = _timelines.inventory(json.loads((DATA / "walg-1.1.3" / "wal-show-gap.json").read_text()))
     assert found.timelines[1] == wal(1, 1, 6, None, None, 3)
     assert not found.has(name(1, 3))
-    assert _timelines.gaps(newest(0x2000028, 0x2000100, 1, found), found) == [name(1, 3)]
+    assert _wal_path.gaps(newest(0x2000028, 0x2000100, 1, found), found) == [name(1, 3)]
 
 
 def test_inventory_without_the_optional_keys() -> None:
@@ -299,8 +300,8 @@ def test_newest_way(
 ) -> None:
     found = newest(START, START, 1, archive)
     assert found == [Leg(*leg) for leg in legs]
-    assert _timelines.gaps(found, archive) == [name(*one) for one in lost]
-    assert _timelines.last_listed(found, archive) == [name(*one) for one in listed]
+    assert _wal_path.gaps(found, archive) == [name(*one) for one in lost]
+    assert _wal_path.last_listed(found, archive) == [name(*one) for one in listed]
 
 
 def test_backup_on_a_later_timeline() -> None:
@@ -308,11 +309,11 @@ def test_backup_on_a_later_timeline() -> None:
     archive = stored(wal(1, 1, 4), wal(2, 5, 8, 1, 5 * SIZE + 160), wal(3, 8, 9, 2, 8 * SIZE + 8))
     found = newest(6 * SIZE, 6 * SIZE, 2, archive)
     assert found == [Leg(2, 6 * SIZE, 8 * SIZE + 8), Leg(3, 8 * SIZE + 8, None)]
-    assert _timelines.path_to(1, 6 * SIZE, 6 * SIZE, 2, archive) is None
+    assert _wal_path.path_to(1, 6 * SIZE, 6 * SIZE, 2, archive) is None
 
 
 def test_path_to_the_own_timeline_needs_no_history() -> None:
-    assert _timelines.path_to(1, START, START, 1, stored()) == [Leg(1, START, None)]
+    assert _wal_path.path_to(1, START, START, 1, stored()) == [Leg(1, START, None)]
 
 
 @given(st.lists(st.integers(3, 40), min_size=1, max_size=6, unique=True), st.data())
@@ -327,7 +328,7 @@ def test_any_lost_segment_on_the_way_is_a_gap(switches: list[int], data: st.Data
     complete = stored(*whole)
     legs = newest(START, START, 1, complete)
     assert len(legs) == len(whole)
-    assert _timelines.gaps(legs, complete) == []
+    assert _wal_path.gaps(legs, complete) == []
     lost = data.draw(st.integers(2, bounds[-1] - 1))
     timeline = next(place for place in range(len(points), -1, -1) if bounds[place] <= lost) + 1
     holed = [
@@ -336,7 +337,7 @@ def test_any_lost_segment_on_the_way_is_a_gap(switches: list[int], data: st.Data
         else one
         for one in whole
     ]
-    assert _timelines.gaps(legs, stored(*holed)) == [name(timeline, lost)]
+    assert _wal_path.gaps(legs, stored(*holed)) == [name(timeline, lost)]
 
 
 # --- history files and upload times ---------------------------------------------------------------------------------
@@ -350,14 +351,14 @@ def shown(version: str) -> Inventory:
 
 
 def test_history_of_a_real_server() -> None:
-    assert _timelines.parse_history(HISTORY) == [(1, 0x80000A0), (2, 0xB000090), (3, 0xB000238)]
-    assert _timelines.parse_history("# nothing\n\n1 0/10 a reason of several words\n") == [(1, 16)]
+    assert _wal.parse_history(HISTORY) == [(1, 0x80000A0), (2, 0xB000090), (3, 0xB000238)]
+    assert _wal.parse_history("# nothing\n\n1 0/10 a reason of several words\n") == [(1, 16)]
 
 
 @pytest.mark.parametrize("text", ["<html>", "1", "x\t0/1\tr", "1\t01\tr"])
 def test_not_a_history(text: str) -> None:
     with pytest.raises(WalgError):
-        _timelines.parse_history(text)
+        _wal.parse_history(text)
 
 
 @pytest.mark.parametrize("version", EVERY)
@@ -366,7 +367,7 @@ def test_two_promotions_in_one_segment(version: str) -> None:
     found = shown(version)
     assert sorted(found.timelines) == [1, 2, 4, 5]
     assert _timelines.cut_off(found) == [4]
-    assert _timelines.path_to(4, START, START, 1, found) is None
+    assert _wal_path.path_to(4, START, START, 1, found) is None
     whole = _timelines.with_history(found, 4, HISTORY)
     assert whole.timelines[3] == TimelineWal(3, "", "", 2, 0xB000090)
     assert {**whole.timelines, 3: None} == {**found.timelines, 3: None}
@@ -379,8 +380,8 @@ def test_two_promotions_in_one_segment(version: str) -> None:
         Leg(3, 0xB000090, 0xB000238),
         Leg(4, 0xB000238, None),
     ]
-    assert _timelines.path_to(4, START, START, 1, whole) == legs
-    assert _timelines.gaps(legs, whole) == [name(1, 6)]
+    assert _wal_path.path_to(4, START, START, 1, whole) == legs
+    assert _wal_path.gaps(legs, whole) == [name(1, 6)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _windows
+from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _trunk
 from support.walg_world import SIZE, inventory, listed, shown
 
 
@@ -17,6 +17,6 @@ def test_a_timeline_that_was_rolled_back_is_none_to_follow() -> None:
     backups = _backups.parse_list(
         json.dumps([listed(1, 2, "2026-01-01T00:00:00Z"), listed(2, 7, "2026-01-02T00:00:00Z")])
     )
-    assert _windows.trunk(archive, backups, 1, 1).timeline == 2
-    gone = _windows.trunk(archive, backups, 1, 2)
+    assert _trunk.trunk(archive, backups, 1, 1).timeline == 2
+    gone = _trunk.trunk(archive, backups, 1, 2)
     assert (gone.timeline, gone.orphans) == (1, (2,))

@@ -15,7 +15,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _timelines, _wal_records
+from ansible_collections.mapswipe.walg.plugins.module_utils import _wal, _wal_records
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._wal_records import SegmentContent
 from hypothesis import given
@@ -140,7 +140,7 @@ def test_a_change_to_wal_level_minimal(length: int, at: int, level: int, before:
         pages.append((header + content[:room]).ljust(page, b"\0"))
         content = content[room:]
     whole = b"".join(pages).ljust(size, b"\0")
-    name = _timelines.segment_name(1, 5, size)
+    name = _wal.segment_name(1, 5, size)
     assert _wal_records.says_minimal(io.BytesIO(whole), name) is (level == 0)
-    assert not _wal_records.says_minimal(io.BytesIO(whole), _timelines.segment_name(1, 6, size)), "kept for later use"
+    assert not _wal_records.says_minimal(io.BytesIO(whole), _wal.segment_name(1, 6, size)), "kept for later use"
     assert not _wal_records.says_minimal(io.BytesIO(whole[:30]), name)

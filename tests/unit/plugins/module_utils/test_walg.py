@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _walg
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner, User
+from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import Walg
 from support.scripted import Call, Scripted
 

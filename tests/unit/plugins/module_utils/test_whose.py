@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils import _whose
+from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Cluster
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
 
 REFUSE_OTHER = _whose.refuse_other
 NOBODY = 65534

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _windows
+from ansible_collections.mapswipe.walg.plugins.module_utils import _trunk, _wal_path, _windows
 from ansible_collections.mapswipe.walg.plugins.module_utils._backups import Backup
-from ansible_collections.mapswipe.walg.plugins.module_utils._timelines import Inventory, Leg, TimelineWal
-from ansible_collections.mapswipe.walg.plugins.module_utils._windows import Bound, Trunk, Window
+from ansible_collections.mapswipe.walg.plugins.module_utils._timelines import Inventory, TimelineWal
+from ansible_collections.mapswipe.walg.plugins.module_utils._trunk import Trunk
+from ansible_collections.mapswipe.walg.plugins.module_utils._wal_path import Leg
+from ansible_collections.mapswipe.walg.plugins.module_utils._windows import Bound, Window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -266,9 +268,9 @@ def test_nearest_points() -> None:
 
 def test_line() -> None:
     archive = stored(wal(1, 1, 4), wal(2, 5, 8, 1, PROMOTED), wal(3, 8, 9, 2, 8 * SIZE), wal(9, 1, 2))
-    assert _windows.line(3, archive) == [Leg(1, 0, PROMOTED), Leg(2, PROMOTED, 8 * SIZE), Leg(3, 8 * SIZE, None)]
-    assert _windows.line(9, archive) == [Leg(9, 0, None)]
-    assert _windows.line(12, archive) == [Leg(12, 0, None)]
+    assert _wal_path.line(3, archive) == [Leg(1, 0, PROMOTED), Leg(2, PROMOTED, 8 * SIZE), Leg(3, 8 * SIZE, None)]
+    assert _wal_path.line(9, archive) == [Leg(9, 0, None)]
+    assert _wal_path.line(12, archive) == [Leg(12, 0, None)]
 
 
 ONE = base(1, 2)
@@ -437,7 +439,7 @@ def test_trunk(
     candidates: tuple[int, ...],
     orphans: tuple[int, ...],
 ) -> None:
-    found = _windows.trunk(archive, backups, owner)
+    found = _trunk.trunk(archive, backups, owner)
     assert found == Trunk(timeline, candidates, orphans, found.reason)
     assert found.reason
 
@@ -561,14 +563,14 @@ def test_trunk_of_random_histories(events: list[str], data: st.DataObject) -> No
     """It is production, whatever drills left behind; where a promotion was never backed up it may be undecided, never wrong."""
     world = simulate(events, data)
     archive = world.archive()
-    found = _windows.trunk(archive, world.backups)
+    found = _trunk.trunk(archive, world.backups)
     if "promote" in events and found.timeline is None:
-        assert set(found.candidates) & {leg.timeline for leg in _windows.line(world.production, archive)}
+        assert set(found.candidates) & {leg.timeline for leg in _wal_path.line(world.production, archive)}
     else:
         assert found.timeline == world.production
-        passed = {leg.timeline for leg in _windows.line(world.production, archive)}
+        passed = {leg.timeline for leg in _wal_path.line(world.production, archive)}
         assert set(found.orphans) == set(archive.timelines) - passed
-    assert _windows.trunk(archive, world.backups, world.production).timeline == world.production
+    assert _trunk.trunk(archive, world.backups, world.production).timeline == world.production
 
 
 def simulate(events: list[str], data: st.DataObject) -> Simulated:

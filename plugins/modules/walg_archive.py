@@ -105,15 +105,16 @@ in_recovery:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _flow_archive, _flow_archive_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _enable, _proof
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
     instance_options,
     pending,
     with_binary_at_hand,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
 
 
 def main() -> None:
@@ -133,7 +134,7 @@ def main() -> None:
         instance = instance_from(params, module.check_mode)
         if module.check_mode:
             instance = with_binary_at_hand(instance)
-        plan = _flow_archive.plan(
+        plan = _enable.plan(
             runner,
             instance,
             timeout=params["timeout"],
@@ -143,11 +144,11 @@ def main() -> None:
             pending=pending(instance, "wal-push") if module.check_mode else [],
         )
         if plan.changed and not module.check_mode:
-            _flow_archive.apply(runner, plan)
-        proved = not plan.changed and _flow_archive_check.holds(runner, instance, plan.facts)
+            _enable.apply(runner, plan)
+        proved = not plan.changed and _proof.holds(runner, instance, plan.facts)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
-    _answer.succeed(module, changed=plan.changed, diff=plan.diff(), proved=proved, **_flow_archive.result(plan))
+    _answer.succeed(module, changed=plan.changed, diff=plan.diff(), proved=proved, **_enable.result(plan))
 
 
 if __name__ == "__main__":

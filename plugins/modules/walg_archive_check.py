@@ -68,15 +68,16 @@ reason:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _flow_archive_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _proof
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
     instance_options,
     settings_pending,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._users import call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
 
 
 def main() -> None:
@@ -94,7 +95,7 @@ def main() -> None:
         instance = instance_from(params, module.check_mode, timeout=1)
 
         def check() -> dict[str, Any]:
-            return _flow_archive_check.check(
+            return _proof.check(
                 Runner(), instance, timeout=params["timeout"], force=params["force"], dry=module.check_mode
             )
 

@@ -84,16 +84,18 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _backup_need, _backups, _flow_backup
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _need, _take
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
     instance_options,
     pending,
     with_binary_at_hand,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._users import call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups
 
 
 def _names(backup: Any) -> str:
@@ -119,14 +121,14 @@ def main() -> None:
 
         def look() -> dict[str, Any]:
             missing = bool(pending(instance))
-            plan = _backup_need.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), missing, True)
+            plan = _need.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), missing, True)
             backup = _backups.as_dict(plan.existing) if plan.existing else None
             unknown = {"unknown": ["storage"]} if missing and plan.needed else {}
             return {"changed": plan.needed, "needed": plan.needed, "reason": plan.reason, "backup": backup, **unknown}
 
         def ensure() -> dict[str, Any]:
             options = {name: params[name] for name in ("max_age", "full", "timeout")}
-            made = _flow_backup.ensure(Runner(), instance, **options)
+            made = _take.ensure(Runner(), instance, **options)
             return {"needed": made["changed"], **made}
 
         answer = call_as(instance.cluster.owner(), look if module.check_mode else ensure)

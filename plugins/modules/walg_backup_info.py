@@ -302,11 +302,12 @@ segment_size:
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _flow_info
+from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _info
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import instance_from, instance_options
-from ansible_collections.mapswipe.walg.plugins.module_utils._users import call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import instance_from, instance_options
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
 
 
 def main() -> None:
@@ -319,7 +320,7 @@ def main() -> None:
         instance = instance_from(module.params, module.check_mode)
 
         def look() -> object:
-            return _flow_info.look(
+            return _info.look(
                 Runner(), instance, datetime.now(timezone.utc), read_last_commit=module.params["read_last_commit"]
             )
 

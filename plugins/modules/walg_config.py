@@ -113,10 +113,10 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _flow_config
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import judge
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _config
 
 
 def main() -> None:
@@ -142,7 +142,7 @@ def main() -> None:
     try:
         judge(module.params)
         runner = Runner()
-        plan = _flow_config.plan(module.params, runner)
+        plan = _config.plan(module.params, runner)
         changed, diff = plan.changed, plan.diff()  # what stands on the disk now; not after apply
         if changed and not module.check_mode:
             plan.apply(runner)

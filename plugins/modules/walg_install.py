@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _lock
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _locks
 
 DOCUMENTATION = r"""
 module: walg_install
@@ -179,20 +179,20 @@ from typing import Any
 
 from ansible.module_utils import urls
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _answer,
-    _flow_install,
-    _flow_prune,
-    _flow_release,
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _trust
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._install import (
+    _binary,
     _installed,
-    _releases,
-    _trust,
+    _prune,
+    _release,
     _workshop,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._download import Web
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import judge
+from ansible_collections.mapswipe.walg.plugins.module_utils._install._download import Web
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _releases
 
 
 def main() -> None:
@@ -237,7 +237,7 @@ def _done(module: AnsibleModule) -> dict[str, object]:
         _trust.refuse_loose(params["config_dir"], "walg_config_dir")
     writes = params["managed"] and not module.check_mode
     directory, patience = os.path.dirname(params["path"]), params["timeout"] + 60
-    with _lock.alone(directory, patience) if writes else contextlib.nullcontext():
+    with _locks.alone(directory, patience) if writes else contextlib.nullcontext():
         if params["state"] == "pruned":
             return _pruned(module)
         user = _workshop.starter(params["user"])
@@ -247,12 +247,12 @@ def _done(module: AnsibleModule) -> dict[str, object]:
 
 def _pruned(module: AnsibleModule) -> dict[str, object]:
     params = module.params
-    plan = _flow_prune.plan(params["path"], params["keep"], params["config_dir"], params["instance"])
+    plan = _prune.plan(params["path"], params["keep"], params["config_dir"], params["instance"])
     if plan.unreadable:
         names = ", ".join(plan.unreadable)
         _answer.warn(module, f"No version of WAL-G is removed: what these instances use can't be read: {names}.")
     if plan.changed and not module.check_mode:
-        _flow_prune.apply(plan)
+        _prune.apply(plan)
     return {"changed": plan.changed, "diff": plan.diff(), "removed": plan.removed}
 
 
@@ -261,28 +261,28 @@ def _installed_as_wanted(module: AnsibleModule, shop: _workshop.Workshop) -> dic
     path, version, checksum = params["path"], params["version"], params["checksum"] or ""
     web = Web(_opener(params), params["timeout"])
     if not params["managed"]:
-        plan = _flow_install.unmanaged(shop.runner, path, version, shop.user)
+        plan = _binary.unmanaged(shop.runner, path, version, shop.user)
     elif params["src"]:
-        plan = _flow_install.plan(shop, params["src"], checksum, path, version, module.check_mode)
+        plan = _binary.plan(shop, params["src"], checksum, path, version, module.check_mode)
     else:
-        machine, glibc = os.uname().machine, _flow_install.host_glibc()
-        release = _flow_release.choose(version, params["mirror"], checksum, machine, glibc)
+        machine, glibc = os.uname().machine, _binary.host_glibc()
+        release = _release.choose(version, params["mirror"], checksum, machine, glibc)
         if params["url_username"] or params["url_password"]:
-            _flow_release.refuse_open(release.url)
-        plan = _flow_release.plan(shop, web, release, path)
+            _release.refuse_open(release.url)
+        plan = _release.plan(shop, web, release, path)
     record = _installed.load(os.path.dirname(path))
     others = record.others(path)
-    news = params["managed"] and _flow_install.enrol(plan, record, params["config_dir"] or "")
+    news = params["managed"] and _binary.enrol(plan, record, params["config_dir"] or "")
     url, diff = plan.fetch, plan.diff()
     changed = bool(url) if params["state"] == "staged" else plan.changed or news
     if changed and not module.check_mode:
         if url:
-            plan = _flow_release.fetch(shop, web, plan)
+            plan = _release.fetch(shop, web, plan)
         if params["state"] == "present":
-            _flow_install.apply(plan)
+            _binary.apply(plan)
             record.save()
         else:
-            _flow_install.stage(plan)
+            _binary.stage(plan)
     answer: dict[str, object] = {"changed": changed, "diff": diff, "others": others, "sha256": plan.wanted}
     answer.update({key: value for key, value in (("asset", plan.asset), ("url", url)) if value})
     return {**answer, "version": plan.reported or version, "src": plan.src if plan.installed != plan.wanted else ""}

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _cluster
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _cluster
 
 DOCUMENTATION = r"""
 module: walg_instance_info
@@ -276,24 +276,23 @@ from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import (
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _schedule
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _trust
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._install import _release
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _directories, _record
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _discovery
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _options
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import (
     _answer,
-    _directories,
-    _discovery,
-    _flow_preflight,
-    _flow_release,
-    _flow_settled,
     _given,
-    _instance,
-    _releases,
-    _restore_options,
-    _schedule,
-    _trust,
+    _preflight,
+    _up_to_date,
     _variables,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import judge
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _releases
 
 
 def main() -> None:
@@ -368,21 +367,21 @@ def main() -> None:
         given = _judged(module.params)
         directories = _directories.of_instance(name, module.params["directories"])
         _directories.refuse_loose(directories)
-        recorded = _instance.load(directories["config_dir"], name)
+        recorded = _record.load(directories["config_dir"], name)
         runner = Runner()
         cluster = _discovery.find(runner, module.params["cluster"], recorded.cluster if recorded else None)
-        cluster = replace(cluster, credentials=_instance.credentials({**given.settings, **given.secrets}))
+        cluster = replace(cluster, credentials=_record.credentials({**given.settings, **given.secrets}))
         version, storage, purpose = (module.params[key] for key in ("version", "storage", "purpose"))
-        _flow_preflight.check(runner, cluster, version, storage, purpose)
+        _preflight.check(runner, cluster, version, storage, purpose)
         if purpose == "backup" and module.params["archive"]:
-            _flow_preflight.archive(runner, name, cluster, directories, module.params["archive"])
+            _preflight.archive(runner, name, cluster, directories, module.params["archive"])
         found: dict[str, object] = {"cluster": _cluster.cluster_dict(cluster), "directories": directories}
         if module.params["wanted"]:
             if module.params["wanted"]["binary"]:
                 _trust.refuse_loose(
                     os.path.dirname(module.params["wanted"]["binary"]), "The directory of walg_binary_path"
                 )
-            found.update(_flow_settled.look(runner, module.params, _cluster.cluster_dict(cluster), directories))
+            found.update(_up_to_date.look(runner, module.params, _cluster.cluster_dict(cluster), directories))
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     _answer.succeed(module, changed=False, **found)
@@ -396,9 +395,9 @@ def _judged(params: dict[str, Any]) -> _given.Given:
     if params["schedule"]:
         _schedule.judge(params["schedule"]["minute"], params["schedule"]["hour"], params["schedule"]["weekday"])
     if params["wanted"]:
-        _flow_release.judged(params["wanted"]["mirror"])
+        _release.judged(params["wanted"]["mirror"])
     if params["restore"]:
-        _restore_options.wish(params["restore"])
+        _options.wish(params["restore"])
     return _given.judge(params)
 
 

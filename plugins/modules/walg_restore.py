@@ -249,21 +249,17 @@ unknown:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _answer,
-    _lock,
-    _marker,
-    _restore_options,
-    _restore_request,
-)
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _locks
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
     instance_options,
     judge,
     pending,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _options, _request, _state
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
 
 
 def main() -> None:
@@ -310,13 +306,13 @@ def main() -> None:
         instance = instance_from(params, module.check_mode)
         limits = params["fetch_timeout"], params["recovery_timeout"], params["fetch_stall_timeout"]
         missing = pending(instance, "wal-fetch") if module.check_mode else []
-        run = _restore_request.Run(Runner(), instance, _restore_options.wish(params), *limits, missing)
+        run = _request.Run(Runner(), instance, _options.wish(params), *limits, missing)
         verb = "roll back" if params["rollback"] else "discard" if params["discard"] else "restore"
         if module.check_mode or run.settled(verb):  # nothing is written
             answer = run.act(verb, check=True)
         else:
-            lock = os.path.join(_marker.prepare(instance), "restore.lock")
-            with _lock.held(lock, f"A restore of the instance {instance.name!r}"):
+            lock = os.path.join(_state.prepare(instance), "restore.lock")
+            with _locks.held(lock, f"A restore of the instance {instance.name!r}"):
                 answer = run.act(verb, check=False)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)

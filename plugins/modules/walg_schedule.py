@@ -61,14 +61,17 @@ import os
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import _answer, _files, _flow_schedule, _instance, _trust
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _flow_schedule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _files, _trust
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _record
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
     instance_options,
     judge,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
 
 
 def main() -> None:
@@ -88,7 +91,7 @@ def main() -> None:
     path = os.path.join(params["cron_dir"], f"mapswipe-walg-{params['instance']}")
     try:
         judge(params)
-        _instance.check_name(params["instance"])
+        _record.check_name(params["instance"])
         _trust.refuse_loose(params["cron_dir"], "walg_cron_dir")
         before = _files.read_text(path)
         if params["state"] == "absent":

@@ -116,21 +116,16 @@ reason:
 import contextlib
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _answer,
-    _flow_config,
-    _flow_install,
-    _flow_storage_check,
-    _workshop,
-)
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._flow_storage_check import Question
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._spec import (
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._install import _binary, _workshop
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
     instance_options,
     judge,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _config, _storage_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup._storage_check import Question
 
 
 def main() -> None:
@@ -171,9 +166,9 @@ def _asked(runner: Runner, module: AnsibleModule) -> dict[str, object]:
     question = Question(params["access"], params["timeout"], module.check_mode)
     if not params["storage"]:
         instance = instance_from(params, module.check_mode)
-        return _flow_storage_check.check(runner, _flow_config.configured(instance), instance.binary, question)
-    candidate = _flow_config.candidate(params)
-    if _flow_storage_check.known(candidate, question):
+        return _storage_check.check(runner, _config.configured(instance), instance.binary, question)
+    candidate = _config.candidate(params)
+    if _storage_check.known(candidate, question):
         return {"reason": "these settings are in force, and WAL arrives in the storage"}
     with contextlib.ExitStack() as stack:
         binary = params["binary"]
@@ -181,11 +176,11 @@ def _asked(runner: Runner, module: AnsibleModule) -> dict[str, object]:
             options = (params["binary_src"], params["binary_checksum"], binary, params["version"])
             user = _workshop.starter(candidate.instance.cluster.os_user)
             shop = stack.enter_context(_workshop.opened(runner, user, None))
-            made = _flow_install.plan(shop, *options, dry=module.check_mode)
+            made = _binary.plan(shop, *options, dry=module.check_mode)
             if not made.reported:
                 return {"reason": "WAL-G is not on this host yet", "unknown": ["storage"]}
-            binary = _flow_install.runnable(made)
-        return _flow_storage_check.check(runner, candidate, binary, question)
+            binary = _binary.runnable(made)
+        return _storage_check.check(runner, candidate, binary, question)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _process, _stopped, _users
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._users import User, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _process, _users
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _stopped
 from support.attackers import Tally, become, holding, in_time, own, partner
 from support.sandbox import Sandbox
 

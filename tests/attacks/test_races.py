@@ -11,18 +11,13 @@ import os
 import stat
 from pathlib import Path
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import (
-    _files,
-    _flow_install,
-    _journal,
-    _layout,
-    _trust,
-    _workshop,
-)
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._hands import Hands
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _files, _trust
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._install import _binary, _workshop
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _journal, _layout
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._hands import Hands
 from support.attackers import Tally, own, partner
 from support.victims import exchange as swap
 
@@ -60,8 +55,8 @@ def test_what_was_hashed_is_what_runs(ground: Path, attacker: str, tally: Tally)
     with partner(attacker, lambda: exchange(source, ones)):
         for _turn in range(TRIES):
             with contextlib.suppress(WalgError), _workshop.opened(Runner(), _workshop.starter(None), str(path)) as shop:
-                made = _flow_install.plan(shop, str(source), f"sha256:{wanted}", str(path), "3.0.8")
-                _flow_install.apply(made)
+                made = _binary.plan(shop, str(source), f"sha256:{wanted}", str(path), "3.0.8")
+                _binary.apply(made)
             installed = path.read_text() if path.exists() else GOOD
             tally.count(installed != GOOD or bool(os.listdir(told)))
             path.unlink(missing_ok=True)

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _data_dir, _files, _salvage, _stopped
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._users import User, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _files
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _data_dir
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _salvage, _stopped
 from support.attackers import Tally, own
 
 #: Seconds that each act may take on a busy machine.

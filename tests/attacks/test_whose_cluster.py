@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _debian
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _debian
 from support.attackers import Tally, attackers, holding, in_time, own, program
 from support.restoring import archived, restore
 from support.sandbox import Cluster, Sandbox, database_user

@@ -18,7 +18,7 @@ import threading
 import time
 from typing import Any
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _process
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _process
 
 _LOG = sys.argv[1]
 

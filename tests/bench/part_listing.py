@@ -73,7 +73,7 @@ def make_archive(root: Path, backups: int, segments: int, holes: int) -> None:
 
 def measure(directory: str, binary: str) -> dict[str, Any]:
     """In a process of its own: one look, its seconds, its memory, and WAL-G's."""
-    flow, instances, process = library("_flow_info"), library("_instance"), library("_process")
+    flow, instances, process = library("_archive._info"), library("_instance._record"), library("_host._process")
     user = process.User.current().name
     cluster = instances.Cluster("/data", "/bin", "/tmp", os_user=user, system_identifier="7310203040506070809")
     paths = {"config_dir": directory, "state_dir": directory, "log_dir": directory, "program_dir": directory}
@@ -101,7 +101,7 @@ class Counted:
     """The Runner, with the time of each program that it ran."""
 
     def __init__(self) -> None:
-        self.runner = library("_process").Runner()
+        self.runner = library("_host._process").Runner()
         self.runs: list[tuple[list[str], float]] = []
 
     def run(self, argv: list[str], **options: Any) -> Any:

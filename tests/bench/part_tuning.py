@@ -68,7 +68,7 @@ def _on(walg: BareWalg, sizes: Mapping[str, int]) -> list[figures.Figure]:
 def chosen(kind: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return what the rule says for this host, and for one of as many cores with 1 GiB."""
     library = "ansible_collections.mapswipe.walg.plugins.module_utils."
-    rule, facts = (importlib.import_module(library + name) for name in ("_tuning", "_host_facts"))
+    rule, facts = (importlib.import_module(library + name) for name in ("_walg._tuning", "_host._facts"))
     cores = facts.cores()
     return rule.defaults(cores, facts.memory_mib(), kind), rule.defaults(cores, _SMALL_MIB, kind)
 

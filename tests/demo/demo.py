@@ -240,7 +240,7 @@ class Demo:
 
     def scheduled_backup(self) -> list[str]:
         """Do what cron does: its user, its shell, its bare environment. It has to print nothing."""
-        schedule = importlib.import_module("ansible_collections.mapswipe.walg.plugins.module_utils._schedule")
+        schedule = importlib.import_module("ansible_collections.mapswipe.walg.plugins.module_utils._backup._schedule")
         cron_file = self.sandbox.host / "cron" / "mapswipe-walg-main"
         backups = self.sandbox.storage_dir / "main" / "basebackups_005"
         there = set(backups.glob("*_backup_stop_sentinel.json"))

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _schedule
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _schedule
 from locations import pg_major
 from support.majors import refusal
 from support.observe import snapshot

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _schedule
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _schedule
 from locations import pg_major, pg_majors
 from support.majors import each_major, refusal, tools_for
 from support.observe import snapshot

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _schedule
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _schedule
 from locations import pg_major
 from support.restoring import archived, done
 from support.sandbox import Sandbox

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _layout, _start_check
-from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Instance
-from ansible_collections.mapswipe.walg.plugins.module_utils._marker import Marker
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._record import Instance
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._cluster import Cluster
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _layout, _start_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import Marker
 from support.observe import kept
 from support.sandbox import Sandbox
 

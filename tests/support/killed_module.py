@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _hands, _journal
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _hands, _journal
 
 
 def main() -> None:

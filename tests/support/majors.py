@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _compatibility, _releases
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _compatibility, _releases
 from locations import pg_majors
 
 from .sandbox import CHECKOUT, load_tools

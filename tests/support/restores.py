@@ -10,12 +10,14 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _backups, _data_dir, _layout, _start_check
-from ansible_collections.mapswipe.walg.plugins.module_utils._marker import Marker
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore_plan import RestorePlan
-from ansible_collections.mapswipe.walg.plugins.module_utils._service import Service
-from ansible_collections.mapswipe.walg.plugins.module_utils._targets import Target
-from ansible_collections.mapswipe.walg.plugins.module_utils._wish import Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _data_dir
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._service import Service
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._targets import Target
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _layout, _start_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._plan import RestorePlan
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import Marker
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._wish import Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups
 from support.walg_world import IDENTIFIER, SIZE, World, listed, segment
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._process import Result, Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Result, Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

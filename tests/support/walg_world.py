@@ -10,10 +10,12 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mapswipe.walg.plugins.module_utils import _flow_owner, _owner, _timelines, _wal
-from ansible_collections.mapswipe.walg.plugins.module_utils._cluster import Cluster
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import Instance, render
-from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _owner, _ownership
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._record import Instance, render
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _wal
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._cluster import Cluster
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _inventory
 from support.scripted import Call
 
 if TYPE_CHECKING:
@@ -63,9 +65,9 @@ def shown(
     }
 
 
-def inventory(*rows: dict[str, Any]) -> _timelines.Inventory:
+def inventory(*rows: dict[str, Any]) -> _inventory.Inventory:
     """What the library makes of such rows."""
-    return _timelines.inventory(rows, SIZE)
+    return _inventory.inventory(rows, SIZE)
 
 
 def write_cluster(path: Path, identifier: str = IDENTIFIER, state: int = 1) -> None:
@@ -133,7 +135,7 @@ class World:
 
     def owner(self, **changes: Any) -> Call:
         """The question whose archive it is; ours, on timeline 1, unless changed."""
-        writer = _flow_owner.writer_on(str(self.data_dir))
+        writer = _ownership.writer_on(str(self.data_dir))
         answer: dict[str, Any] = {
             "system_identifier": self.system_identifier,
             "writer": writer.name,

@@ -34,7 +34,7 @@ def said(quoted: str, message: str) -> bool:
 
 MESSAGES = [
     text
-    for path in sorted(ROOT.glob("plugins/module*/*.py"))
+    for path in sorted(ROOT.glob("plugins/module*/**/*.py"))
     for text in texts(ast.parse(path.read_text(encoding="utf-8")))
     if " " in text
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils import _whose
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _whose
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.mapswipe.walg.plugins.module_utils._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.modules import walg_config
 
 SECRET = "s3cr3t/value+1"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.mapswipe.walg.plugins.module_utils import _marker
-from ansible_collections.mapswipe.walg.plugins.module_utils._marker import Marker
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _state
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import Marker
 from ansible_collections.mapswipe.walg.plugins.modules import walg_restore
 from support.restores import marker
 from support.walg_world import World, write_cluster
@@ -27,7 +27,7 @@ def world(tmp_path: Path) -> World:
 def marked(world: World, state: str) -> Marker:
     made = marker(world, state)
     made.result = {"backup": "base_1"}
-    _marker.save(world.instance, made)
+    _state.save(world.instance, made)
     return made
 
 
@@ -91,7 +91,7 @@ def test_unknown_instance(capfd: pytest.CaptureFixture[str], world: World) -> No
 
 def test_a_damaged_marker_is_shown_and_kept(capfd: pytest.CaptureFixture[str], world: World) -> None:
     marked(world, "done")
-    path = Path(_marker.path(world.instance))
+    path = Path(_state.path(world.instance))
     path.write_text("{")
     assert "is damaged" in run(capfd, world, "r1")["msg"]
     assert path.read_text() == "{"

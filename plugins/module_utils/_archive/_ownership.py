@@ -1,0 +1,318 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Flow: read, decide, write the marker that says whose archive it is. The rules and the places: _owner. Private."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from .._errors import WalgError
+from .._host import _times
+from .._host._files import read_text, write_atomic
+from .._host._users import call_as
+from .._postgres import _data_dir, _wal_content
+from .._postgres._wal import timeline_of
+from .._walg import _client, _owner_seen
+from . import _owner, _wal_level
+
+if TYPE_CHECKING:
+    from .._host._users import User
+    from .._instance._record import Instance
+    from .._postgres._server import ServerFacts
+    from .._walg._client import Walg
+
+    Place = dict[str, str]  # what overrides WAL-G's settings: nothing is the prefix itself
+
+_SEARCH = 5.0  # seconds for a search in WAL, of those that a push may take
+_MACHINE_ID = "/etc/machine-id"
+_FILE_PREFIXES = ("WALG_FILE_PREFIX", "WALE_FILE_PREFIX")
+
+
+@dataclass(frozen=True)
+class OwnerPlan:
+    """The marker as it is and as it has to be (None: it is so already), and where it stands, if it does."""
+
+    before: _owner.Owner | None
+    after: _owner.Owner | None
+    place: Place | None
+
+    def diff(self) -> tuple[str, str]:
+        """Before and after, for people."""
+        return _told(self.before), _told(self.after or self.before)
+
+
+def _told(owner: _owner.Owner | None) -> str:
+    if owner is None:
+        return "archive of nobody"
+    heirs = ", ".join(f"{one.data_dir} on {one.host}" for one in owner.successors)
+    return f"archive of {owner.who()}" + (f"; successors: {heirs}" if heirs else "")
+
+
+def result(made: OwnerPlan | None) -> dict[str, Any] | None:
+    """Return the marker that stands, or would, as modules return it."""
+    owner = made and (made.after or made.before)
+    return asdict(owner) if owner else None
+
+
+def writer_on(data_dir: str) -> _owner.Writer:
+    """Return this machine with a data directory, as the writer that a marker names."""
+    machine = (read_text(_MACHINE_ID) or "").strip()
+    return _owner.Writer(platform.node() or "?", machine, os.path.realpath(data_dir))
+
+
+def read(walg: Walg) -> _owner.Owner | None:
+    """Return whose archive the storage is, or None if nobody says so. Raises WalgError for a marker that can't be read.
+
+    For a restore: ``owner.timeline`` is where production goes on, ``owner.highest_timeline`` the highest that any writer was
+    on. Timelines of the archive that neither is, nor leads to, ``owner.timeline`` are old drills or a past that was left.
+    Compare ``owner.system_identifier`` with the backup's before you follow it.
+    """
+    return _find(walg)[0]
+
+
+def refuse_other_cluster(walg: Walg, system_identifier: str) -> None:
+    """Raise WalgError if the archive's marker names another cluster. For those who know no timeline: the server may be down."""
+    found = read(walg)
+    if found is not None:
+        _owner.refuse_other_cluster(found, system_identifier, walg.storage)
+
+
+def refuse_foreign_wal(walg: Walg, facts: ServerFacts, state_dir: str) -> None:
+    """Raise WalgError if an archive with neither marker nor base backup holds WAL of another cluster: a header says whose."""
+    timelines = walg.wal(facts.segment_size).timelines
+    if not timelines:
+        refuse_lost(walg, OwnerPlan(None, None, None), facts, state_dir)
+        return
+    name = timelines[max(timelines)].end
+    path = os.path.join(state_dir, f"owner-{name}")
+    call_as(walg.user, _remove, path)
+    try:
+        fetched = walg.fetch_segment(name, path, facts.segment_size)
+        identifier = call_as(walg.user, _wal_content.segment_identifier, path)
+    finally:
+        call_as(walg.user, _remove, path)
+    if identifier != facts.system_identifier:
+        said = f"of system identifier {identifier}" if identifier else f"that can't be fetched ({fetched.last_line()})"
+        raise WalgError(
+            f"The storage {walg.storage} holds WAL {said}, the segment {name}, but no base backup, and nothing says whose archive it "
+            f"is; this cluster is {facts.system_identifier}. Give this cluster a prefix of its own in walg_storage, or empty that one.",
+            found=identifier,
+            wanted=facts.system_identifier,
+        )
+
+
+def plan(walg: Walg, facts: ServerFacts, take_over: str = "") -> OwnerPlan:
+    """Decide what the marker has to say. Raises WalgError if the archive is not this server's to write to.
+
+    A standby is no writer: it passes by the identifier, and enters itself as a successor of its primary, whose marker it is.
+    """
+    found, place = _find(walg)
+    if facts.in_recovery:
+        if found is not None:
+            _owner.refuse_other_cluster(found, facts.system_identifier, walg.storage)
+            after = _owner.with_successor(found, writer_on(facts.data_directory), _times.now())
+            return OwnerPlan(found, after, place)
+        return OwnerPlan(None, None, place)
+    writer = writer_on(facts.data_directory)
+    if found is not None:
+        _owner.refuse_foreign(found, facts.system_identifier, writer, facts.timeline, walg.storage, take_over)
+    after = _owner.next_owner(found, facts.system_identifier, writer, facts.timeline, _times.now())
+    return OwnerPlan(found, after, place)
+
+
+def apply(walg: Walg, made: OwnerPlan, state_dir: str) -> None:
+    """Write the marker, where it stood or beside the prefix, else inside, and read it back. ``state_dir``: the owner's."""
+    if made.after is None:
+        return
+    text = _owner.render(made.after)
+    source = os.path.join(state_dir, _owner.OBJECT)
+    call_as(walg.user, write_atomic, source, text, 0o600)
+    try:
+        place = _put(walg, source, made.place)
+    finally:
+        call_as(walg.user, _remove, source)
+    if walg.cat(_owner.OBJECT, place) != text:
+        raise WalgError(
+            f"The marker {_owner.OBJECT} was written to the storage {walg.storage}, but reads differently: does another host write "
+            "it at the same time? Run again."
+        )
+    path = _path(walg, place)
+    call_as(walg.user, _owner_seen.note, state_dir, path, walg.storage, made.after.system_identifier)
+
+
+def leave(walg: Walg, facts: ServerFacts, left: int, state_dir: str) -> None:
+    """Have an existing marker say that this writer is back on its timeline, and that ``left`` is none to follow."""
+    found, place = _find(walg)
+    if found is None:
+        return
+    writer = writer_on(facts.data_directory)
+    _owner.refuse_foreign(found, facts.system_identifier, writer, facts.timeline, walg.storage)
+    known = replace(found, highest_timeline=max(found.highest_timeline, left))
+    after = _owner.next_owner(known, facts.system_identifier, writer, facts.timeline, _times.now())
+    if after is None and known != found:
+        after = replace(known, written=_times.now())
+    apply(walg, OwnerPlan(found, after, place), state_dir)
+
+
+def succeed(walg: Walg, data_dir: str, state_dir: str) -> None:
+    """Enter the cluster that is restored to ``data_dir`` as a successor: a human named the writer that it replaces.
+
+    A key that may only read can't; then this cluster's WAL waits until the role runs with one that can.
+    """
+    found, place = _find(walg)
+    walg = replace(walg, environment={**walg.environment, **_client.FEW_TRIES})
+    after = _owner.with_successor(found, writer_on(data_dir), _times.now()) if found is not None else None
+    try:
+        apply(walg, OwnerPlan(found, after, place), state_dir)
+    except WalgError as exc:
+        if not _owner.denied(exc):
+            raise
+
+
+def forget(instance: Instance) -> None:
+    """Have the push wrapper ask again; run as the owner. For a writer who learns that the archive is no longer his."""
+    _remove(os.path.join(instance.state_dir, _owner.NOTE))
+
+
+def confirm(walg: Walg, instance: Instance, data_dir: str, name: str) -> None:
+    """Raise WalgError unless the cluster in ``data_dir`` may send the WAL file ``name``. For the push wrapper; writes nothing.
+
+    A new timeline shows first in the name of its history file, which the archiver sends before all others; the control
+    file follows with the next checkpoint.
+    """
+    found = _data_dir.look(data_dir, walg.user)
+    if found.kind != "cluster":
+        raise WalgError(f"{data_dir} is no data directory, and it is there that PostgreSQL calls archive_command.")
+    owner, place = _find(walg)
+    if owner is None:
+        raise WalgError(
+            f"The storage {walg.storage} does not say whose archive it is: it has no {_owner.OBJECT}. Run the role "
+            "mapswipe.walg.walg_backup, which writes it."
+        )
+    known = instance.cluster.system_identifier
+    if known and known != found.system_identifier:
+        raise WalgError(
+            f"{data_dir} has system identifier {found.system_identifier}, but the instance {instance.name} is of {known}."
+        )
+    _owner.refuse_other_cluster(owner, found.system_identifier, walg.storage)
+    _owner_seen.note(instance.state_dir, _path(walg, place or {}), walg.storage, found.system_identifier)
+    if found.standby:
+        return  # it archives what its primary wrote (archive_mode=always)
+    timeline = found.timeline
+    with contextlib.suppress(WalgError):
+        timeline = max(timeline, timeline_of(name))
+    _owner.refuse_foreign(owner, found.system_identifier, writer_on(data_dir), timeline, walg.storage)
+    _wal_level.look(instance.state_dir, data_dir, found.system_identifier, _SEARCH)
+
+
+def _find(walg: Walg) -> tuple[_owner.Owner | None, Place | None]:
+    beside = _beside(walg)
+    if beside is not None and _readable(walg, beside):
+        try:
+            text = walg.cat(_owner.OBJECT, beside)
+        except WalgError as exc:
+            if not _owner.denied(exc):
+                raise
+            text = None  # the credentials end at the prefix: it is inside
+        if text is not None:
+            return _owner.parse(text, walg.storage), beside
+    text = walg.cat(_owner.OBJECT)
+    return (None, None) if text is None else (_owner.parse(text, walg.storage), {})
+
+
+def _put(walg: Walg, source: str, place: Place | None) -> Place:
+    if place is not None:
+        walg.put(source, _owner.OBJECT, place)
+        return place
+    beside = _beside(walg)
+    if beside is not None and _writable(walg, beside):
+        try:
+            walg.put(source, _owner.OBJECT, beside)
+            return beside
+        except WalgError as exc:
+            if not _owner.denied(exc):
+                raise
+    walg.put(source, _owner.OBJECT)
+    return {}
+
+
+def _beside(walg: Walg) -> Place | None:
+    """By the settings that WAL-G itself reads: somebody may have edited them."""
+    try:
+        settings = json.loads(read_text(walg.config) or "")
+    except ValueError as exc:
+        raise WalgError(f"{walg.config} is not the JSON of WAL-G's settings ({exc}): run the role again.") from None
+    return _owner.place_beside(settings)
+
+
+def _path(walg: Walg, place: Place) -> str:
+    """Return the marker's path in a file storage, "" for others."""
+    prefix, beside = _directories(place or _beside(walg) or {"": ""})
+    return os.path.join(beside if place else prefix, _owner.OBJECT) if prefix else ""
+
+
+def refuse_lost(walg: Walg, made: OwnerPlan, facts: ServerFacts, state_dir: str) -> None:
+    """Raise WalgError if the storage has no marker though this host saw one: for those who write none."""
+    if made.before is None and call_as(walg.user, _owner_seen.seen, state_dir, walg.storage, facts.system_identifier):
+        raise WalgError(
+            f"The storage {walg.storage} has lost the marker {_owner.OBJECT}, which said whose archive it is: was it emptied, or is this "
+            f"another place? Nothing is written to it. If WAL of this cluster is in it, mapswipe.walg.site writes the marker again. "
+            f"{_owner_seen.way_on(state_dir)}"
+        )
+
+
+def _directories(place: Place) -> tuple[str, str]:
+    """Return prefix and sibling of a file storage; empty for others, where directories need not be made."""
+    name, beside = next(iter(place.items()))
+    if name not in _FILE_PREFIXES:
+        return "", ""
+    beside = beside[len("file://localhost") :] if beside.startswith("file://localhost/") else beside
+    return beside[: -len(".owner")], beside
+
+
+def _readable(walg: Walg, place: Place) -> bool:
+    prefix, beside = _directories(place)
+    return not beside or bool(
+        call_as(walg.user, _same_storage, prefix, beside) and call_as(walg.user, os.path.isdir, beside)
+    )
+
+
+def _writable(walg: Walg, place: Place) -> bool:
+    prefix, beside = _directories(place)
+    if not beside:
+        return True
+    if not call_as(walg.user, _same_storage, prefix, beside):
+        return False
+    if call_as(walg.user, os.path.isdir, beside) or call_as(walg.user, _make, beside, None):
+        return True
+    # The owner has no right in that directory, so nobody could have planted a link there for us.
+    return os.geteuid() == 0 and _make(beside, walg.user)
+
+
+def _same_storage(prefix: str, beside: str) -> bool:
+    """Say whether what stands beside a directory is on the same file system: a share's sibling is on the local disk."""
+    try:
+        return os.stat(prefix).st_dev == os.stat(os.path.dirname(beside)).st_dev
+    except OSError:
+        return False
+
+
+def _make(path: str, user: User | None) -> bool:
+    try:
+        os.mkdir(path, 0o700)
+        if user is not None:
+            os.chown(path, user.uid, user.gid, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -1,0 +1,156 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules on schedules: lines of a cron.d file. Private to this collection.
+
+Source: crontab(5). A percent sign ends the command unless a backslash stands before it, and not every cron takes that
+backslash away again; so it is written outside of quotes, where the shell takes away what cron has left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from .._errors import WalgError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+# Debian's cron refuses the whole file for a longer one (MAX_COMMAND is 1000).
+_LONGEST = 998
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+_BOUNDS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "weekday": (0, 7)}
+_NAMES = {"month": _MONTHS, "weekday": _WEEKDAYS}
+_PART = re.compile(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([0-9]{1,2}))?", re.ASCII)
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", re.ASCII)
+_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})", re.ASCII)
+_LINE = re.compile(r"((?:\S+[ \t]+){5})(\S+)[ \t]+(\S.*)")
+
+
+def cron_line(
+    minute: int | str,
+    hour: int | str,
+    user: str,
+    argv: Sequence[str],
+    day: int | str = "*",
+    month: int | str = "*",
+    weekday: int | str = "*",
+) -> str:
+    """Return a line for a cron.d file, without its newline, that runs exactly ``argv`` as ``user``.
+
+    Raises WalgError for a field that cron would not read as meant, a program without an absolute path, or a word that a
+    line can't hold.
+    """
+    given = {"minute": minute, "hour": hour, "day": day, "month": month, "weekday": weekday}
+    times = [_field(name, str(value)) for name, value in given.items()]
+    if not _USER.fullmatch(user):
+        raise WalgError(f"The schedule's user {user!r} is refused: it can't be the name of a user.", found=user)
+    if not argv or not argv[0].startswith("/"):
+        raise WalgError(
+            f"The schedule's program {argv[0] if argv else ''!r} is refused: cron knows hardly any PATH, so an "
+            "absolute path is wanted."
+        )
+    command = " ".join(_word(word) for word in argv)
+    if len(command.encode("utf-8")) > _LONGEST:
+        raise WalgError(f"The schedule's command has more than the {_LONGEST} bytes that cron takes: {command[:80]}...")
+    return " ".join([*times, user, command])
+
+
+def judge(minute: object, hour: object, weekday: object) -> None:
+    """Raise WalgError for a field that cron would not read as meant. Without a ``minute`` one is chosen."""
+    given = {"minute": minute or "0", "hour": hour, "weekday": weekday}
+    for name, value in given.items():
+        _field(name, str(value))
+
+
+def cron_file(instance: str, lines: Iterable[str]) -> str:
+    """Return the text of a cron.d file for an instance."""
+    body = list(lines)
+    for text in (instance, *body):
+        _refuse_unwritable(text)
+    header = [
+        f"# Managed by the Ansible collection mapswipe.walg for the instance {instance}; a change here is overwritten.",
+        "SHELL=/bin/sh",
+    ]
+    return "\n".join([*header, *body, ""])
+
+
+def command_of(cron_text: str) -> tuple[str, str]:
+    """Return user and command of the one job in a cron.d file or line, the command as cron hands it to the shell.
+
+    Raises WalgError unless there is exactly one job, or when cron would cut it at a percent sign.
+    """
+    jobs = []
+    for line in cron_text.split("\n"):
+        if not line.strip() or line.lstrip().startswith("#") or re.match(r"\s*[A-Za-z_]\w*\s*=", line):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise WalgError(f"Not a line of a cron.d file: {line!r}.")
+        for name, value in zip(_BOUNDS, match.group(1).split()):
+            _field(name, value)
+        jobs.append((match.group(2), match.group(3)))
+    if len(jobs) != 1:
+        raise WalgError(f"Wanted is one job in the cron.d file; found: {len(jobs)}.", found=len(jobs), wanted=1)
+    user, command = jobs[0]
+    # As cron reads it: a backslash protects the character after it, and goes away before a percent sign.
+    if re.fullmatch(r"(?:[^\\%]|\\.)*\\?", command, re.DOTALL) is None:
+        raise WalgError(f"cron cuts this command at a percent sign that has no backslash before it: {command!r}.")
+    return user, re.sub(r"\\(.)", lambda pair: "%" if pair.group(1) == "%" else pair.group(0), command, flags=re.DOTALL)
+
+
+def parse_time(text: str) -> tuple[int, int]:
+    """Return hour and minute of a time of day such as "02:17". Raises WalgError for others."""
+    match = _TIME.fullmatch(text)
+    if match is None or int(match.group(1)) > 23 or int(match.group(2)) > 59:
+        hint = ' Without quotes YAML takes 12:30 for a number; write "12:30".' if text.isdigit() else ""
+        raise WalgError(
+            f'{text!r} is not a time of day. Wanted: hour and minute from "00:00" to "23:59".{hint}', found=text
+        )
+    return int(match.group(1)), int(match.group(2))
+
+
+def spread(seed: str, hour: int) -> int:
+    """Return a minute (0 to 59) that is always the same for a seed and hour, and another for most other seeds."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{hour}".encode()).digest()[:8], "big") % 60
+
+
+def _word(word: str) -> str:
+    _refuse_unwritable(word)
+    return r"\%".join(shlex.quote(part) if part else "" for part in word.split("%")) or "''"
+
+
+def _refuse_unwritable(text: str) -> None:
+    if "\n" in text or "\0" in text or "\r" in text:
+        raise WalgError("A line break or NUL in a schedule is refused: a line of cron can't hold it.")
+    if any(0xD800 <= ord(char) <= 0xDFFF for char in text):
+        raise WalgError("A word in a schedule is refused: it is not valid UTF-8.")
+
+
+def _field(name: str, value: str) -> str:
+    if value.lower() not in _NAMES.get(name, ()) and not all(_good_part(name, part) for part in value.split(",")):
+        low, high = _BOUNDS[name]
+        raise WalgError(
+            f"The schedule's {name} {value!r} is refused. Wanted: *, a number from {low} to {high}, a range, a list, "
+            "or steps such as */5.",
+            found=value,
+        )
+    return value
+
+
+def _good_part(name: str, part: str) -> bool:
+    match = _PART.fullmatch(part)
+    if match is None:
+        return False
+    first, last, step = (None if group is None else int(group) for group in match.groups())
+    low, high = _BOUNDS[name]
+    if step is not None and (step == 0 or (first is not None and last is None)):
+        return False  # steps need a range
+    if first is None:
+        return True
+    return low <= first <= (high if last is None else last) <= high

@@ -1,0 +1,145 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Flow: a base backup exists. The module walg_backup and the job on the host are one and the same code. Private.
+
+A backup counts only when its WAL from start to finish is in the storage: up to WAL-G 3.0.8, PostgreSQL 15 and later
+are not waited for, and a backup without its WAL can't be restored. Nothing ends well before the question is answered that a
+restore's plan asks: does this archive lead to what the server holds.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from .._archive import _linked, _owner, _ownership, _recorded, _wal_level
+from .._archive._choose_backup import counts
+from .._errors import WalgError
+from .._host import _facts, _locks, _progress, _readable
+from .._host._users import call_as
+from .._postgres import _server, _sessions
+from .._postgres._server import Server
+from .._walg import _backups
+from .._walg._client import client
+from ._need import BackupPlan, plan
+
+if TYPE_CHECKING:
+    from .._host._process import Runner
+    from .._instance._record import Instance
+    from .._walg._client import Walg
+    from .._walg._inventory import Inventory
+
+#: Seconds to wait for the backup's last segment; the archiver may be behind.
+WAL_TIMEOUT = 300.0
+
+
+def ensure(
+    runner: Runner,
+    instance: Instance,
+    *,
+    max_age: float | None = None,
+    full: bool = False,
+    timeout: float | None = None,
+) -> dict[str, Any]:
+    """Take a base backup if one is needed; run as the cluster's owner. Returns changed, reason, backup and WAL-G's log."""
+    limit = timeout or instance.backup_timeout
+    try:
+        made = plan(runner, instance, max_age, datetime.now(timezone.utc))
+    except _owner.ForeignError:
+        _ownership.forget(instance)
+        raise
+    if made.needed:
+        with _locks.held(
+            os.path.join(instance.state_dir, "backup.lock"), f"A base backup of the instance {instance.name!r}"
+        ):
+            made = plan(runner, instance, max_age, datetime.now(timezone.utc))  # another run may just have taken it
+            if made.needed:
+                return _take(runner, instance, made, full, limit)
+    backup = _backups.as_dict(made.existing) if made.existing else None
+    return {"changed": False, "reason": made.reason, "backup": backup, "log": ""}
+
+
+def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, timeout: float) -> dict[str, Any]:
+    server, walg = Server(runner, instance.cluster), client(runner, instance)
+    if made.owner is not None and made.owner.before is not None:  # it follows our timeline; only walg_archive makes one
+        _ownership.apply(walg, made.owner, instance.state_dir)
+    progress = _progress.Progress(os.path.join(instance.state_dir, "progress.json"), "backup")
+    runner.tick = progress.touch
+    progress.phase("backup-push")
+    _readable.refuse_closed(instance.cluster.data_dir, instance.cluster.owner())
+    # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is refused.
+    whole = full or made.existing is None or not made.deltas
+    told, options = _user_data(instance, server, made), _sessions.options(made.facts.major)
+    pushed = walg.backup_push(instance.cluster.data_dir, told, whole, timeout, options)
+    if pushed.timed_out:
+        raise WalgError(
+            f"The base backup of {instance.cluster.data_dir} to {instance.storage} did not end within {timeout:.0f} s and was "
+            "stopped. WAL-G waits for PostgreSQL's archiver at the end: see pg_stat_archiver and the server's log.",
+            **pushed.fields(),
+        )
+    if pushed.rc != 0:
+        raise WalgError(
+            f"The base backup of {instance.cluster.data_dir} to {instance.storage} ended with {pushed.rc}: {pushed.last_line()}",
+            **pushed.fields(),
+        )
+    listed = walg.backups()
+    new = [one for one in _backups.of_cluster(listed, made.facts.system_identifier) if one.name not in made.names]
+    if not new:
+        raise WalgError(
+            f"WAL-G reported success, but {instance.storage} lists no new base backup of this cluster.",
+            **pushed.fields(),
+        )
+    progress.phase("waiting for WAL")
+    archive = _awaited(walg, made.facts.segment_size, new[0], listed)
+    if made.look is not None:
+        made.look.require_restorable(made.owner, _backups.of_cluster(listed, made.facts.system_identifier), archive)
+    _wal_level.forget(instance.state_dir, made.facts.system_identifier, made.passed)
+    progress.done({"backup": new[0].name})
+    return {
+        "changed": True,
+        "reason": made.reason,
+        "backup": _backups.as_dict(new[0]),
+        "seconds": round(pushed.seconds, 3),
+        "log": pushed.stderr[-8192:],
+    }
+
+
+def _awaited(walg: Walg, size: int, new: _backups.Backup, listed: list[_backups.Backup]) -> Inventory:
+    """Wait for the WAL of a base backup. Returns the archive when it is there; raises WalgError when it does not come."""
+    archive = walg.archive(size, listed)
+    deadline = time.monotonic() + WAL_TIMEOUT
+    while not counts(new, archive) and time.monotonic() < deadline:
+        time.sleep(0.5)
+        archive = walg.archive(size, listed)
+    if counts(new, archive):
+        return archive
+    missing = archive.missing_between(new.timeline, new.start_lsn, max(new.finish_lsn - 1, new.start_lsn))
+    raise WalgError(
+        f"The base backup {new.name} is in {walg.storage}, but its WAL is not: {', '.join(missing[:5])} missing after "
+        f"{WAL_TIMEOUT:.0f} s. It can't be restored. Is archiving working? See pg_stat_archiver and the server's log.",
+        missing=missing,
+    )
+
+
+def _user_data(instance: Instance, server: Server, made: BackupPlan) -> dict[str, Any]:
+    """What a later restore wants to know and WAL-G does not record."""
+    limits, facts = server.settings(_recorded.LIMITS), made.facts
+    return {
+        "mapswipe_walg": {
+            **({"wal_level_minimal": list(made.passed)} if made.passed else {}),
+            "instance": instance.name,
+            "system_identifier": facts.system_identifier,
+            "timeline": facts.timeline,
+            "segment_size": facts.segment_size,
+            "limits": {name: row["setting"] for name, row in limits.items()},
+            "libc": _facts.libc(),
+            "os": _facts.system(),
+            "icu": server.ask(_server.ICU_VERSION),
+            **_recorded.ask(server),
+            _linked.LEADING: call_as(instance.cluster.owner(), _linked.found, instance.cluster.data_dir),
+            _linked.DEAD: call_as(instance.cluster.owner(), _linked.found, instance.cluster.data_dir, False),
+        }
+    }

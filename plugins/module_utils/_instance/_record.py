@@ -1,0 +1,191 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one instance is on this host: its cluster, its paths, and the record that programs read. Private to this collection.
+
+The record, `<config dir>/<instance>.env`, is a shell fragment of KEY='value' lines without secrets: the wrappers source
+it, the job and the modules parse it. So the programs on the host and the modules cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from .._errors import WalgError
+from .._host import _trust
+from .._host._files import read_text
+from .._postgres._cluster import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INSTANCE_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}\Z")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One configured cluster: what the wrappers, the job and the modules need to know. Times in seconds."""
+
+    name: str
+    config_dir: str
+    state_dir: str
+    log_dir: str
+    program_dir: str
+    binary: str
+    storage: str
+    cluster: Cluster
+    push_timeout: int = 15
+    fetch_timeout: int = 60
+    backup_timeout: int = 86400
+    #: Variables of WAL-G's process that are no settings of WAL-G: how Go reaches the network.
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def settings_file(self) -> str:
+        """WAL-G's settings (secret)."""
+        return settings_path(self.config_dir, self.name)
+
+    @property
+    def record_file(self) -> str:
+        """This record."""
+        return record_path(self.config_dir, self.name)
+
+
+def settings_path(config_dir: str, name: str) -> str:
+    """Return the path of an instance's WAL-G settings."""
+    return os.path.join(config_dir, f"{name}.json")
+
+
+def record_path(config_dir: str, name: str) -> str:
+    """Return the path of an instance's record."""
+    return os.path.join(config_dir, f"{name}.env")
+
+
+def credentials_path(config_dir: str, name: str) -> str:
+    """Return the path of an instance's Google credentials, where their content was given."""
+    return os.path.join(config_dir, f"{name}.credentials.json")
+
+
+def check_name(name: str) -> None:
+    """Raise WalgError unless the name can name files, units and metrics."""
+    if not INSTANCE_NAME.match(name):
+        raise WalgError(
+            f"Instance name {name!r} is refused: it names files, so use small letters, digits, '-' and '_'."
+        )
+
+
+_CLUSTER_KEYS = {
+    "DATA_DIR": "data_dir",
+    "PG_BIN_DIR": "bin_dir",
+    "PG_SOCKET_DIR": "socket_dir",
+    "PG_PORT": "port",
+    "PG_ROLE": "user",
+    "OS_USER": "os_user",
+    "PG_SERVICE": "service",
+    "PG_START_OPTIONS": "start_options",
+    "SYSTEM_IDENTIFIER": "system_identifier",
+}
+#: Keys that a record of an older version lacks, and what they mean then is the field's default.
+_LATER_KEYS = {
+    "PG_CONFIG_FILE": "config_file",
+    "PG_DATABASE": "database",
+    "PG_UNTESTED": "pg_untested",
+    "PG_START_DIR": "start_dir",
+    "PG_START_ENVIRONMENT": "start_environment",
+}
+_CREDENTIALS = ("PGPASSWORD", "PGPASSFILE", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT")
+ENVIRONMENT = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_INSTANCE_KEYS = {
+    "WALG_INSTANCE": "name",
+    "CONFIG_DIR": "config_dir",
+    "STATE_DIR": "state_dir",
+    "LOG_DIR": "log_dir",
+    "PROGRAM_DIR": "program_dir",
+    "WALG_BINARY": "binary",
+    "STORAGE": "storage",
+    "PUSH_TIMEOUT": "push_timeout",
+    "FETCH_TIMEOUT": "fetch_timeout",
+    "BACKUP_TIMEOUT": "backup_timeout",
+}
+
+
+def render(instance: Instance) -> str:
+    """Return the record's text."""
+    pairs = {key: getattr(instance, name) for key, name in _INSTANCE_KEYS.items()}
+    pairs.update({key: getattr(instance.cluster, name) for key, name in {**_CLUSTER_KEYS, **_LATER_KEYS}.items()})
+    pairs["WALG_CONFIG"] = instance.settings_file
+    pairs.update({key: instance.environment[key] for key in ENVIRONMENT if key in instance.environment})
+    for key, value in pairs.items():
+        if any(ord(char) < 32 for char in str(value)):
+            raise WalgError(f"A control character in {key}: {str(value)!r}.")
+    lines = [f"{key}={_quoted(str(value))}" for key, value in sorted(pairs.items())]
+    return "\n".join(["# Managed by the Ansible collection mapswipe.walg; holds no secret.", *lines, ""])
+
+
+def parse(text: str, path: str) -> Instance:
+    """Read a record. Raises WalgError when it is not one."""
+    pairs = {}
+    try:
+        for line in text.split("\n"):
+            if line and not line.startswith("#"):
+                key, _equals, value = line.partition("=")
+                words = shlex.split(value)
+                pairs[key] = words[0] if words else ""
+        known: dict[str, Any] = {name: pairs[key] for key, name in _CLUSTER_KEYS.items()}
+        known.update({name: pairs[key] for key, name in _LATER_KEYS.items() if key in pairs})
+        cluster = Cluster(**known)
+        values: dict[str, Any] = {name: pairs[key] for key, name in _INSTANCE_KEYS.items()}
+        for number in ("push_timeout", "fetch_timeout", "backup_timeout"):
+            values[number] = int(values[number])
+    except KeyError as exc:
+        raise WalgError(
+            f"{path} lacks {exc.args[0]}: it is not a record of this version; run the role mapswipe.walg.walg."
+        ) from exc
+    except ValueError as exc:
+        raise WalgError(f"{path} is damaged ({exc}): run the role mapswipe.walg.walg.") from exc
+    values["environment"] = {key: pairs[key] for key in ENVIRONMENT if key in pairs}
+    return Instance(cluster=cluster, **values)
+
+
+def load(config_dir: str, name: str) -> Instance | None:
+    """Return the recorded instance, or None if it was never configured here."""
+    check_name(name)
+    path = record_path(config_dir, name)
+    text = read_text(path)
+    if text is None:
+        return None
+    _trust.refuse_loose(path, "The instance's record")
+    return _with_credentials(parse(text, path))
+
+
+def credentials(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return what among WAL-G's settings lets a session of psql in as well."""
+    return {name: str(settings[name]) for name in _CREDENTIALS if settings.get(name) not in (None, "")}
+
+
+def _with_credentials(instance: Instance) -> Instance:
+    try:
+        found = credentials(json.loads(read_text(instance.settings_file) or "{}"))
+    except (WalgError, ValueError, AttributeError):  # closed to us, or damaged: who reads it for itself says so
+        return instance
+    return replace(instance, cluster=replace(instance.cluster, credentials=found))
+
+
+def require(config_dir: str, name: str) -> Instance:
+    """Return the recorded instance or raise WalgError."""
+    found = load(config_dir, name)
+    if found is None:
+        raise WalgError(
+            f"The instance {name!r} is not configured: there is no {record_path(config_dir, name)}. "
+            "Run the role mapswipe.walg.walg (or the module walg_config) first."
+        )
+    return found
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "'\"'\"'") + "'"

@@ -1,0 +1,217 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What this host must be for a restore: directories, programs, room. A part of the plan; changes nothing. Private."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .._archive import _command_length
+from .._errors import WalgError
+from .._host import _facts
+from .._host._users import call_as
+from .._postgres import _data_dir, _debian_entry, _recovery, _servers
+from .._postgres._server import installed_major
+from .._postgres._service import Service
+from .._storage import _url
+from .._walg import _backups, _client, _compatibility
+from . import _layout, _place_trust
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .._host._process import Runner
+    from .._instance._record import Instance
+    from .._walg._backups import Backup
+    from ._wish import Wish
+
+
+def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDir, wish: Wish) -> None:
+    """Raise WalgError for a data directory that is not ours to replace, or whose server may not or can't be stopped."""
+    parent = os.path.dirname(found.path)
+    if not os.path.isdir(parent) and not _debian_entry.parent_can_be_made(instance.cluster):
+        raise WalgError(f"{parent} does not exist: make it first (is its file system mounted?).")
+    _debian_entry.wanted(instance.cluster)
+    if found.kind == "other":
+        raise WalgError(
+            f"{found.path} holds something that is no PostgreSQL cluster; it is left alone. Move it away, or correct walg_pg_data_dir."
+        )
+    wanted = instance.cluster.system_identifier
+    if found.kind == "cluster" and wanted and found.system_identifier != wanted:
+        raise WalgError(
+            f"{found.path} holds another cluster: system identifier {found.system_identifier}, the instance's is {wanted}. "
+            "It is left alone.",
+            found=found.system_identifier,
+            wanted=wanted,
+        )
+    gone = found.kind in ("absent", "empty")  # by a run that was killed after it
+    if wish.overwrite and not gone and wish.overwrite != found.system_identifier:
+        raise WalgError(
+            f"walg_restore_overwrite is {wish.overwrite!r}, but {found.path} holds {found.kind} with the system identifier "
+            f"{found.system_identifier or 'none'}. To have the old cluster removed before the restore, name exactly that.",
+            found=found.system_identifier,
+            wanted=wish.overwrite,
+        )
+    servers = _servers.servers_on(found.path)
+    if wish.action != "promote" and not wish.overwrite:
+        return  # what waits beside disturbs no server; it is asked again before the swap
+    if servers and not wish.stop_running:
+        raise WalgError(
+            f"A server (pid {', '.join(map(str, servers))}) runs on {found.path}. What it writes from now on would not be in the "
+            "restored cluster. Stop it, or say so with walg_restore_stop_running: true.",
+            pids=servers,
+        )
+    if servers:
+        Service(runner, instance.cluster, "").refuse_unstoppable(servers)
+
+
+def places(
+    instance: Instance,
+    found: _data_dir.DataDir,
+    wish: Wish,
+    spaces: Mapping[str, str],
+    major: int,
+    ours: Sequence[str],
+) -> list[_layout.Place]:
+    """Return where the restored cluster's parts will lie: tablespaces and WAL directory first, the data directory last.
+
+    ``major``: PostgreSQL's, of the base backup. ``ours``: directories that an unfinished run left; anything else in the way is refused.
+    """
+    unknown = sorted(set(wish.tablespaces) - set(spaces) - set(spaces.values()))
+    if unknown:
+        raise WalgError(
+            f"The base backup has no tablespace {', '.join(unknown)}. Its tablespaces: "
+            f"{', '.join(f'{oid} at {path}' for oid, path in sorted(spaces.items())) or 'none'}.",
+            found=dict(spaces),
+        )
+    made, named = [], {"": instance.cluster.data_dir, "pg_wal": wish.wal_dir}
+    for oid, location in sorted(spaces.items()):
+        link, chosen = f"pg_tblspc/{oid}", wish.tablespaces.get(oid) or wish.tablespaces.get(location) or ""
+        named[link] = chosen
+        made.append(_layout.place(chosen or location, link, wish.request))
+    data = _layout.place(found.path, "", wish.request)
+    wal_dir = _wal_dir(found, wish, data)
+    if wal_dir:
+        made.append(_layout.place(wal_dir, "pg_wal", wish.request))
+    made.append(data)
+    for one in made:
+        _place_trust.refuse(instance, one, named[one.link])
+    _layout.refuse_overlap(made)
+    for one in made:
+        _layout.refuse_mounts(one, major)
+        _refuse_occupied(instance, one, ours, bool(wish.overwrite))
+        if one.link and os.path.lexists(one.path):
+            _refuse_foreign(instance, found, one, major)
+        if wish.overwrite and one.used_by(found.path, found.links):
+            _refuse_unremovable(instance, one, found.own_entry)
+    return made
+
+
+def _refuse_unremovable(instance: Instance, one: _layout.Place, own: str) -> None:
+    """Raise WalgError where the old cluster could be removed by half only."""
+    owner = instance.cluster.owner()  # who removes it, also below a directory of root's
+    left = call_as(owner, _layout.unremovable, _layout.encode([one])[0], own) if os.path.lexists(one.path) else []
+    if left:
+        raise WalgError(
+            f"{owner.name!r} can't remove {', '.join(left)}, and walg_restore_overwrite removes the old cluster with all that is in its "
+            "directories. Move that elsewhere, then run again. Nothing was changed.",
+            found=left,
+        )
+
+
+def _wal_dir(found: _data_dir.DataDir, wish: Wish, data: _layout.Place) -> str:
+    """Return the WAL directory that is to be outside of the data directory, or mounted in it; empty: neither."""
+    inside = os.path.join(data.path, "pg_wal")
+    if "pg_wal" not in data.stays:
+        return wish.wal_dir or found.links.get("pg_wal", "")
+    if wish.wal_dir and os.path.realpath(wish.wal_dir) != inside:
+        raise WalgError(
+            f"{inside} is mounted, so the WAL of {data.path} has to be there, not in {wish.wal_dir}. Leave walg_restore_wal_dir out, or "
+            f"unmount {inside} first.",
+            found=inside,
+            wanted=wish.wal_dir,
+        )
+    return inside
+
+
+def _refuse_occupied(instance: Instance, one: _layout.Place, ours: Sequence[str], overwrite: bool) -> None:
+    if not os.path.isdir(one.parent) and (one.link or not _debian_entry.parent_can_be_made(instance.cluster)):
+        raise WalgError(f"{one.parent} does not exist: make it first (is its file system mounted?).")
+    if os.path.lexists(one.work) and one.work not in ours:
+        raise WalgError(
+            f"{one.work} exists and nothing says that it is ours. Move it away, or choose another walg_restore_request."
+        )
+    if os.path.lexists(one.aside) and not overwrite:
+        raise WalgError(
+            f"{one.aside} exists already, where the old directory would be kept. Choose another walg_restore_request, or move it away."
+        )
+
+
+def _refuse_foreign(instance: Instance, found: _data_dir.DataDir, one: _layout.Place, major: int) -> None:
+    """Raise WalgError where another cluster uses a place, or the cluster's owner could not move what is his there."""
+    owner = instance.cluster.owner()
+    names = call_as(owner, os.listdir, one.path)
+    used = one.used_by(found.path, found.links)
+    if one.tablespace:
+        taken = [name for name in names if _data_dir.is_entry(name, major) and not (used and name == found.own_entry)]
+    else:
+        taken = [] if used else [name for name in names if name not in _data_dir.NO_CONTENT]
+    if taken:
+        raise WalgError(
+            f"{one.path} ({one.link}) is not empty: it holds {', '.join(sorted(taken)[:5])}, and the cluster in {found.path} does not use "
+            "that: it may be another cluster's. Move it away, or choose another place (walg_restore_tablespaces, walg_restore_wal_dir).",
+            found=taken[:100],
+        )
+    if not call_as(owner, os.access, one.path, os.W_OK | os.X_OK):
+        raise WalgError(
+            f"{owner.name!r} can't write into {one.path} ({one.link}), whose entries have to be moved: give it to that user, or choose "
+            "another place (walg_restore_tablespaces, walg_restore_wal_dir)."
+        )
+
+
+def refuse_unfit(runner: Runner, instance: Instance, backup: Backup, has_tablespaces: bool, wish: Wish) -> list[str]:
+    """Raise WalgError where WAL-G, PostgreSQL or the C library does not fit the base backup; returns what is worth a note."""
+    owner = instance.cluster.owner()
+    version = _client.binary_version(runner, instance.binary, owner).version
+    kind = _url.kind(_url.storage_settings(instance.storage))
+    untested = instance.cluster.untested
+    refusals = _compatibility.check_pair(
+        version, backup.pg_major, kind, "restore", has_tablespaces, backup.delta, untested
+    )
+    if refusals:
+        raise WalgError(" ".join(refusals))
+    major = installed_major(runner, instance.cluster)
+    if major != backup.pg_major:
+        raise WalgError(
+            f"The base backup {backup.name} is of PostgreSQL {backup.pg_major}, but the programs "
+            f"in {instance.cluster.bin_dir} are of {major}. "
+            f"Install PostgreSQL {backup.pg_major} and set walg_pg_bin_dir.",
+            found=major,
+            wanted=backup.pg_major,
+        )
+    fragment = os.path.join(instance.state_dir, _recovery.PLAN_FILE)
+    command = _recovery.fetch_command(instance.program_dir, "recovery", instance.record_file, fragment)
+    _command_length.refuse_cut_restore(command, major)
+    wrapper = os.path.join(instance.program_dir, "wal-fetch")
+    if not call_as(owner, os.access, wrapper, os.X_OK):
+        raise WalgError(f"{wrapper} can't be run by {owner.name!r}: run the role mapswipe.walg.walg first.")
+    return _compare_libc(backup, wish)
+
+
+def _compare_libc(backup: Backup, wish: Wish) -> list[str]:
+    there, here = _backups.host_of(backup)["libc"], _facts.libc()
+    if not there or not here:
+        unknown = "Which C library the cluster sorted text by is not recorded in the base backup; if it was another, indexes on text "
+        return [unknown + "may be wrong."]
+    if there == here:
+        return []
+    text = f"The cluster sorted text by {there}, this host has {here}: indexes on text may silently be wrong here and need REINDEX."
+    if not wish.other_host_allowed:
+        raise WalgError(
+            f"{text} Restore on a host with {there}, or accept it with walg_restore_allow_other_collation: true.",
+            found=here,
+            wanted=there,
+        )
+    return [text]

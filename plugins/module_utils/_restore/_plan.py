@@ -1,0 +1,305 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a restore: everything that can be known to fail is refused here, before the first change. Private."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .._archive import _choose_backup, _linked, _owner, _ownership, _reach, _recorded, _wal_path
+from .._errors import WalgError
+from .._host._users import call_as
+from .._postgres import _data_dir, _recovery, _servers
+from .._walg import _backups, _inventory, _segment_size
+from .._walg._client import client
+from . import _host_check, _layout, _own_settings, _own_settings_check, _room, _salvage, _tablespaces
+from ._wish import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .._host._process import Runner
+    from .._instance._record import Instance
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """What will be done. Sizes in bytes; paths are real paths."""
+
+    wish: Wish
+    backup: _backups.Backup
+    chain: Sequence[_backups.Backup]
+    skipped: Sequence[
+        str
+    ]  # newer backups that can't be used: they do not lead there, or their WAL is not in the storage
+    timeline: int
+    orphans: Sequence[int]
+    last_segments: Sequence[str]
+    segments: int
+    segment_size: int
+    salvage: Sequence[str]
+    salvage_from: str
+    places: Sequence[_layout.Place]
+    found: _data_dir.DataDir
+    free: int
+    needed: int
+    notes: Sequence[str] = ()
+    older: Sequence[str] = ()  # base backups that lead there as well
+    links: Mapping[str, str] = field(default_factory=dict)  # to what is not data, path in the data directory -> target
+    spec: Mapping[str, Any] = field(default_factory=dict)  # where the cluster's parts lay, by WAL-G's record
+    has_history: bool = True  # of the timeline, in the archive
+
+    @property
+    def data(self) -> _layout.Place:
+        """The data directory's place."""
+        return next(one for one in self.places if not one.link)
+
+    @property
+    def kept_as(self) -> str | None:
+        """Where the old directory will be, if there is one and it is kept."""
+        return self.data.aside if self.found.kind not in ("absent", "empty") and not self.wish.overwrite else None
+
+    @property
+    def along(self) -> int | str:
+        """What recovery is told of the timeline: its number, or that it is the base backup's own where nobody archived its history.
+
+        A cluster that was promoted before it was archived has none in the archive, and PostgreSQL asks for that of any number.
+        """
+        own = not self.has_history and self.backup.timeline == self.timeline > 1
+        return _recovery.CURRENT if own else self.timeline
+
+    @property
+    def stays_on(self) -> int | str | None:
+        """The timeline that a standby has to be held on: one that was named, or ours where "latest" is what an old drill left."""
+        return self.along if _held_on(self.wish, self.timeline, self.orphans) else None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the plan as the module returns it."""
+        return {
+            "request": self.wish.request,
+            "target": self.wish.target.as_dict(),
+            "action": self.wish.action,
+            "standby": self.wish.standby,
+            "backup": _backups.as_dict(self.backup),
+            "chain": [one.name for one in self.chain],
+            "skipped_backups": list(self.skipped),
+            "older_backups": list(self.older),
+            "timeline": self.timeline,
+            "orphan_timelines": list(self.orphans),
+            "last_segments": list(self.last_segments),
+            "segments": self.segments,
+            "salvaged_segments": list(self.salvage),
+            "data_dir": self.data.path,
+            "data_dir_found": self.found.kind,
+            "kept_as": self.kept_as,
+            "places": [{"path": one.path, "link": one.link, "kept_as": one.aside} for one in self.places if one.link],
+            "links": dict(self.links),
+            "host_was": _backups.host_of(self.backup),
+            "settings": dict(self.wish.settings),
+            "bytes": self.needed,
+            "free_bytes": self.free,
+            "notes": list(self.notes),
+        }
+
+    def diff(self) -> dict[str, str]:
+        """Before and after of the data directory, and how recovery is told."""
+        before = {
+            "data_dir": self.data.path,
+            "holds": self.found.kind,
+            "system_identifier": self.found.system_identifier or None,
+        }
+        after = {
+            "data_dir": self.data.path,
+            "holds": "standby" if self.wish.standby else "cluster",
+            "system_identifier": self.backup.system_identifier,
+            "base_backup": self.backup.name,
+            "timeline_followed": self.timeline,
+            "up_to_segment": next(reversed([*self.last_segments, *self.salvage]), None),
+            "recovery": self.wish.target.settings() or {"target": "the end of the archive"},
+            "then": "follow the archive" if self.wish.standby else self.wish.action,
+            "old_directory_kept_as": self.kept_as,
+        }
+        return {"before": json.dumps(before, indent=2) + "\n", "after": json.dumps(after, indent=2) + "\n"}
+
+
+def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = ()) -> RestorePlan:
+    """Look at the archive and the host, choose, refuse. Changes nothing. ``ours``: directories that an unfinished run left."""
+    data_dir = os.path.realpath(instance.cluster.data_dir)
+    found = _data_dir.look(data_dir, instance.cluster.owner())
+    _host_check.refuse_directory(runner, instance, found, wish)
+    walg = client(runner, instance)
+    listed = walg.backups()
+    if not listed:
+        raise WalgError(
+            f"The storage {instance.storage} holds no base backup: nothing can be restored from it. Is it the right prefix?"
+        )
+    identifier = _identifier(instance, listed, found)
+    mine = _backups.of_cluster(listed, identifier)
+    size = _segment_size.of(instance, mine)
+    archive = walg.archive(size, listed)
+    owner = _ownership.read(walg)
+    if owner is not None:
+        _owner.refuse_other_cluster(owner, identifier, instance.storage)
+        if wish.archive == "resume" and not wish.standby:
+            _owner.refuse_capture(owner, _ownership.writer_on(data_dir), instance.storage, wish.take_over)
+    timeline, orphans = _timeline(instance, wish, archive, mine, owner)
+    # A cluster that is there may have written more since its WAL was saved; of one that is half removed more is saved.
+    sources = [os.path.join(data_dir, "pg_wal"), *_salvage.all_saved(_layout.place(data_dir, "", wish.request))]
+    found_there = {source: _salvaged(instance, source, wish, archive, timeline, identifier) for source in sources}
+    source = max(sources, key=lambda one: len(found_there[one]))
+    salvage = found_there[source]
+    more = bool(salvage) or bool(_servers.servers_on(data_dir))
+    uploaded = walg.uploaded(_choose_backup.telling(archive)) if wish.target.kind == "time" else {}
+    situation = _choose_backup.Situation(instance.storage, mine, archive, uploaded, more)
+    choice = _choose_backup.choose(situation, wish.target, timeline, wish.backup)
+    sentinel = walg.sentinel(choice.backup.name)
+    tablespaces = _backups.tablespaces(sentinel)
+    known = _tablespaces.tablespaces_of_servers(identifier, instance.cluster.owner()) | set(found.tablespaces().items())
+    if mine[0].name != choice.backup.name:
+        known.update(_backups.tablespaces(walg.sentinel(mine[0].name)).items())
+    _tablespaces.refuse_later_tablespaces(instance, choice.backup.name, tablespaces, known)
+    notes = _host_check.refuse_unfit(runner, instance, choice.backup, bool(tablespaces), wish)
+    notes = [*notes, *_settings(runner, instance, choice.backup, wish)]
+    places = _host_check.places(instance, found, wish, tablespaces, choice.backup.pg_major, ours)
+    chain = _backups.chain(choice.backup, listed)
+    segments = sum(end - first for _timeline, first, end in _wal_path.needed_segments(choice.needed, archive))
+    wal = _room.wal_room(segments, size)
+    room = _room.Room(sum(one.uncompressed_size for one in chain), len(salvage) * size, wal)
+    free = _room.refuse_full(instance, places, room, choice.backup.name, found if wish.overwrite else None)
+    return RestorePlan(
+        wish,
+        choice.backup,
+        chain,
+        choice.skipped,
+        timeline,
+        orphans,
+        _wal_path.last_listed(choice.legs, archive),
+        segments,
+        size,
+        salvage,
+        source,
+        places,
+        found,
+        free,
+        room.total,
+        [*notes, *_follows(wish, found, _held_on(wish, timeline, orphans)), *_stays(places[-1])],
+        choice.older,
+        _linked.planned(instance.cluster.owner(), choice.backup, found, data_dir, wish.links),
+        dict(sentinel.get("Spec") or {}),
+        has_history=timeline in archive.timelines and archive.timelines[timeline].parent is not None,
+    )
+
+
+def _identifier(instance: Instance, listed: list[_backups.Backup], found: _data_dir.DataDir) -> str:
+    known = instance.cluster.system_identifier or found.system_identifier
+    there = _backups.identifiers(listed)
+    if known:
+        if known not in there:
+            raise WalgError(
+                f"The storage {instance.storage} holds no base backup of this cluster (system identifier {known}), but of "
+                f"{', '.join(there)}.",
+                found=there,
+                wanted=known,
+            )
+        return known
+    if not there:
+        raise WalgError(
+            f"The base backups in {instance.storage} do not say of which cluster they are (no system identifier)."
+        )
+    if len(there) != 1:
+        raise WalgError(
+            f"The storage {instance.storage} holds base backups of several clusters: {', '.join(there)}. "
+            "Name one by its system identifier.",
+            found=there,
+        )
+    return there[0]
+
+
+def _timeline(
+    instance: Instance,
+    wish: Wish,
+    archive: _inventory.Inventory,
+    mine: list[_backups.Backup],
+    owner: _owner.Owner | None,
+) -> tuple[int, Sequence[int]]:
+    """Return the timeline to follow, and the orphans that are not. A number that was asked for is taken."""
+    if wish.timeline is not None:
+        return wish.timeline, ()
+    return _reach.trunk(instance.storage, archive, mine, owner)
+
+
+def _salvaged(
+    instance: Instance, source: str, wish: Wish, archive: _inventory.Inventory, timeline: int, identifier: str
+) -> list[str]:
+    """Return the segments of the old cluster that follow the archive's last one. The state right after a base backup needs none."""
+    last = archive.last(timeline)
+    if wish.target.kind == "immediate" or last is None:
+        return []
+    owner = instance.cluster.owner()
+    return list(call_as(owner, _salvage.after, source, last, identifier, archive.segment_size))
+
+
+def _settings(runner: Runner, instance: Instance, backup: _backups.Backup, wish: Wish) -> list[str]:
+    """Refuse what the cluster's settings ask of this host and it lacks, as far as that is known before the fetch; returns notes."""
+    recorded = _recorded.of(backup)
+    own = _own_settings.predicted(instance.cluster, recorded, wish.settings)
+    checker = _own_settings_check.Checker(
+        runner, instance.cluster, backup.pg_major, recorded, wish.settings, wish.standby
+    )
+    checker.refuse(own)
+    return _own_settings_check.notes(own, recorded, copy=wish.archive == "none", standby=wish.standby)
+
+
+def _held_on(wish: Wish, timeline: int, orphans: Sequence[int]) -> int | None:
+    held = wish.standby and (wish.timeline is not None or any(one > timeline for one in orphans))
+    return timeline if held else None
+
+
+def _follows(wish: Wish, found: _data_dir.DataDir, held_on: int | None) -> list[str]:
+    """Say what a restore brings along that nobody should find out by surprise."""
+    notes = []
+    if not wish.standby:
+        notes.append(
+            "Replication slots are not in a base backup; replicas have to be made anew, and synchronous_standby_names waits for them."
+        )
+    elif held_on is not None:
+        why = (
+            "was named"
+            if wish.timeline
+            else "is the cluster's own; the archive has a newer one, such as an old drill's"
+        )
+        notes.append(
+            f"The standby stays on timeline {held_on}, which {why}. When it is to follow a server that is promoted later, set "
+            "recovery_target_timeline to 'latest' on it."
+        )
+    if found.kind == "cluster" and wish.target.kind != "latest":
+        notes.append(
+            "What was committed after the target is only in the old directory and in the archive's old timeline."
+        )
+    notes.append(
+        "Configuration files outside the data directory (Debian) are not in a base backup; those on this host are used."
+    )
+    return notes
+
+
+def _stays(data: _layout.Place) -> list[str]:
+    """Say what can't be moved out of the data directory, and so keeps its content."""
+    stays = [os.path.join(data.path, name) for name in data.stays if name != "pg_wal"]
+    return (
+        [f"Mounted in the data directory or not its owner's, and left as it is there: {', '.join(stays)}."]
+        if stays
+        else []
+    )
+
+
+def salvaged_from(plan: RestorePlan) -> str:
+    """Return where the old cluster's last WAL lies when the base backup was fetched: its own directory may be gone then."""
+    return (
+        _salvage.saved(plan.data)
+        if plan.wish.overwrite and plan.salvage_from not in _salvage.all_saved(plan.data)
+        else plan.salvage_from
+    )

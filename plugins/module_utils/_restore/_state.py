@@ -1,0 +1,171 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The marker of a restore: which request stands where. A killed run is finished or undone by what it says. Private.
+
+What root wrote lies in a directory of root's, beside the instance's: the database user owns that one, and whoever can write the marker
+says what root renames and removes. Earlier versions had it there; such a marker is shown to whoever runs the play, not believed.
+
+States, in order: fetching, recovering, (paused or shut down: beside, at the target; moving on from there), recovered (stopped
+cleanly, proved), swapping, starting, done. And back, from each of them: rolling back, rolled back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .._errors import WalgError
+from .._host import _moves, _trust
+from .._host._files import FilePlan, read_text, write_atomic
+from .._host._users import call_as
+
+if TYPE_CHECKING:
+    from .._instance._record import Instance
+
+_NAME = "restore.json"
+STATES = (
+    "fetching",
+    "recovering",
+    "paused",
+    "shut down",
+    "moving on",
+    "recovered",
+    "swapping",
+    "starting",
+    "done",
+    "rolling back",
+    "rolled back",
+)
+#: States in which what was recovered so far lies beside, and nothing was swapped.
+BESIDE = ("fetching", "recovering", "paused", "shut down", "moving on", "recovered")
+
+
+@dataclass
+class Marker:
+    """What the last restore of this instance was and how far it came. ``plan``: what the run after the fetch needs to know of it."""
+
+    request: str
+    state: str
+    target: dict[str, Any]
+    standby: bool
+    backup: str
+    system_identifier: str
+    data_dir: str
+    places: list[dict[str, Any]]
+    plan: dict[str, Any]
+    keeps_old: bool = False
+    socket_dir: str = ""
+    journal: list[dict[str, Any]] = field(default_factory=list)
+    result: dict[str, Any] = field(default_factory=dict)
+    stopped: bool = False  # the restore has stopped the old server
+    moved_back: bool = False  # the old directories are back; the start, or word to the archive, is left to do
+    never_ran: bool = False  # it was rolled back before the restored server was started in its place
+    #: The old cluster's control file since its server was stopped (_stopped): another one says that somebody has started it.
+    old: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def swap_begun(self) -> bool:
+        """Directories are being moved: the same request goes on, another one has to wait."""
+        return self.state in ("swapping", "starting", "rolling back")
+
+    @property
+    def waits(self) -> bool:
+        """It stands at its target, beside, and waits for a word."""
+        return self.state in ("paused", "shut down")
+
+    def is_of(self, request: str, data_dir: str) -> bool:
+        """Say whether it is that request's."""
+        return (self.request, self.data_dir) == (request, data_dir)
+
+    def work_dirs(self) -> list[str]:
+        """Return the directories that the restore made and has not put in place."""
+        return [str(place["work"]) for place in self.places]
+
+
+def directory(instance: Instance) -> str:
+    """Return where the marker and the lock of a restore are. No instance's name has a dot."""
+    return f"{instance.state_dir}.restore" if _roots(instance) else instance.state_dir
+
+
+def _roots(instance: Instance) -> bool:
+    """Say whether we are root and the cluster is somebody else's."""
+    return _moves.for_another(instance.cluster.owner().uid)
+
+
+def prepare(instance: Instance) -> str:
+    """Make that directory if it is root's, and return it."""
+    place = directory(instance)
+    if _roots(instance):
+        FilePlan(place, None, 0o700, 0, 0).apply()
+    return place
+
+
+def path(instance: Instance) -> str:
+    """Return the marker's path."""
+    return os.path.join(directory(instance), _NAME)
+
+
+def load(instance: Instance) -> Marker | None:
+    """Return the marker; None if nothing was ever restored here."""
+    place = path(instance)
+    text = _read_roots(place) if _roots(instance) else call_as(instance.cluster.owner(), read_text, place)
+    return None if text is None else _parse(text, place)
+
+
+def _read_roots(place: str) -> str | None:
+    """Read a marker of root's, by the directory that only root can change."""
+    if not os.path.lexists(os.path.dirname(place)):
+        return None
+    _trust.refuse_loose(place, "The marker of the last restore")
+    return read_text(place)
+
+
+def _parse(text: str, place: str) -> Marker:
+    try:
+        marker = Marker(**json.loads(text))
+        if marker.state not in STATES:
+            raise ValueError(f"state {marker.state!r}")
+        return marker
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise WalgError(
+            f"{place} is damaged ({exc}). It says how far the last restore came; look before you remove it."
+        ) from exc
+
+
+def refuse_former(instance: Instance, request: str) -> None:
+    """Raise WalgError where only a marker of an earlier version says how far a restore came that this request may concern.
+
+    The database user can write it: root acts on none of its words. What it says is finished and of another request is passed over.
+    """
+    place = os.path.join(instance.state_dir, _NAME)
+    if not _roots(instance) or load(instance) is not None:
+        return
+    text = call_as(instance.cluster.owner(), read_text, place)
+    if text is None:
+        return
+    found = _parse(text, place)
+    finished = found.state == "done" or (found.state == "rolled back" and not found.moved_back)
+    if finished and found.request != request:
+        return
+    taken = shlex.join(["install", "-D", "-o", "root", "-g", "root", "-m", "0600", place, path(instance)])
+    raise WalgError(
+        f"{place} says that the restore {found.request!r} of {found.data_dir!r} is {found.state}. An earlier version of this collection "
+        f"wrote it there, or the user {instance.cluster.os_user!r}, who can write that file: root does nothing on its word. Nothing "
+        f"was changed. If that restore is yours, read the file, have root take it over, and run again: {taken} && rm {shlex.quote(place)}. "
+        f"If it is not, remove {place}.",
+        found=found.state,
+    )
+
+
+def save(instance: Instance, marker: Marker) -> None:
+    """Write the marker durably."""
+    text = json.dumps(asdict(marker), indent=2, sort_keys=True) + "\n"
+    place = os.path.join(prepare(instance), _NAME)
+    if _roots(instance):
+        write_atomic(place, text)
+    else:
+        call_as(instance.cluster.owner(), write_atomic, place, text, 0o644)

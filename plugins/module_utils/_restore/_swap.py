@@ -1,0 +1,267 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The swap: a recovered cluster takes the place of the old one. Journalled, with the service manager held off. Private."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from .._archive import _linked
+from .._errors import WalgError
+from .._host import _facts, _progress, _times
+from .._host._users import call_as
+from .._host._waiting import wait_until
+from .._postgres import _data_dir, _debian_entry, _server_process, _servers
+from .._postgres._server import Server
+from .._postgres._service import Service
+from .._postgres._targets import Target
+from .._walg import _backups
+from . import _journal, _layout, _salvage, _start_check, _state, _stopped
+from ._hands import Hands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .._host._process import Runner
+    from .._instance._record import Instance
+    from ._plan import RestorePlan
+
+_STOP_TIMEOUT = 120.0  # seconds for a server whose directory is gone
+
+
+@dataclass
+class Swap:
+    """``enter`` is called with the name of each phase."""
+
+    runner: Runner
+    instance: Instance
+    progress: _progress.Progress
+    enter: Callable[..., None]
+    started: Service | None = None  # how the server that was stopped had been started
+
+    def forth(self, marker: _state.Marker, stop_running: bool, seconds: dict[str, float]) -> dict[str, Any]:
+        """Put the restored cluster in place, or finish that, start it and look at it."""
+        self.enter("swap")
+        if marker.state not in ("swapping", "starting"):
+            self._refuse_started(marker)
+            self._refuse_unfit(marker)
+            self._prove_start(marker)
+            if _servers.servers_on(marker.data_dir) and stop_running and not marker.stopped:
+                marker.stopped = True
+                _state.save(self.instance, marker)
+            stopped = self.make_way(marker.data_dir, stop_running)
+            marker.old = marker.old or _stopped.snapshot(marker.data_dir, self.instance.cluster.owner())
+            self._write_journal(marker, stopped)
+        if marker.state == "swapping":
+            self._move(marker, stop_running)
+            self.set_state(marker, "starting")
+        self.enter("start")
+        if not _servers.servers_on(marker.data_dir):
+            marker.result.update(_debian_entry.register(self.runner, self.instance.cluster))
+        marker.result["started"] = self.start(marker.data_dir)
+        if marker.result["started"]:
+            marker.result.update(self._look(marker))
+            marker.result["differs"] = self._differs(marker.result.get("host_was") or {})
+        self._tidy(marker)
+        self.enter("done")
+        marker.result.update({"state": "done", "seconds": dict(seconds), "finished": _times.now()})
+        self.set_state(marker, "done")
+        self.progress.done({"request": marker.request})
+        return marker.result
+
+    def _move(self, marker: _state.Marker, stop_running: bool) -> None:
+        """Go through the journal while no server can start on what is moved away."""
+        try:
+            self._refuse_started(marker)
+            self.make_way(marker.data_dir, stop_running)
+            with _stopped.held(marker.data_dir, self.instance.cluster.owner()):
+                self._refuse_started(marker)
+                _journal.run(marker.journal, self.hands.call, self.hands.owner.uid)
+        except _stopped.StartedError as exc:
+            self._give_up(marker, exc)
+            raise
+
+    def _refuse_started(self, marker: _state.Marker) -> None:
+        """Raise StartedError if the old cluster, while it is in its place, was started since it was stopped."""
+        owner, aside = self.instance.cluster.owner(), _layout.decode(marker.places)[-1].aside
+        if marker.old and not call_as(owner, os.path.lexists, os.path.join(aside, "PG_VERSION")):
+            _stopped.refuse_started(marker.data_dir, owner, marker.old)
+
+    def _give_up(self, marker: _state.Marker, exc: WalgError) -> None:
+        """Somebody started the old cluster: undo what was moved before it, and let the next run begin before the swap."""
+        self.service().release()
+        if not _servers.servers_on(marker.data_dir):
+            _journal.back(marker.journal, self.hands.call, self.hands.owner.uid)
+        elif _journal.split(marker.journal, self.hands.call):
+            exc.msg += " Directories beside it were moved before that: stop this server first."
+            return
+        if Target(**marker.target).kind != "latest":  # what is written after a target in the past is not wanted
+            marker.old = {}
+        self.set_state(marker, "recovered")
+
+    def service(self) -> Service:
+        """Who starts and stops the real server."""
+        made = Service(self.runner, self.instance.cluster, os.path.join(self.instance.log_dir, "server.log"))
+        return replace(made, cluster=self.started.cluster, launch=self.started.launch) if self.started else made
+
+    def stop_running(self, data_dir: str) -> None:
+        """Stop what runs on a directory, by its manager and in fast mode."""
+        pids = _servers.servers_on(data_dir)
+        self.started = self.started or self.service().as_started()
+        orphans = _servers.orphans(pids)
+        if os.path.lexists(os.path.join(data_dir, "postmaster.pid")) and not orphans:
+            self.service().stop()
+        # A directory deleted under its server leaves pg_ctl nothing to go by, and so does a postmaster that was killed.
+        for pid in pids:
+            if _server_process.is_server(pid):
+                os.kill(pid, signal.SIGTERM if orphans else signal.SIGINT)
+        if not wait_until(lambda: not _servers.servers_on(data_dir), _STOP_TIMEOUT):
+            raise WalgError(
+                f"The server (pid {', '.join(map(str, pids))}) on {data_dir} does not stop; end it, then run again."
+            )
+
+    @property
+    def hands(self) -> Hands:
+        """Who moves the cluster's directories."""
+        return Hands(self.instance.cluster.owner())
+
+    def remove_old(self, plan: RestorePlan) -> None:
+        """Remove the old cluster, whose identifier was named, before the restore: there is no room for two. Its last WAL is kept."""
+        owner = self.instance.cluster.owner()
+        if plan.salvage and plan.salvage_from not in _salvage.all_saved(plan.data):
+            part = f"{_salvage.saved(plan.data)}.part"
+            self.hands.remove(part)  # a killed run's copy is not whole
+            self.hands.make_new(part)
+            call_as(owner, _salvage.copy, plan.salvage_from, list(plan.salvage), part)
+            self.hands.remove(_salvage.saved(plan.data))  # of an earlier run, after which the cluster wrote more
+            self.hands.rename(part, _salvage.saved(plan.data))
+        for one in plan.places:
+            if one.used_by(plan.data.path, plan.found.links):
+                self.hands.clear(one, plan.found.own_entry)
+
+    def _refuse_unfit(self, marker: _state.Marker) -> None:
+        """Raise WalgError, before the first change, where the parts are not where they belong or something else is mounted now."""
+        _layout.refuse_changed_mounts(_layout.decode(marker.places), marker.request)
+        call_as(self.instance.cluster.owner(), _layout.refuse_incomplete, marker.places)
+
+    def _prove_start(self, marker: _state.Marker) -> None:
+        """Make the restored directory what it will be in its place, and refuse what would not start there."""
+        owner = self.instance.cluster.owner()
+        call_as(owner, _linked.refuse_lost_settings, marker.work_dirs()[-1])
+        call_as(owner, _linked.lay, marker.work_dirs()[-1], marker.plan.get("links") or {})
+        if marker.plan.get("check_start", True):
+            _start_check.StartCheck(self.runner, self.instance, marker).refuse()
+
+    def _write_journal(self, marker: _state.Marker, stopped: bool) -> None:
+        """Write down all steps before the first; where that fails, nothing was moved, and what was stopped runs again."""
+        owner = self.instance.cluster.owner()
+        try:
+            marker.journal = call_as(owner, _steps, marker.places, owner.uid, owner.gid)
+            self.set_state(marker, "swapping")
+        except WalgError:
+            self.give_way(stopped)
+            raise
+
+    def give_way(self, stopped: bool) -> None:
+        """Nothing was moved: what was stopped runs again, and what was held is free."""
+        if stopped:
+            self.service().start()
+        else:
+            self.service().release()
+
+    def make_way(self, data_dir: str, stop_running: bool) -> bool:
+        """No server may run on the directory, and none may start by itself. Returns whether one was stopped."""
+        service = self.service()
+        if _servers.servers_on(data_dir):
+            if not stop_running:
+                raise WalgError(
+                    f"A server runs on {data_dir}, where the restored cluster is to be put. Stop it and run again, or say so with "
+                    "walg_restore_stop_running: true; nothing was changed there."
+                )
+            service.hold()
+            try:
+                self.stop_running(data_dir)
+            except WalgError:
+                service.release()
+                raise
+            return True
+        service.hold()
+        return False
+
+    def start(self, data_dir: str) -> bool:
+        """Start the server unless it runs already or nobody is named who starts it; returns whether it runs."""
+        service = self.service()
+        service.release()
+        running = bool(_servers.servers_on(data_dir))
+        if service.managed and not running:
+            service.start()
+            return True
+        return running
+
+    def _look(self, marker: _state.Marker) -> dict[str, Any]:
+        """Ask the started server whether it is what was restored; returns its timeline and archive_mode."""
+        server = Server(self.runner, self.instance.cluster)
+        wanted = "t" if marker.standby else "f"
+        if not wait_until(lambda: server.run_sql("SELECT pg_is_in_recovery()").stdout.strip() == wanted, 60):
+            state = "not in recovery" if marker.standby else "in recovery"
+            raise WalgError(
+                f"The restored server on {marker.data_dir} was started, but is {state}. Are there a standby.signal or recovery settings "
+                "of somebody else?"
+            )
+        facts = server.own_facts()
+        if facts.system_identifier != marker.system_identifier:
+            raise WalgError(
+                f"The server on {marker.data_dir} has system identifier {facts.system_identifier}, not {marker.system_identifier}."
+            )
+        wanted_timeline = int(marker.result.get("timeline") or 0)
+        if wanted_timeline and not marker.standby and facts.timeline != wanted_timeline:
+            raise WalgError(
+                f"The server on {marker.data_dir} is on timeline {facts.timeline}, and timeline {wanted_timeline} was restored: it is not "
+                "the server that was to be started. Look who started it, on what.",
+                found=facts.timeline,
+                wanted=wanted_timeline,
+            )
+        mode = server.ask("SHOW archive_mode")
+        if marker.plan.get("archive") == "none" and mode != "off":
+            self.service().stop()
+            raise WalgError(
+                f"The copy on {marker.data_dir} was stopped again: something on the server's command line switches archiving on, and a "
+                "copy must not write into the archive that it was made from. Remove it there."
+            )
+        return {"timeline": facts.timeline, "archive_mode": mode}
+
+    def _differs(self, was: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+        """Name what the lost server had otherwise, as far as its base backup tells."""
+        limits = was.get("limits") or {}
+        rows = Server(self.runner, self.instance.cluster).settings(sorted(limits)) if limits else {}
+        now = {name: str(row["setting"]) for name, row in rows.items()}
+        return _backups.differing(was, now, _facts.libc())
+
+    def _tidy(self, marker: _state.Marker) -> None:
+        """Remove what the restore alone needed: directories inside mount points, the saved WAL."""
+        data = _layout.decode(marker.places)[-1]
+        source = str(marker.plan.get("salvage_from") or "")
+        for copy in _salvage.all_saved(data):
+            if copy in (_salvage.saved(data), source):
+                self.hands.remove(copy)
+        for one in _layout.decode(marker.places):
+            call_as(self.hands.owner, _layout.clear_work, _layout.encode([one])[0])
+            if one.mount or one.tablespace:
+                self.hands.remove_empty(one.work)
+            if not marker.keeps_old:  # an empty directory that was in the way holds nothing to keep
+                self.hands.remove_empty(one.aside)
+
+    def set_state(self, marker: _state.Marker, state: str) -> None:
+        """Write the state down before what it announces begins."""
+        marker.state = state
+        _state.save(self.instance, marker)
+
+
+def _steps(places: list[dict[str, Any]], uid: int, gid: int) -> list[dict[str, Any]]:
+    decoded = _layout.decode(places)
+    old = _data_dir.links(decoded[-1].path) if os.path.isdir(decoded[-1].path) else {}
+    return _journal.encode(_layout.swap_steps(decoded, old, uid, gid))

@@ -1,0 +1,58 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which way leads on from each state of a restore, and which leads back; every message of a restore that stops ends with this. Private."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import _state
+
+if TYPE_CHECKING:
+    from ._state import Marker
+
+_ON = {
+    "fetching": "run it again; it begins anew",
+    "recovering": "run it again; it begins anew",
+    "paused": "run it again with walg_restore_action: promote; it is put in place",
+    "shut down": "run it again with walg_restore_action: promote; it is put in place",
+    "moving on": "run it again; it goes on from where it is",
+    "recovered": "run it again; it goes on with the swap and fetches nothing",
+    "swapping": "run it again; it goes on with the swap",
+    "starting": "run it again; it goes on with the start",
+    "done": "nothing is left to do",
+    "rolled back": "a new restore needs a new walg_restore_request",
+}
+
+
+def of(marker: Marker) -> str:
+    """Return the sentences for a restore as its marker has it."""
+    name = f"walg_restore_request: {marker.request}"
+    if going_back(marker):
+        return f"Way on: run {name} with walg_restore_rollback: true again; it finishes the way back."
+    anew = " (it begins anew if the old server has run since)" if _may_be_stale(marker) else ""
+    return f"Way on ({name}): {_ON[marker.state]}{anew}. Way back: {_back(marker)}."
+
+
+def _may_be_stale(marker: Marker) -> bool:
+    return marker.state == "recovered" and marker.keeps_old and marker.target.get("kind") == "latest"
+
+
+def going_back(marker: Marker) -> bool:
+    """Say whether a way back was begun and is not finished."""
+    return marker.state == "rolling back" or (marker.state == "rolled back" and marker.moved_back)
+
+
+def _back(marker: Marker) -> str:
+    if marker.state == "rolled back":
+        return "this was it"
+    if marker.state in _state.BESIDE:
+        restarted = ", and starts the server that the restore has stopped" if marker.keeps_old else ""
+        return f"add walg_restore_rollback: true; that removes what was restored so far{restarted}"
+    told = "add walg_restore_rollback: true (and walg_restore_stop_running: true while a server runs there)"
+    if marker.keeps_old:
+        return f"{told}; that puts the old cluster back"
+    if marker.state == "done":
+        return "none, there was no old cluster or it was overwritten"
+    return f"{told}; that takes the restored cluster out again and keeps it, since there is no old one"

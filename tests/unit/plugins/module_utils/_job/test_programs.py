@@ -1,0 +1,137 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is installed on the host, and that it runs there without the collection."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
+from support.scripted import Call, Scripted
+
+CHECK = "import sys; sys.exit(sys.version_info < (3, 8))"
+WRAPPERS = {"wal-push": "#!/bin/sh\necho push\n", "wal-fetch": "#!/bin/sh\necho fetch\n"}
+INSTALL = """
+import os, sys
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
+for plan in _programs.plan(sys.argv[1], sys.executable, {"wal-push": "x"}, os.geteuid(), os.getegid()):
+    plan.apply()
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Installed by a process that has loaded nothing else, as the module has."""
+    directory = tmp_path_factory.mktemp("installed") / "it's here"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, "-c", INSTALL, str(directory)], check=True, env=env, cwd="/")
+    return directory
+
+
+def job(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed job with nothing of ours in its environment."""
+    program, env = str(installed / "walg-job"), {"PATH": "/usr/bin:/bin"}
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, env=env, cwd="/")
+
+
+def test_the_installed_job_runs_without_the_collection(installed: Path) -> None:
+    answer = job(installed, "--help")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "base backup" in answer.stdout
+
+
+def test_the_installed_job_reads_the_hosts_records(installed: Path, tmp_path: Path) -> None:
+    answer = job(installed, "backup", "--config-dir", str(tmp_path))
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        f"walg-job[main]: The instance 'main' is not configured: there is no {tmp_path}/main.env. "
+        "Run the role mapswipe.walg.walg (or the module walg_config) first.\n"
+    )
+
+
+def test_the_job_leaves_no_bytecode(installed: Path) -> None:
+    """Directories that only root may write would differ from run to run, by who ran the job."""
+    job(installed, "--help")
+    assert list(installed.rglob("__pycache__")) == []
+
+
+def test_nothing_is_installed_that_the_job_does_not_load(installed: Path) -> None:
+    """Besides what installs it: the modules of check and restore stay with the play."""
+    names = {path.stem for path in (installed / "mapswipe_walg").iterdir()}
+    assert {"__init__", "_job", "_flow_backup", "_walg", "_process"} <= names
+    assert names.isdisjoint({"_flow_restore", "_restore_plan", "_beside", "_spec", "_discovery"})
+
+
+def test_plans_are_ours_and_parents_come_first(tmp_path: Path) -> None:
+    plans = _programs.plan(str(tmp_path / "p"), "/usr/bin/python3", WRAPPERS, 7, 8)
+    assert [plan.path for plan in plans[:2]] == [str(tmp_path / "p"), str(tmp_path / "p" / "mapswipe_walg")]
+    assert {(plan.uid, plan.gid) for plan in plans} == {(7, 8)}
+    modes = {os.path.basename(plan.path): plan.mode for plan in plans}
+    assert (modes["wal-push"], modes["wal-fetch"], modes["walg-job"], modes["_job.py"]) == (0o755, 0o755, 0o755, 0o644)
+    launcher = plans[-1].content
+    assert launcher is not None
+    assert launcher.startswith("#!/usr/bin/python3\n")
+
+
+def test_a_second_install_changes_nothing(tmp_path: Path) -> None:
+    plans = _programs.plan(str(tmp_path / "p"), sys.executable, WRAPPERS, os.geteuid(), os.getegid())
+    assert all(plan.differs() for plan in plans)
+    for plan in plans:
+        plan.apply()
+    again = _programs.plan(str(tmp_path / "p"), sys.executable, WRAPPERS, os.geteuid(), os.getegid())
+    assert [plan.path for plan in again if plan.differs()] == []
+
+
+def test_stale_files_of_ours_and_no_others(tmp_path: Path) -> None:
+    plans = _programs.plan(str(tmp_path), "/usr/bin/python3", WRAPPERS, os.geteuid(), os.getegid())
+    assert _programs.stale(str(tmp_path), plans) == []
+    package = tmp_path / "mapswipe_walg"
+    package.mkdir()
+    for name in ("_job.py", "_old.py", "theirs.py", "_data.txt"):
+        (package / name).write_text("")
+    assert _programs.stale(str(tmp_path), plans) == [str(package / "_old.py")]
+
+
+OWNER = User("postgres", 999, 999, "/")
+
+
+def test_the_python_that_runs_us_is_taken_if_the_owner_can() -> None:
+    runner = Scripted(calls=[Call([sys.executable, "-c", CHECK], user="postgres")])
+    assert _programs.interpreter(runner, OWNER) == sys.executable
+
+
+@pytest.mark.parametrize("rc", [1, 126, 127])
+def test_else_the_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rc: int) -> None:
+    (tmp_path / "python").write_text("")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(os.path, "exists", lambda path: path in (str(tmp_path / "python"), "/usr/bin/python3"))
+    calls = [Call([str(tmp_path / "python"), "-c", CHECK], rc=rc), Call(["/usr/bin/python3", "-c", CHECK])]
+    runner = Scripted(calls=calls)
+    assert _programs.interpreter(runner, OWNER) == "/usr/bin/python3"
+    runner.finish()
+
+
+def test_a_python_closed_to_the_owner_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(Scripted):
+        def run(self, argv: Any, **options: Any) -> Any:
+            if argv[0] == sys.executable:
+                raise WalgError("Cannot start it as postgres: Permission denied")
+            return super().run(argv, **options)
+
+    monkeypatch.setattr(sys, "executable", "/private/python")
+    monkeypatch.setattr(os.path, "exists", lambda path: path in ("/private/python", "/usr/bin/python3"))
+    assert _programs.interpreter(Closed(calls=[Call(["/usr/bin/python3", "-c", CHECK])]), OWNER) == "/usr/bin/python3"
+
+
+def test_no_python_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "exists", lambda _path: False)
+    with pytest.raises(WalgError, match=r"'postgres' can run none of these: .*install one as /usr/bin/python3"):
+        _programs.interpreter(Scripted(), OWNER)

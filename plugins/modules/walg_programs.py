@@ -85,8 +85,9 @@ def main() -> None:
         if not module.check_mode:
             for plan in written:
                 plan.apply()
+            stale = _programs.stale(path, plans)  # a job may have started meanwhile, by the old launcher
             for name in stale:
-                os.unlink(name)
+                _programs.remove(name)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     files = [plan.path for plan in written] + stale

@@ -8,42 +8,59 @@ The files come out of the module's own payload, so the job on the host is the ve
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
-from .._host import _trust
-from .._host._files import FilePlan, read_text
+from .._host import _proc, _trust
+from .._host._files import FilePlan, remove_tree
 from . import _main
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._host._process import Runner
     from .._host._users import User
 
 PACKAGE = "mapswipe_walg"
+JOB = "walg-job"
+_COPY = re.compile(r"^v[0-9a-f]{16}\Z")
+_FLAT = re.compile(r"^_\w+\.py\Z")  # as up to the first release with folders
 _LAUNCHER = """#!{python}
 # Managed by the Ansible collection mapswipe.walg.
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, {directory!r})
-from {package}._job import main
+from {copy}._job._main import main
 
 sys.exit(main())
 """
 
 
 def library() -> dict[str, str]:
-    """Return the job's library: file name -> text, for every module that the job imports."""
-    root = _main.__name__.rpartition(".")[0]
+    """Return the job's library: relative path -> text, for every module that the job imports, and for their packages."""
+    root = _main.__name__.rsplit(".", 2)[0]
     found = {"__init__.py": ""}
-    for name in sorted(sys.modules):
-        if name.startswith(root + "._"):
-            source = inspect.getsource(sys.modules[name])
-            found[name[len(root) + 1 :] + ".py"] = source
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith(root + "._") and not hasattr(module, "__path__"):
+            path = name[len(root) + 1 :].replace(".", "/") + ".py"
+            found[path] = inspect.getsource(module)
+            if os.path.dirname(path):
+                found[os.path.join(os.path.dirname(path), "__init__.py")] = ""
     return found
+
+
+def copy_name(files: Mapping[str, str]) -> str:
+    """Return the name of the package that holds these files: each version of the library has its own."""
+    digest = hashlib.sha256()
+    for path, text in sorted(files.items()):
+        digest.update(f"{path}\0{text}\0".encode())
+    return f"v{digest.hexdigest()[:16]}"
 
 
 def interpreter(runner: Runner, user: User) -> str:
@@ -68,23 +85,50 @@ def interpreter(runner: Runner, user: User) -> str:
 
 
 def plan(directory: str, python: str, wrappers: dict[str, str], uid: int, gid: int) -> list[FilePlan]:
-    """Return the files and directories of the program directory, parents first."""
+    """Return the files and directories of the program directory, parents first and the launcher last.
+
+    The library lies in a package of its own for each version, so a job that starts meanwhile runs the old code or the new, whole.
+    """
     package = os.path.join(directory, PACKAGE)
     _trust.refuse_loose(package, "walg_program_dir")
-    launcher = _LAUNCHER.format(python=python, directory=directory, package=PACKAGE)
-    plans = [FilePlan(directory, None, 0o755, uid, gid, keep=True), FilePlan(package, None, 0o755, uid, gid)]
-    plans += [FilePlan(os.path.join(package, name), text, 0o644, uid, gid) for name, text in library().items()]
+    files = library()
+    copy = copy_name(files)
+    launcher = _LAUNCHER.format(python=python, directory=package, copy=copy)
+    folders = sorted({os.path.dirname(path) for path in files} - {""})
+    plans = [FilePlan(directory, None, 0o755, uid, gid, keep=True)]
+    for folder in (package, os.path.join(package, copy), *(os.path.join(package, copy, one) for one in folders)):
+        plans.append(FilePlan(folder, None, 0o755, uid, gid))
+    plans += [FilePlan(os.path.join(package, copy, path), text, 0o644, uid, gid) for path, text in files.items()]
     plans += [FilePlan(os.path.join(directory, name), text, 0o755, uid, gid) for name, text in sorted(wrappers.items())]
-    return [*plans, FilePlan(os.path.join(directory, "walg-job"), launcher, 0o755, uid, gid)]
+    return [*plans, FilePlan(os.path.join(directory, JOB), launcher, 0o755, uid, gid)]
 
 
 def stale(directory: str, plans: list[FilePlan]) -> list[str]:
-    """Return files of ours in the package that this version no longer has."""
+    """Return what other versions left in the package; nothing while a job runs, which may run from there."""
     package = os.path.join(directory, PACKAGE)
     wanted = {plan.path for plan in plans}
     try:
         names = os.listdir(package)
     except FileNotFoundError:
         return []
-    paths = [os.path.join(package, name) for name in names if name.startswith("_") and name.endswith(".py")]
-    return sorted(path for path in paths if path not in wanted and read_text(path) is not None)
+    paths = [os.path.join(package, name) for name in names if _COPY.match(name) or _FLAT.match(name)]
+    left = sorted(path for path in paths if path not in wanted)
+    return [] if left and job_runs() else left
+
+
+def remove(path: str) -> None:
+    """Remove what stale() named."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        remove_tree(path)
+    else:
+        os.unlink(path)
+
+
+def job_runs() -> bool:
+    """Say whether a job runs on this host, or is about to: its launcher is among the words that a process was called with."""
+    return any(
+        os.path.basename(word) == JOB
+        for pid in _proc.pids()
+        if pid != os.getpid()
+        for word in _proc.command_line(pid)[:3]
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,13 @@ def test_the_job_leaves_no_bytecode(installed: Path) -> None:
 
 def test_nothing_is_installed_that_the_job_does_not_load(installed: Path) -> None:
     """Besides what installs it: the modules of check and restore stay with the play."""
-    names = {path.stem for path in (installed / "mapswipe_walg").iterdir()}
-    assert {"__init__", "_job", "_flow_backup", "_walg", "_process"} <= names
-    assert names.isdisjoint({"_flow_restore", "_restore_plan", "_beside", "_spec", "_discovery"})
+    package = installed / "mapswipe_walg"
+    assert [path.parent for path in package.rglob("_main.py")] == [copy / "_job" for copy in package.iterdir()]
+    names = {"/".join(path.parts[-2:]) for path in package.rglob("*.py")}
+    assert {"_job/_main.py", "_job/__init__.py", "_backup/_take.py", "_walg/_client.py", "_host/_process.py"} <= names
+    folders = {name.partition("/")[0] for name in names}
+    assert folders.isdisjoint({"_restore", "_setup", "_install"})
+    assert names.isdisjoint({"_archive/_enable.py", "_postgres/_discovery.py", "_instance/_options.py"})
 
 
 def test_plans_are_ours_and_parents_come_first(tmp_path: Path) -> None:
@@ -75,7 +80,7 @@ def test_plans_are_ours_and_parents_come_first(tmp_path: Path) -> None:
     assert [plan.path for plan in plans[:2]] == [str(tmp_path / "p"), str(tmp_path / "p" / "mapswipe_walg")]
     assert {(plan.uid, plan.gid) for plan in plans} == {(7, 8)}
     modes = {os.path.basename(plan.path): plan.mode for plan in plans}
-    assert (modes["wal-push"], modes["wal-fetch"], modes["walg-job"], modes["_job.py"]) == (0o755, 0o755, 0o755, 0o644)
+    assert (modes["wal-push"], modes["wal-fetch"], modes["walg-job"], modes["_main.py"]) == (0o755, 0o755, 0o755, 0o644)
     launcher = plans[-1].content
     assert launcher is not None
     assert launcher.startswith("#!/usr/bin/python3\n")
@@ -90,14 +95,76 @@ def test_a_second_install_changes_nothing(tmp_path: Path) -> None:
     assert [plan.path for plan in again if plan.differs()] == []
 
 
-def test_stale_files_of_ours_and_no_others(tmp_path: Path) -> None:
+def test_what_other_versions_left_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_programs, "job_runs", lambda: False)
     plans = _programs.plan(str(tmp_path), "/usr/bin/python3", WRAPPERS, os.geteuid(), os.getegid())
     assert _programs.stale(str(tmp_path), plans) == []
     package = tmp_path / "mapswipe_walg"
     package.mkdir()
-    for name in ("_job.py", "_old.py", "theirs.py", "_data.txt"):
+    for name in ("_job.py", "__init__.py", "theirs.py", "_data.txt"):
         (package / name).write_text("")
-    assert _programs.stale(str(tmp_path), plans) == [str(package / "_old.py")]
+    for name in ("v0123456789abcdef", "v1", "theirs"):
+        (package / name / "_job").mkdir(parents=True)
+    left = [str(package / name) for name in ("__init__.py", "_job.py", "v0123456789abcdef")]
+    assert _programs.stale(str(tmp_path), plans) == left
+    monkeypatch.setattr(_programs, "job_runs", lambda: True)
+    assert _programs.stale(str(tmp_path), plans) == []
+    for path in left:
+        _programs.remove(path)
+    assert sorted(path.name for path in package.iterdir()) == ["_data.txt", "theirs", "theirs.py", "v1"]
+
+
+def test_a_running_job_is_seen(tmp_path: Path) -> None:
+    program = tmp_path / "walg-job"
+    program.write_text("import time\ntime.sleep(60)\n")
+    with subprocess.Popen([sys.executable, str(program)]) as process:
+        try:
+            assert _programs.job_runs()
+        finally:
+            process.kill()
+
+
+def upgraded(number: int) -> str:
+    return f"""
+import os, sys
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
+whole = _programs.library
+_programs.library = lambda: {{**whole(), "_version.py": "number = {number}\\n"}}
+plans = _programs.plan(sys.argv[1], sys.executable, {{}}, os.geteuid(), os.getegid())
+for plan in plans:
+    plan.apply()
+for path in _programs.stale(sys.argv[1], plans):
+    _programs.remove(path)
+"""
+
+
+def test_a_job_that_starts_during_an_upgrade_runs_one_version_whole(tmp_path: Path) -> None:
+    """Jobs start one after another while eight versions are installed, each over the one before."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+    def install(number: int) -> None:
+        subprocess.run([sys.executable, "-c", upgraded(number), str(tmp_path)], check=True, env=env, cwd="/")
+
+    install(0)
+    answers: list[subprocess.CompletedProcess[str]] = []
+    done = threading.Event()
+
+    def start() -> None:
+        while not done.is_set():
+            answers.append(job(tmp_path, "--help"))
+
+    starters = [threading.Thread(target=start) for _number in range(2)]
+    for starter in starters:
+        starter.start()
+    for number in range(1, 9):
+        install(number)
+    done.set()
+    for starter in starters:
+        starter.join()
+    assert len(answers) > 8
+    assert {(answer.returncode, answer.stderr) for answer in answers} == {(0, "")}
+    install(9)
+    assert len(list((tmp_path / "mapswipe_walg").iterdir())) == 1
 
 
 OWNER = User("postgres", 999, 999, "/")

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _control
 from support.control_file import IDENTIFIER, LIMITS, control
 
-DATA = Path(__file__).parents[2] / "data" / "pg_control"
+DATA = Path(__file__).parents[3] / "data" / "pg_control"
 
 
 @pytest.mark.parametrize("version", [1002, 1100, 1201, 1300, 1700, 1800, 1905])

@@ -121,4 +121,68 @@ def test_the_library_is_private_and_rests_on_python_alone(name: str) -> None:
     assert Path(name).name.startswith("_")
     absolute = [module for module, dots in imports(name) if not dots]
     assert [module for module in absolute if module.split(".")[0] not in sys.stdlib_module_names] == []
-    assert all(dots < 2 for _module, dots in imports(name))
+    assert all(dots <= 2 for _module, dots in imports(name))
+
+
+#: An import goes to a lower floor or stays inside its folder.
+FLOORS = {
+    "_errors": 1,
+    "_host": 2,
+    "_storage": 2,
+    "_postgres": 3,
+    "_instance": 4,
+    "_walg": 5,
+    "_archive": 6,
+    "_install": 6,
+    "_backup": 7,
+    "_restore": 7,
+    "_setup": 7,
+    "_job": 8,
+}
+
+
+def folder(name: str) -> str:
+    """Return the folder of a library's file, or the file that stands beside the folders."""
+    parts = Path(name).relative_to("plugins/module_utils").parts
+    return parts[0].removesuffix(".py")
+
+
+def within(name: str) -> list[str]:
+    """Return the library's files that a file of it imports, as paths."""
+    own, found = Path(name).parent, set()
+    for node in ast.walk(ast.parse(text_of(name))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            place = (own if node.level == 1 else own.parent).joinpath(*(node.module or "").split("."))
+            found |= {place.with_suffix(".py"), *((place / alias.name).with_suffix(".py") for alias in node.names)}
+    return sorted(path.as_posix() for path in found if path.as_posix() in LIBRARY)
+
+
+def upwards(name: str) -> list[str]:
+    """Return the imports of a file that go to a floor that is not below its own."""
+    here = folder(name)
+    return [one for one in within(name) if folder(one) != here and FLOORS[folder(one)] >= FLOORS[here]]
+
+
+def test_each_folder_of_the_library_has_a_floor() -> None:
+    assert {folder(name) for name in LIBRARY} == set(FLOORS)
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_imports_go_down_the_floors(name: str) -> None:
+    assert upwards(name) == []
+
+
+def test_no_circle_of_imports() -> None:
+    rests_on = {name: within(name) for name in LIBRARY}
+    assert sum(map(len, rests_on.values())) > len(LIBRARY)
+    while ready := [name for name, others in rests_on.items() if not set(others) & set(rests_on)]:
+        for name in ready:
+            del rests_on[name]
+    assert sorted(rests_on) == []
+
+
+def test_an_import_that_goes_up_is_seen() -> None:
+    assert (
+        FLOORS[folder("plugins/module_utils/_host/_files.py")] < FLOORS[folder("plugins/module_utils/_restore/_run.py")]
+    )
+    assert "plugins/module_utils/_host/_files.py" in within("plugins/module_utils/_restore/_run.py")

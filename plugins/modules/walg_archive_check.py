@@ -99,7 +99,7 @@ def main() -> None:
                 Runner(), instance, timeout=params["timeout"], force=params["force"], dry=module.check_mode
             )
 
-        answer = call_as(instance.cluster.owner(), check)
+        answer = call_as(instance.owner, check)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     if answer["changed"] and module.check_mode and settings_pending(instance):

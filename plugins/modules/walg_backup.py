@@ -131,7 +131,7 @@ def main() -> None:
             made = _take.ensure(Runner(), instance, **options)
             return {"needed": made["changed"], **made}
 
-        answer = call_as(instance.cluster.owner(), look if module.check_mode else ensure)
+        answer = call_as(instance.owner, look if module.check_mode else ensure)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     after = "a new base backup\n" if module.check_mode and answer["changed"] else _names(answer["backup"])

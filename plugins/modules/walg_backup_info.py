@@ -324,7 +324,7 @@ def main() -> None:
                 Runner(), instance, datetime.now(timezone.utc), read_last_commit=module.params["read_last_commit"]
             )
 
-        answer = call_as(instance.cluster.owner(), look)
+        answer = call_as(instance.owner, look)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     _answer.succeed(module, changed=False, **answer)

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.mapswipe.walg.plugins.module_utils._host import _locks
-
 DOCUMENTATION = r"""
 module: walg_install
 short_description: Install a WAL-G binary
@@ -180,7 +178,7 @@ from typing import Any
 from ansible.module_utils import urls
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._host import _trust
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _locks, _trust
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._install import (
     _binary,

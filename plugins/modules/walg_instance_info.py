@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _cluster
-
 DOCUMENTATION = r"""
 module: walg_instance_info
 short_description: Find the PostgreSQL cluster and the directories of an instance
@@ -283,7 +281,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host._process impor
 from ansible_collections.mapswipe.walg.plugins.module_utils._install import _release
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _directories, _record
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
-from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _discovery
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _cluster, _discovery
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _options
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import (
     _answer,

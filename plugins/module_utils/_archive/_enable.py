@@ -22,7 +22,6 @@ from .._host._waiting import wait_until
 from .._postgres import _archive_settings, _conf, _servers
 from .._postgres._server import Server
 from .._postgres._service import Service
-from .._storage import _url
 from .._walg import _backups, _client, _compatibility
 from . import _command_length, _conf_place, _ownership, _storage_move
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from .._instance._record import Instance
     from .._postgres._server import ServerFacts
 
-PROOF = "archive-proof.json"  # in the state directory, see _flow_archive_check
 _FILES = """
 SELECT json_agg(json_build_object('name', f.name, 'setting', f.setting, 'sourcefile', f.sourcefile, 'sourceline', f.sourceline,
                                   'error', f.error, 'context', s.context) ORDER BY seqno)
@@ -116,7 +114,7 @@ def plan(
     facts = server.own_facts()
     current = server.settings(_archive_settings.NAMES)
     files = server.ask_json(_FILES) or []
-    owner = instance.cluster.owner()
+    owner = instance.owner
     main_before = call_as(owner, read_conf, facts.config_file) or ""
     place = _conf_place.choose(facts.config_file, main_before, facts.data_directory)
     command = _archive_settings.push_command(instance.program_dir, instance.record_file)
@@ -172,7 +170,7 @@ def _kept(conf_before: str | None, wanted: dict[str, str]) -> dict[str, str]:
 
 def _refuse_unwritable(made: ArchivePlan) -> None:
     """Refuse what could not be written: configuration of others, or a single file that is mounted into a container."""
-    main, owner = os.path.realpath(made.main_file), made.instance.cluster.owner()
+    main, owner = os.path.realpath(made.main_file), made.instance.owner
     edits_main = made.main_before != made.main_after
     for path, needed in ((made.conf_file, made.conf_before != made.conf_after), (main, edits_main)):
         if needed and _writer(path, owner) is None:
@@ -200,7 +198,7 @@ def _writer(path: str, owner: User) -> User | None:
 def _refuse_unfit(runner: Runner, made: ArchivePlan) -> None:
     """Refuse to switch archiving on when WAL-G can't serve it: an archive_command that fails fills the disk with WAL."""
     instance, facts = made.instance, made.facts
-    owner = instance.cluster.owner()
+    owner = instance.owner
     wrapper = os.path.join(instance.program_dir, "wal-push")
     for path, mode in ((wrapper, os.X_OK), (instance.record_file, os.R_OK), (instance.settings_file, os.R_OK)):
         if not call_as(owner, os.access, path, mode):
@@ -209,7 +207,7 @@ def _refuse_unfit(runner: Runner, made: ArchivePlan) -> None:
                 "above it is closed to that user."
             )
     version = _client.binary_version(runner, instance.binary, owner).version
-    kind = _url.kind(_url.storage_settings(instance.storage))
+    kind = instance.storage_kind
     refusals = _compatibility.check_pair(version, facts.major, kind, "backup", untested=instance.cluster.untested)
     if refusals:
         raise WalgError(" ".join(refusals))
@@ -239,8 +237,8 @@ def _takes_over(made: ArchivePlan) -> bool:
 
 def _put_in_force(runner: Runner, made: ArchivePlan, server: Server) -> None:
     instance = made.instance
-    call_as(instance.cluster.owner(), _forget_proof, os.path.join(instance.state_dir, PROOF))
-    owner, main = instance.cluster.owner(), os.path.realpath(made.main_file)
+    call_as(instance.owner, _forget_proof, instance.files.proof)
+    owner, main = instance.owner, os.path.realpath(made.main_file)
     if made.conf_before != made.conf_after:
         writer = _writer(made.conf_file, owner)
         call_as(writer, _write_ours, made.conf_file, made.conf_after, 0o600 if writer == owner else 0o644)

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OBJECT = "mapswipe_walg_owner.json"
-#: In the state directory: what the push wrapper was last told about. Gone, it asks again.
-NOTE = "push-owner"
 _SIBLING = ".owner"
 _FORMAT = 1
 _BUCKET_ROOT = re.compile(r"[a-z0-9]+://[^/]*/*")

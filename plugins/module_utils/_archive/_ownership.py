@@ -177,7 +177,7 @@ def succeed(walg: Walg, data_dir: str, state_dir: str) -> None:
 
 def forget(instance: Instance) -> None:
     """Have the push wrapper ask again; run as the owner. For a writer who learns that the archive is no longer his."""
-    _remove(os.path.join(instance.state_dir, _owner.NOTE))
+    _remove(instance.files.push_owner)
 
 
 def confirm(walg: Walg, instance: Instance, data_dir: str, name: str) -> None:

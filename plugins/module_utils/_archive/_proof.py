@@ -26,7 +26,6 @@ from .._postgres._server import Server
 from .._walg import _segment_size, _settings
 from .._walg._client import client
 from . import _present
-from ._enable import PROOF
 
 if TYPE_CHECKING:
     from .._host._process import Runner
@@ -40,7 +39,7 @@ SELECT pg_switch_wal();
 
 
 def _proof_file(instance: Instance) -> str:
-    return os.path.join(instance.state_dir, PROOF)
+    return instance.files.proof
 
 
 def _where(instance: Instance) -> dict[str, str]:
@@ -74,7 +73,7 @@ def holds(runner: Runner, instance: Instance, facts: ServerFacts) -> bool:
     """Say whether the archive of this very cluster and timeline is proved, and the archiver has not failed since."""
     if _known(instance).get("subject") != _subject(instance, facts):
         return False
-    return facts.in_recovery or not call_as(instance.cluster.owner(), _trouble, runner, instance, facts)
+    return facts.in_recovery or not call_as(instance.owner, _trouble, runner, instance, facts)
 
 
 def _trouble(runner: Runner, instance: Instance, facts: ServerFacts) -> str:

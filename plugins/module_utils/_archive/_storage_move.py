@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from .._instance._record import Instance
 
 #: In the state directory; while it is there, the wrapper wal-push sends nothing.
-MARK = "storage-change"
 _GRACE = 15.0  # seconds beyond the push time-out: TERM, KILL, and a wrapper that has not yet started WAL-G
 
 
 def unfinished(instance: Instance) -> bool:
     """Say whether an earlier run died in the middle of a change."""
-    return os.path.lexists(os.path.join(instance.state_dir, MARK))
+    return os.path.lexists(instance.files.storage_change)
 
 
 @contextlib.contextmanager
@@ -42,10 +41,10 @@ def held(instance: Instance) -> Iterator[None]:
 
     When the block fails, the mark stays; the caller lifts it if nothing was changed.
     """
-    owner = instance.cluster.owner()
+    owner = instance.owner
     what = f"A base backup of the instance {instance.name!r}, which has to end before its archive changes,"
-    with _locks.held(os.path.join(instance.state_dir, "backup.lock"), what, owner):
-        call_as(owner, write_atomic, os.path.join(instance.state_dir, MARK), f"to {instance.storage}\n", 0o644)
+    with _locks.held(instance.files.backup_lock, what, owner):
+        call_as(owner, write_atomic, instance.files.storage_change, f"to {instance.storage}\n", 0o644)
         try:
             _await_pushes(instance)
         except WalgError:
@@ -59,7 +58,7 @@ def held(instance: Instance) -> Iterator[None]:
 
 def lift(instance: Instance) -> None:
     """Let pushes go on."""
-    call_as(instance.cluster.owner(), _unlink, os.path.join(instance.state_dir, MARK))
+    call_as(instance.owner, _unlink, instance.files.storage_change)
 
 
 def forget_sent(data_dir: str) -> int:
@@ -96,7 +95,7 @@ def _pushes(instance: Instance) -> list[int]:
     All run as the cluster's owner, as the server does that starts them.
     """
     found = []
-    data_dir, owner = os.path.realpath(instance.cluster.data_dir), instance.cluster.owner()
+    data_dir, owner = os.path.realpath(instance.cluster.data_dir), instance.owner
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid() and _proc.user_of(int(entry)) == owner.uid:
             try:

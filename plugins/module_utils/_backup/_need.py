@@ -19,7 +19,6 @@ from .._host import _times
 from .._host._waiting import wait_until
 from .._postgres import _data_dir, _restorable, _sessions
 from .._postgres._server import Server
-from .._storage import _url
 from .._walg import _backups, _client, _compatibility
 from .._walg._client import client
 
@@ -63,11 +62,11 @@ def plan(
     facts = server.own_facts()
     if facts.in_recovery:
         return BackupPlan(False, "this is a standby; its primary is backed up", None, facts, frozenset())
-    _restorable.refuse_unrestorable(instance.cluster.data_dir, instance.cluster.owner())
+    _restorable.refuse_unrestorable(instance.cluster.data_dir, instance.owner)
     if pending:
         return BackupPlan(True, "the settings are not written yet", None, facts, frozenset())
-    version = _client.binary_version(runner, instance.binary, instance.cluster.owner()).version
-    kind = _url.kind(_url.storage_settings(instance.storage))
+    version = _client.binary_version(runner, instance.binary, instance.owner).version
+    kind = instance.storage_kind
     refusals = _compatibility.check_pair(version, facts.major, kind, "backup", untested=instance.cluster.untested)
     if refusals:
         raise WalgError(" ".join(refusals))
@@ -112,7 +111,7 @@ class Look:
                 "the role mapswipe.walg.walg_backup, which sets it, or says what overrides it.",
                 found=trouble,
             )
-        spaces = bool(_data_dir.look(facts.data_directory, self.instance.cluster.owner()).tablespaces())
+        spaces = bool(_data_dir.look(facts.data_directory, self.instance.owner).tablespaces())
         self._refuse_unfit("A base backup of this cluster", spaces, False)
         passed = _wal_level.look(self.instance.state_dir, facts.data_directory, facts.system_identifier, dry=dry)
         made = replace(made, passed=tuple(passed))

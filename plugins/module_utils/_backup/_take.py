@@ -10,7 +10,6 @@ restore's plan asks: does this archive lead to what the server holds.
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -52,9 +51,7 @@ def ensure(
         _ownership.forget(instance)
         raise
     if made.needed:
-        with _locks.held(
-            os.path.join(instance.state_dir, "backup.lock"), f"A base backup of the instance {instance.name!r}"
-        ):
+        with _locks.held(instance.files.backup_lock, f"A base backup of the instance {instance.name!r}"):
             made = plan(runner, instance, max_age, datetime.now(timezone.utc))  # another run may just have taken it
             if made.needed:
                 return _take(runner, instance, made, full, limit)
@@ -66,10 +63,10 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
     server, walg = Server(runner, instance.cluster), client(runner, instance)
     if made.owner is not None and made.owner.before is not None:  # it follows our timeline; only walg_archive makes one
         _ownership.apply(walg, made.owner, instance.state_dir)
-    progress = _progress.Progress(os.path.join(instance.state_dir, "progress.json"), "backup")
+    progress = _progress.Progress(instance.files.progress, "backup")
     runner.tick = progress.touch
     progress.phase("backup-push")
-    _readable.refuse_closed(instance.cluster.data_dir, instance.cluster.owner())
+    _readable.refuse_closed(instance.cluster.data_dir, instance.owner)
     # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is refused.
     whole = full or made.existing is None or not made.deltas
     told, options = _user_data(instance, server, made), _sessions.options(made.facts.major)
@@ -139,7 +136,7 @@ def _user_data(instance: Instance, server: Server, made: BackupPlan) -> dict[str
             "os": _facts.system(),
             "icu": server.ask(_server.ICU_VERSION),
             **_recorded.ask(server),
-            _linked.LEADING: call_as(instance.cluster.owner(), _linked.found, instance.cluster.data_dir),
-            _linked.DEAD: call_as(instance.cluster.owner(), _linked.found, instance.cluster.data_dir, False),
+            _linked.LEADING: call_as(instance.owner, _linked.found, instance.cluster.data_dir),
+            _linked.DEAD: call_as(instance.owner, _linked.found, instance.cluster.data_dir, False),
         }
     }

@@ -9,6 +9,7 @@ it, the job and the modules parse it. So the programs on the host and the module
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -20,11 +21,56 @@ from .._errors import WalgError
 from .._host import _trust
 from .._host._files import read_text
 from .._postgres._cluster import Cluster
+from .._storage import _url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .._host._users import User
+
 INSTANCE_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}\Z")
+
+
+@dataclass(frozen=True)
+class StateFiles:
+    """Where the files of an instance's state are; docs/files.md tells users."""
+
+    directory: str
+
+    @property
+    def progress(self) -> str:
+        """How far a base backup or a restore is, for whoever watches."""
+        return os.path.join(self.directory, "progress.json")
+
+    @property
+    def backup_lock(self) -> str:
+        """Held while a base backup is taken or the storage is changed."""
+        return os.path.join(self.directory, "backup.lock")
+
+    @property
+    def proof(self) -> str:
+        """What was proved of the archive, so that it need not be proved again."""
+        return os.path.join(self.directory, "archive-proof.json")
+
+    @property
+    def storage_change(self) -> str:
+        """There while the archive moves to another storage."""
+        return os.path.join(self.directory, "storage-change")
+
+    @property
+    def push_owner(self) -> str:
+        """Whose the archive is, for the push wrapper."""
+        return os.path.join(self.directory, "push-owner")
+
+    @property
+    def restore_plan(self) -> str:
+        """What the fetch wrapper must find during recovery."""
+        return os.path.join(self.directory, "restore-plan.env")
+
+    @property
+    def restore_state(self) -> str:
+        """How far the last restore came, where the play is the cluster's owner."""
+        return os.path.join(self.directory, "restore.json")
 
 
 @dataclass(frozen=True)
@@ -44,6 +90,21 @@ class Instance:
     backup_timeout: int = 86400
     #: Variables of WAL-G's process that are no settings of WAL-G: how Go reaches the network.
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def owner(self) -> User:
+        """The operating system user that owns the cluster."""
+        return self.cluster.owner()
+
+    @property
+    def storage_kind(self) -> str:
+        """Which kind of storage it is, as in its URL: gs, s3, file, ..."""
+        return _url.kind(_url.storage_settings(self.storage))
+
+    @property
+    def files(self) -> StateFiles:
+        """Its files in the state directory, which is the owner's."""
+        return StateFiles(self.state_dir)
 
     @property
     def settings_file(self) -> str:

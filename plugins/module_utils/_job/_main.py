@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _refuse_other_user(instance: _record.Instance) -> None:
-    wanted, me = instance.cluster.owner(), User.current()
+    wanted, me = instance.owner, User.current()
     if wanted.uid != me.uid:  # one number may have several names
         raise WalgError(f"run this as {wanted.name!r}, the owner of {instance.cluster.data_dir}; you are {me.name!r}.")
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from ._targets import Target
 
-PLAN_FILE = "restore-plan.env"  # in the state directory, read by wal-fetch
 #: Files that must not lie in a restored directory before its recovery is set up. WAL-G puts some of them into
 #: backups (standby.signal up to 3.0.0, recovery.signal; ).
 LEFTOVERS = ("recovery.signal", "standby.signal", "recovery.conf", "recovery.done", "postmaster.pid", "postmaster.opts")

@@ -15,7 +15,6 @@ from .._host._users import call_as
 from .._postgres import _data_dir, _debian_entry, _recovery, _servers
 from .._postgres._server import installed_major
 from .._postgres._service import Service
-from .._storage import _url
 from .._walg import _backups, _client, _compatibility
 from . import _layout, _place_trust
 
@@ -111,7 +110,7 @@ def places(
 
 def _refuse_unremovable(instance: Instance, one: _layout.Place, own: str) -> None:
     """Raise WalgError where the old cluster could be removed by half only."""
-    owner = instance.cluster.owner()  # who removes it, also below a directory of root's
+    owner = instance.owner  # who removes it, also below a directory of root's
     left = call_as(owner, _layout.unremovable, _layout.encode([one])[0], own) if os.path.lexists(one.path) else []
     if left:
         raise WalgError(
@@ -151,7 +150,7 @@ def _refuse_occupied(instance: Instance, one: _layout.Place, ours: Sequence[str]
 
 def _refuse_foreign(instance: Instance, found: _data_dir.DataDir, one: _layout.Place, major: int) -> None:
     """Raise WalgError where another cluster uses a place, or the cluster's owner could not move what is his there."""
-    owner = instance.cluster.owner()
+    owner = instance.owner
     names = call_as(owner, os.listdir, one.path)
     used = one.used_by(found.path, found.links)
     if one.tablespace:
@@ -173,9 +172,9 @@ def _refuse_foreign(instance: Instance, found: _data_dir.DataDir, one: _layout.P
 
 def refuse_unfit(runner: Runner, instance: Instance, backup: Backup, has_tablespaces: bool, wish: Wish) -> list[str]:
     """Raise WalgError where WAL-G, PostgreSQL or the C library does not fit the base backup; returns what is worth a note."""
-    owner = instance.cluster.owner()
+    owner = instance.owner
     version = _client.binary_version(runner, instance.binary, owner).version
-    kind = _url.kind(_url.storage_settings(instance.storage))
+    kind = instance.storage_kind
     untested = instance.cluster.untested
     refusals = _compatibility.check_pair(
         version, backup.pg_major, kind, "restore", has_tablespaces, backup.delta, untested
@@ -191,7 +190,7 @@ def refuse_unfit(runner: Runner, instance: Instance, backup: Backup, has_tablesp
             found=major,
             wanted=backup.pg_major,
         )
-    fragment = os.path.join(instance.state_dir, _recovery.PLAN_FILE)
+    fragment = instance.files.restore_plan
     command = _recovery.fetch_command(instance.program_dir, "recovery", instance.record_file, fragment)
     _command_length.refuse_cut_restore(command, major)
     wrapper = os.path.join(instance.program_dir, "wal-fetch")

@@ -53,7 +53,7 @@ def standing(instance: Instance, wish: Wish) -> tuple[str, _state.Marker | None]
             f"The restore {wish.request!r} was done already, to {Target(**marker.target).shown()}. Another target needs a new "
             "walg_restore_request."
         )
-    found = _data_dir.look(data_dir, instance.cluster.owner())
+    found = _data_dir.look(data_dir, instance.owner)
     if found.kind != "cluster" or found.system_identifier != marker.system_identifier:
         raise WalgError(
             f"The restore {wish.request!r} was done already, and now {data_dir} is {found.kind}: it was lost again. "
@@ -86,7 +86,7 @@ def _can_move_on(instance: Instance, marker: _state.Marker, wish: Wish) -> bool:
     It can while PostgreSQL is still in recovery there: up to version 12 a target that is not reached ends in a promotion. And
     what was replayed since is at most the target of that move, so none before it can be had.
     """
-    found = _data_dir.look(marker.work_dirs()[-1], instance.cluster.owner())
+    found = _data_dir.look(marker.work_dirs()[-1], instance.owner)
     wanted = found.kind == "cluster" and found.system_identifier == marker.system_identifier
     return wanted and found.in_recovery and _targets.forward(Target(**marker.target), wish.target)
 
@@ -95,7 +95,7 @@ def _can_be_put_in_place(instance: Instance, marker: _state.Marker, wish: Wish) 
     """Say whether what was recovered is still what is asked for. Of the latest state it is none any more if the old cluster ran since."""
     if (marker.target, marker.standby) != (wish.target.as_dict(), wish.standby) or wish.action != "promote":
         return False
-    owner = instance.cluster.owner()
+    owner = instance.owner
     found = _data_dir.look(marker.work_dirs()[-1], owner)
     whole = found.kind == "cluster" and found.clean and found.system_identifier == marker.system_identifier
     if wish.target.kind != "latest":

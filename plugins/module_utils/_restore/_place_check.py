@@ -46,7 +46,7 @@ def _refuse_sockets(instance: Instance, data: Place, settings: Mapping[str, str]
         path = named.strip().strip('"')
         if not path or path.startswith("@") or (made and path.startswith(_MADE_AT_START)):
             continue
-        if not call_as(instance.cluster.owner(), _writable, _in_place(data, path)):
+        if not call_as(instance.owner, _writable, _in_place(data, path)):
             raise WalgError(
                 f"unix_socket_directories names {path}, which does not exist or can't be written by {instance.cluster.os_user}"
             )
@@ -63,7 +63,7 @@ def _refuse_taken(instance: Instance, data: Place, settings: Mapping[str, str]) 
         if not os.path.isabs(path):
             continue
         lock = os.path.join(path, f".s.PGSQL.{port}.lock")
-        pid = int(call_as(instance.cluster.owner(), _first_number, lock))
+        pid = int(call_as(instance.owner, _first_number, lock))
         if pid and pid not in ours and _server_process.is_server(pid):
             raise WalgError(
                 f"another server (process {pid}, on {_proc.link(pid, 'cwd')}) has port {port} in {path}. Stop that one, or set "
@@ -83,7 +83,7 @@ def _refuse_logs(instance: Instance, data: Place, settings: Mapping[str, str]) -
         return
     named = settings.get("log_directory", "log")
     path = _in_place(data, named)
-    if not call_as(instance.cluster.owner(), _writable_or_made, path):
+    if not call_as(instance.owner, _writable_or_made, path):
         raise WalgError(
             f"logging_collector is on, and log_directory ({named}) can't be made or written by {instance.cluster.os_user}"
         )
@@ -94,7 +94,7 @@ def _refuse_mode(instance: Instance, data: Place, major: int) -> None:
     if not data.mount:
         return
     found, allowed = os.stat(data.path), 0o750 if major >= _GROUP_SINCE else 0o700
-    if found.st_uid != instance.cluster.owner().uid:
+    if found.st_uid != instance.owner.uid:
         raise WalgError(f"{data.path} belongs to the user {found.st_uid}, not to {instance.cluster.os_user}")
     if found.st_mode & 0o777 & ~allowed:
         raise WalgError(

@@ -30,7 +30,7 @@ _MADE_BY_HAND = "install -d -m 0700 -o"
 
 def refuse(instance: Instance, one: Place, named: str) -> None:
     """Raise WalgError where root may not let a restore use a place. ``named``: as the play names it, "" if it does not."""
-    owner = instance.cluster.owner()
+    owner = instance.owner
     if not _moves.for_another(owner.uid):
         return
     what = f"{one.path} ({one.link or 'data directory'})"

@@ -129,7 +129,7 @@ class RestorePlan:
 def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = ()) -> RestorePlan:
     """Look at the archive and the host, choose, refuse. Changes nothing. ``ours``: directories that an unfinished run left."""
     data_dir = os.path.realpath(instance.cluster.data_dir)
-    found = _data_dir.look(data_dir, instance.cluster.owner())
+    found = _data_dir.look(data_dir, instance.owner)
     _host_check.refuse_directory(runner, instance, found, wish)
     walg = client(runner, instance)
     listed = walg.backups()
@@ -158,7 +158,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     choice = _choose_backup.choose(situation, wish.target, timeline, wish.backup)
     sentinel = walg.sentinel(choice.backup.name)
     tablespaces = _backups.tablespaces(sentinel)
-    known = _tablespaces.tablespaces_of_servers(identifier, instance.cluster.owner()) | set(found.tablespaces().items())
+    known = _tablespaces.tablespaces_of_servers(identifier, instance.owner) | set(found.tablespaces().items())
     if mine[0].name != choice.backup.name:
         known.update(_backups.tablespaces(walg.sentinel(mine[0].name)).items())
     _tablespaces.refuse_later_tablespaces(instance, choice.backup.name, tablespaces, known)
@@ -188,7 +188,7 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
         room.total,
         [*notes, *_follows(wish, found, _held_on(wish, timeline, orphans)), *_stays(places[-1])],
         choice.older,
-        _linked.planned(instance.cluster.owner(), choice.backup, found, data_dir, wish.links),
+        _linked.planned(instance.owner, choice.backup, found, data_dir, wish.links),
         dict(sentinel.get("Spec") or {}),
         has_history=timeline in archive.timelines and archive.timelines[timeline].parent is not None,
     )
@@ -239,7 +239,7 @@ def _salvaged(
     last = archive.last(timeline)
     if wish.target.kind == "immediate" or last is None:
         return []
-    owner = instance.cluster.owner()
+    owner = instance.owner
     return list(call_as(owner, _salvage.after, source, last, identifier, archive.segment_size))
 
 

@@ -98,22 +98,22 @@ class Beside:
         """
         conf = _conf.settings_text(_recovery_settings.kept(self.own))
         directories = self.directory, self.socket_dir, self.log
-        call_as(self.instance.cluster.owner(), _prepare, *directories, dict(recovery.files), conf, dict(wished))
+        call_as(self.instance.owner, _prepare, *directories, dict(recovery.files), conf, dict(wished))
 
     def start(self, recovery: _recovery.Recovery, limits: Mapping[str, int] | None) -> None:
         """Start it and return at once. ``limits``: it can be read during recovery; None: it can't."""
-        looked = _data_dir.look(self.directory, self.instance.cluster.owner())
+        looked = _data_dir.look(self.directory, self.instance.owner)
         place = _recovery_settings.Place(PORT, self.socket_dir, self.directory, looked.segment_size)
         harmless = _recovery_settings.overrides(self.major, place, self.own, limits, _facts.memory_left())
         settings = {**harmless, **recovery.settings}
-        if call_as(self.instance.cluster.owner(), _data_dir.in_place_tablespaces, self.directory):
+        if call_as(self.instance.owner, _data_dir.in_place_tablespaces, self.directory):
             # Recovery ends at such a directory otherwise. Elsewhere it stays off: a tablespace that is missing must not be made up.
             settings["allow_in_place_tablespaces"] = "on"
         argv = [os.path.join(self.instance.cluster.bin_dir, "postgres"), "-D", self.directory]
         for name in sorted(settings):
             argv += ["-c", f"{name}={settings[name]}"]
         self.readable = limits is not None
-        self.process = self.runner.start(argv, output=self.log, user=self.instance.cluster.owner(), cwd=self.directory)
+        self.process = self.runner.start(argv, output=self.log, user=self.instance.owner, cwd=self.directory)
 
     def wait(self, action: str, target: _targets.Target, timeout: float) -> str:
         """Wait until it has promoted, paused, shut down, or follows the archive; returns which.
@@ -208,7 +208,7 @@ class Beside:
     def stop(self) -> None:
         """Stop it cleanly, so that the real start needs no recovery."""
         code = self._started().stop(signal.SIGINT, _STOP_TIMEOUT)
-        looked = _data_dir.look(self.directory, self.instance.cluster.owner())
+        looked = _data_dir.look(self.directory, self.instance.owner)
         if code != 0 or not looked.clean:
             raise WalgError(
                 f"The recovered server in {self.directory} did not stop cleanly (exit {code}).", log=self.tail()
@@ -226,7 +226,7 @@ class Beside:
 
     def lines(self) -> list[str]:
         """Return the lines of its log, the last of them where it is long."""
-        return list(call_as(self.instance.cluster.owner(), read_tail, self.log, _LOG_BYTES).splitlines())
+        return list(call_as(self.instance.owner, read_tail, self.log, _LOG_BYTES).splitlines())
 
     def tail(self, lines: int = 40) -> list[str]:
         """Return the last lines of its log."""
@@ -240,13 +240,13 @@ class Beside:
 
 def make_socket_dir(instance: Instance) -> str:
     """Make the private directory, as the owner."""
-    return str(call_as(instance.cluster.owner(), _mkdtemp))
+    return str(call_as(instance.owner, _mkdtemp))
 
 
 def remove_directory(instance: Instance, path: str) -> None:
     """Remove a directory tree of ours, as the owner."""
     if path:
-        call_as(instance.cluster.owner(), _files.remove_tree, path)
+        call_as(instance.owner, _files.remove_tree, path)
 
 
 def stop_stray(directory: str, binary: str) -> None:

@@ -95,7 +95,7 @@ class Run:
         if state == "finish" and marker:
             return {"changed": True, "restore": marker.result if check else restore.swap(marker, self.wish)}
         if state == "forward" and marker:
-            found = _data_dir.look(marker.data_dir, self.instance.cluster.owner())
+            found = _data_dir.look(marker.data_dir, self.instance.owner)
             _host_check.refuse_directory(self.runner, self.instance, found, self.wish)
             if check:
                 return {
@@ -113,7 +113,7 @@ class Run:
 
     def _unknown(self) -> dict[str, Any]:
         """The answer of check mode where nothing is there yet by which the archive could be asked."""
-        found = _data_dir.look(os.path.realpath(self.instance.cluster.data_dir), self.instance.cluster.owner())
+        found = _data_dir.look(os.path.realpath(self.instance.cluster.data_dir), self.instance.owner)
         _host_check.refuse_directory(self.runner, self.instance, found, self.wish)
         note = (
             "The archive was not asked: the play has to make this first, which check mode does not: "
@@ -160,14 +160,14 @@ class Run:
         except WalgError:
             if stopped_at:
                 data_dir = os.path.realpath(self.instance.cluster.data_dir)
-                _stopped.refuse_started(data_dir, self.instance.cluster.owner(), stopped_at)
+                _stopped.refuse_started(data_dir, self.instance.owner, stopped_at)
             raise
 
     def _stopped_state(self, data_dir: str) -> dict[str, Any]:
         """Return what the cluster says whose latest state is wanted: at the swap it has to be the same."""
         if self.wish.target.kind != "latest" and not self.wish.overwrite:
             return {}
-        owner = self.instance.cluster.owner()
+        owner = self.instance.owner
         found = _stopped.snapshot(data_dir, owner)
         if self.wish.stop_running and _servers.servers_on(data_dir):
             _stopped.refuse_started(data_dir, owner, found)

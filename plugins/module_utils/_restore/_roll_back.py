@@ -79,7 +79,7 @@ class RollBack:
         return marker.result
 
     def _owner(self) -> User:
-        return self.swap.instance.cluster.owner()
+        return self.swap.instance.owner
 
     def _move(self, marker: _state.Marker, stop_running: bool) -> None:
         if marker.state in ("starting", "done"):

@@ -65,7 +65,7 @@ def refuse_full(
         free.setdefault(system, free_bytes(path))
         if overwritten is not None and one.used_by(overwritten.path, overwritten.links):
             old = os.path.join(one.path, overwritten.own_entry) if one.tablespace else one.path
-            free[system] += int(call_as(instance.cluster.owner(), tree_size, old))
+            free[system] += int(call_as(instance.owner, tree_size, old))
         least[system] = least.get(system, 0) + room.of(one.link, apart)
         where[system] = one.path  # the data directory comes last
     total = sum(free.values())

@@ -61,8 +61,8 @@ class Restore:
     old: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        path = os.path.join(self.instance.state_dir, "progress.json")
-        self.progress = _progress.Progress(path, "restore", owner=self.instance.cluster.owner())
+        path = self.instance.files.progress
+        self.progress = _progress.Progress(path, "restore", owner=self.instance.owner)
         self.runner.tick = self.progress.touch
         self.swapper = _swap.Swap(self.runner, self.instance, self.progress, self.enter)
         self._phase = ""
@@ -146,7 +146,7 @@ class Restore:
         copy = _salvage.saved(data)
         if not os.path.isdir(copy):
             return ""
-        found = _data_dir.look(data.path, self.instance.cluster.owner())
+        found = _data_dir.look(data.path, self.instance.owner)
         if found.kind != "cluster" or found.system_identifier != marker.system_identifier:
             return copy
         self.swapper.hands.remove(copy)
@@ -183,7 +183,7 @@ class Restore:
     def _fetch(self, plan: RestorePlan, marker: _state.Marker) -> None:
         self.enter("fetch", expected_bytes=plan.backup.uncompressed_size)
         self._set(marker, "fetching")
-        owner, work = self.instance.cluster.owner(), plan.data.work
+        owner, work = self.instance.owner, plan.data.work
         if plan.wish.overwrite:
             with _stopped.held(marker.data_dir, owner):
                 if marker.old:
@@ -205,7 +205,7 @@ class Restore:
             call_as(owner, _salvage.copy, marker.plan["salvage_from"], list(plan.salvage), os.path.join(work, "pg_wal"))
 
     def _backup_fetch(self, plan: RestorePlan, marker: _state.Marker, spec: str) -> None:
-        owner, walg = self.instance.cluster.owner(), client(self.runner, self.instance)
+        owner, walg = self.instance.owner, client(self.runner, self.instance)
         fields: dict[str, Any] = {}
         self.progress.watch = _stall.Stall(marker.work_dirs(), owner, self.fetch_stall_timeout).details
         self.progress.touch()
@@ -232,9 +232,9 @@ class Restore:
         self.enter("recover")
         self._set(marker, state)
         instance, plan, target = self.instance, marker.plan, Target(**marker.target)
-        fragment = os.path.join(instance.state_dir, _recovery.PLAN_FILE)
+        fragment = instance.files.restore_plan
         text = _recovery.plan_fragment(list(plan["last_segments"]), _client.sentinel_object(marker.backup))
-        call_as(instance.cluster.owner(), write_atomic, fragment, text, 0o644)
+        call_as(instance.owner, write_atomic, fragment, text, 0o644)
         work, major = marker.work_dirs()[-1], int(plan["major"])
         if wish.standby:
             recovery = _recovery.follow(major, self._fetch_command("standby", "-"), timeline=plan.get("stays_on"))
@@ -313,7 +313,7 @@ class Restore:
 
     def _made_again(self, marker: _state.Marker) -> dict[str, str]:
         """Return the tablespaces that replay made, OID -> location: they are in their place already, and no part of the swap."""
-        found = _data_dir.look(marker.work_dirs()[-1], self.instance.cluster.owner())
+        found = _data_dir.look(marker.work_dirs()[-1], self.instance.owner)
         planned = {one.link for one in _layout.decode(marker.places)}
         return {oid: path for oid, path in found.tablespaces().items() if f"pg_tblspc/{oid}" not in planned}
 
@@ -331,7 +331,7 @@ class Restore:
         archive_off = marker.plan["archive"] == "none"
         files = dict(follow.files) if follow else {}
         settings = dict(follow.settings) if follow else {}
-        call_as(self.instance.cluster.owner(), _recovery_files, work, files, settings, archive_off, major)
+        call_as(self.instance.owner, _recovery_files, work, files, settings, archive_off, major)
 
     def _queue_salvaged(self, marker: _state.Marker, work: str, replayed: str) -> None:
         """The segments of the old cluster's own that were replayed to their end are archived by the restored one."""
@@ -341,13 +341,13 @@ class Restore:
         if full:
             pg_wal = os.path.join(work, "pg_wal")
             source, identifier = marker.plan["salvage_from"], marker.system_identifier
-            call_as(self.instance.cluster.owner(), _salvage.queue, source, full, pg_wal, identifier, size)
+            call_as(self.instance.owner, _salvage.queue, source, full, pg_wal, identifier, size)
 
     def _through(
         self, beside: _recovery_server.Beside, recovery: _recovery.Recovery, action: str, target: Target
     ) -> str:
         """Start and wait. A promotion does not need a server that can be read meanwhile: where that fails, it goes on without."""
-        owner = self.instance.cluster.owner()
+        owner = self.instance.owner
         limits = _data_dir.look(beside.directory, owner).limits or None
         beside.start(recovery, limits)
         try:

@@ -82,7 +82,7 @@ class StartCheck:
         main_file = self._main_file()
         if main_file is None:
             return
-        owner = self.instance.cluster.owner()
+        owner = self.instance.owner
         hands = Hands(owner)
         hands.remove(self.scaffold)
         hands.make(self.scaffold)
@@ -160,7 +160,7 @@ class StartCheck:
         return settings
 
     def _lost_links(self) -> str:
-        names = call_as(self.instance.cluster.owner(), _linked.lost, self.work)
+        names = call_as(self.instance.owner, _linked.lost, self.work)
         if not names:
             return ""
         return (

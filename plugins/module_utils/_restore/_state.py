@@ -93,7 +93,7 @@ def directory(instance: Instance) -> str:
 
 def _roots(instance: Instance) -> bool:
     """Say whether we are root and the cluster is somebody else's."""
-    return _moves.for_another(instance.cluster.owner().uid)
+    return _moves.for_another(instance.owner.uid)
 
 
 def prepare(instance: Instance) -> str:
@@ -112,7 +112,7 @@ def path(instance: Instance) -> str:
 def load(instance: Instance) -> Marker | None:
     """Return the marker; None if nothing was ever restored here."""
     place = path(instance)
-    text = _read_roots(place) if _roots(instance) else call_as(instance.cluster.owner(), read_text, place)
+    text = _read_roots(place) if _roots(instance) else call_as(instance.owner, read_text, place)
     return None if text is None else _parse(text, place)
 
 
@@ -141,10 +141,10 @@ def refuse_former(instance: Instance, request: str) -> None:
 
     The database user can write it: root acts on none of its words. What it says is finished and of another request is passed over.
     """
-    place = os.path.join(instance.state_dir, _NAME)
+    place = instance.files.restore_state
     if not _roots(instance) or load(instance) is not None:
         return
-    text = call_as(instance.cluster.owner(), read_text, place)
+    text = call_as(instance.owner, read_text, place)
     if text is None:
         return
     found = _parse(text, place)
@@ -168,4 +168,4 @@ def save(instance: Instance, marker: Marker) -> None:
     if _roots(instance):
         write_atomic(place, text)
     else:
-        call_as(instance.cluster.owner(), write_atomic, place, text, 0o644)
+        call_as(instance.owner, write_atomic, place, text, 0o644)

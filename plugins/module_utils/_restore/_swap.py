@@ -54,7 +54,7 @@ class Swap:
                 marker.stopped = True
                 _state.save(self.instance, marker)
             stopped = self.make_way(marker.data_dir, stop_running)
-            marker.old = marker.old or _stopped.snapshot(marker.data_dir, self.instance.cluster.owner())
+            marker.old = marker.old or _stopped.snapshot(marker.data_dir, self.instance.owner)
             self._write_journal(marker, stopped)
         if marker.state == "swapping":
             self._move(marker, stop_running)
@@ -78,7 +78,7 @@ class Swap:
         try:
             self._refuse_started(marker)
             self.make_way(marker.data_dir, stop_running)
-            with _stopped.held(marker.data_dir, self.instance.cluster.owner()):
+            with _stopped.held(marker.data_dir, self.instance.owner):
                 self._refuse_started(marker)
                 _journal.run(marker.journal, self.hands.call, self.hands.owner.uid)
         except _stopped.StartedError as exc:
@@ -87,7 +87,7 @@ class Swap:
 
     def _refuse_started(self, marker: _state.Marker) -> None:
         """Raise StartedError if the old cluster, while it is in its place, was started since it was stopped."""
-        owner, aside = self.instance.cluster.owner(), _layout.decode(marker.places)[-1].aside
+        owner, aside = self.instance.owner, _layout.decode(marker.places)[-1].aside
         if marker.old and not call_as(owner, os.path.lexists, os.path.join(aside, "PG_VERSION")):
             _stopped.refuse_started(marker.data_dir, owner, marker.old)
 
@@ -127,11 +127,11 @@ class Swap:
     @property
     def hands(self) -> Hands:
         """Who moves the cluster's directories."""
-        return Hands(self.instance.cluster.owner())
+        return Hands(self.instance.owner)
 
     def remove_old(self, plan: RestorePlan) -> None:
         """Remove the old cluster, whose identifier was named, before the restore: there is no room for two. Its last WAL is kept."""
-        owner = self.instance.cluster.owner()
+        owner = self.instance.owner
         if plan.salvage and plan.salvage_from not in _salvage.all_saved(plan.data):
             part = f"{_salvage.saved(plan.data)}.part"
             self.hands.remove(part)  # a killed run's copy is not whole
@@ -146,11 +146,11 @@ class Swap:
     def _refuse_unfit(self, marker: _state.Marker) -> None:
         """Raise WalgError, before the first change, where the parts are not where they belong or something else is mounted now."""
         _layout.refuse_changed_mounts(_layout.decode(marker.places), marker.request)
-        call_as(self.instance.cluster.owner(), _layout.refuse_incomplete, marker.places)
+        call_as(self.instance.owner, _layout.refuse_incomplete, marker.places)
 
     def _prove_start(self, marker: _state.Marker) -> None:
         """Make the restored directory what it will be in its place, and refuse what would not start there."""
-        owner = self.instance.cluster.owner()
+        owner = self.instance.owner
         call_as(owner, _linked.refuse_lost_settings, marker.work_dirs()[-1])
         call_as(owner, _linked.lay, marker.work_dirs()[-1], marker.plan.get("links") or {})
         if marker.plan.get("check_start", True):
@@ -158,7 +158,7 @@ class Swap:
 
     def _write_journal(self, marker: _state.Marker, stopped: bool) -> None:
         """Write down all steps before the first; where that fails, nothing was moved, and what was stopped runs again."""
-        owner = self.instance.cluster.owner()
+        owner = self.instance.owner
         try:
             marker.journal = call_as(owner, _steps, marker.places, owner.uid, owner.gid)
             self.set_state(marker, "swapping")

@@ -36,7 +36,7 @@ def refuse_later_tablespaces(
     a CREATE TABLESPACE at the original place, wherever it recovers, and clears that place first.
     """
     for oid, path in sorted(known):
-        if oid not in spaces and os.path.isdir(path) and call_as(instance.cluster.owner(), os.listdir, path):
+        if oid not in spaces and os.path.isdir(path) and call_as(instance.owner, os.listdir, path):
             raise WalgError(
                 f"The base backup {name} is from before the tablespace {oid} was made. Recovery from it could make it again at {path}, "
                 "which is not empty, and destroy what lies there. Name a newer base backup (walg_restore_backup), move that directory "

@@ -63,19 +63,19 @@ class Candidate:
         if self.credentials:
             _google.check(self.credentials, "walg_google_credentials", version)
         elif path:
-            _google.check(_readable(path, self.instance.cluster.owner()), path, version)
+            _google.check(_readable(path, self.instance.owner), path, version)
 
     @contextlib.contextmanager
     def walg(self, runner: Runner, binary: str, timeout: float) -> Iterator[_client.Walg]:
         """Yield WAL-G with these settings, from private files without a name. To be called as the cluster's owner."""
         instance, content = self.instance, self.rendered
-        _owner_seen.refuse_unmounted(instance.cluster.owner(), instance.state_dir, instance.storage)
+        _owner_seen.refuse_unmounted(instance.owner, instance.state_dir, instance.storage)
         with _scratch.opened() as scratch:
             if self.credentials:
                 path = scratch.unnamed(self.credentials)
                 content = content.replace(json.dumps(self.credentials_file), json.dumps(path))
             settings = scratch.linked(f"{instance.name}.json", content)
-            owner, at, network = instance.cluster.owner(), instance.storage, instance.environment
+            owner, at, network = instance.owner, instance.storage, instance.environment
             yield _client.Walg(runner, binary, settings, owner, at, network, timeout, scratch.descriptors)
 
 
@@ -153,7 +153,7 @@ class ConfigPlan:
         Raises WalgError when the storage does not answer, or is the archive of another cluster.
         """
         self.candidate.refuse_credentials()
-        call_as(self.instance.cluster.owner(), self._list, runner)
+        call_as(self.instance.owner, self._list, runner)
 
     def _list(self, runner: Runner) -> None:
         instance = self.instance
@@ -254,7 +254,7 @@ def _of_archive(runner: Runner, wanted: Candidate) -> int:
         return _segment_size.of_backups(one for one in listed if own in ("", one.system_identifier))
 
     try:
-        return int(call_as(instance.cluster.owner(), ask))
+        return int(call_as(instance.owner, ask))
     except WalgError:
         return 0
 
@@ -279,7 +279,7 @@ def plan(params: Mapping[str, Any], runner: Runner | None = None) -> ConfigPlan:
         archived = _of_archive(runner, wanted)
         wanted = candidate(params, archived) if archived else wanted
     instance = wanted.instance
-    owner, me = instance.cluster.owner(), User.current()
+    owner, me = instance.owner, User.current()
     record = _record.render(instance)
     files = [owned(wanted.credentials_file, wanted.credentials, 0o600, owner)] if wanted.credentials else []
     plans = [

@@ -55,7 +55,7 @@ def known(candidate: Candidate, question: Question) -> bool:
 def check(runner: Runner, candidate: Candidate, binary: str, question: Question) -> dict[str, Any]:
     """Ask the storage. Raises WalgError with what was tried, what answered and what to do; returns what was found."""
     instance = candidate.instance
-    owner = instance.cluster.owner()
+    owner = instance.owner
     version = _client.binary_version(runner, binary, owner).version
     try:
         candidate.refuse_credentials(version)
@@ -142,7 +142,7 @@ def _sweep(walg: _client.Walg, name: str) -> None:
 def _explained(candidate: Candidate) -> str:
     """Return what google-auth says against the credentials, where it happens to be installed; "" otherwise."""
     path = json.loads(candidate.rendered).get(_google.SETTING)
-    text = candidate.credentials or (path and call_as(candidate.instance.cluster.owner(), read_text, path))
+    text = candidate.credentials or (path and call_as(candidate.instance.owner, read_text, path))
     if not text:
         return ""
     try:

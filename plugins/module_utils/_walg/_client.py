@@ -300,12 +300,12 @@ def restore_spec_text(destination: str, tablespaces: Mapping[str, str]) -> str:
 
 def client(runner: Runner, instance: Instance) -> Walg:
     """Return the WAL-G client of an instance. Raises WalgError if its storage is a share that is not mounted."""
-    _owner_seen.refuse_unmounted(instance.cluster.owner(), instance.state_dir, instance.storage)
+    _owner_seen.refuse_unmounted(instance.owner, instance.state_dir, instance.storage)
     return Walg(
         runner,
         instance.binary,
         instance.settings_file,
-        instance.cluster.owner(),
+        instance.owner,
         instance.storage,
         instance.environment,
     )

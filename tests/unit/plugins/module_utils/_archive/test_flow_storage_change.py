@@ -40,7 +40,7 @@ def tree(instance: Instance) -> set[str]:
 
 
 def mark(instance: Instance) -> Path:
-    return Path(instance.state_dir) / change.MARK
+    return Path(instance.files.storage_change)
 
 
 def test_the_mark_stands_while_it_changes_and_only_the_notes_go(instance: Instance) -> None:

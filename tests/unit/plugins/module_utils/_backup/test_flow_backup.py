@@ -295,7 +295,7 @@ def put(world: World) -> Call:
 
 def test_another_writer_s_archive_is_left_alone_and_the_wrapper_asks_again(world: World) -> None:
     """As an old primary's job learns after a failover: what was confirmed for it holds no longer."""
-    note = Path(world.instance.state_dir, _owner.NOTE)
+    note = Path(world.instance.files.push_owner)
     note.write_text("confirmed")
     with pytest.raises(_owner.ForeignError, match="walg_backup_take_over"):
         take(world, [world.facts(), world.version(), world.owner(writer="w1")], max_age=0)
@@ -303,7 +303,7 @@ def test_another_writer_s_archive_is_left_alone_and_the_wrapper_asks_again(world
 
 
 def test_another_failure_leaves_the_wrapper_s_note(world: World) -> None:
-    note = Path(world.instance.state_dir, _owner.NOTE)
+    note = Path(world.instance.files.push_owner)
     note.write_text("confirmed")
     with pytest.raises(WalgError):
         take(world, [world.facts(), world.version("broken\n")], max_age=0)

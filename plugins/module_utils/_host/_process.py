@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from .._errors import WalgError
-from ._users import _MOST_ANSWER, User, _call_apart, call_as, dropper
+from ._users import MOST_ANSWER, User, call_apart, call_as, dropper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -203,7 +203,7 @@ class Runner:
         In a session of its own; ``bare``: no variables but ``env``. Raises WalgError when it can't be started.
         """
         whole = dict(env or {}) if bare else environment(user, env)
-        return int(_call_apart(dropper(user), _launch, [list(argv), output, whole, cwd]))
+        return int(call_apart(dropper(user), _launch, [list(argv), output, whole, cwd]))
 
     @staticmethod
     def _spawn(
@@ -320,9 +320,9 @@ def _try_log(path: str) -> None:
 
 def _text(stream: IO[bytes], errors: str) -> str:
     stream.seek(0)
-    text = stream.read(_MOST_ANSWER + 1)
-    if len(text) > _MOST_ANSWER:
-        raise WalgError(f"A program wrote more than {_MOST_ANSWER} bytes; its answer is not taken.")
+    text = stream.read(MOST_ANSWER + 1)
+    if len(text) > MOST_ANSWER:
+        raise WalgError(f"A program wrote more than {MOST_ANSWER} bytes; its answer is not taken.")
     return text.decode("utf-8", errors)
 
 

@@ -24,7 +24,7 @@ _HIGHEST_UID = 2**32 - 1  # (uid_t) -1 is nobody's
 _LOOK = 0.25  # seconds between two looks at a child that works for us
 _STOPPED = 20.0  # seconds that it may be stopped, all in all
 _LIFELESS = 300.0  # seconds without a sign of life, as of one that waits for a file server
-_MOST_ANSWER = 256 * 1024 * 1024  # bytes
+MOST_ANSWER = 256 * 1024 * 1024  # bytes
 
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:
             return json.loads(json.dumps(function(*args)))  # the same answer as from a child
         except OSError as exc:
             raise WalgError(str(exc)) from exc
-    return _call_apart(drop, function, args)
+    return call_apart(drop, function, args)
 
 
-def _call_apart(drop: PreExec | None, function: Callable[..., Any], args: Sequence[Any]) -> Any:
+def call_apart(drop: PreExec | None, function: Callable[..., Any], args: Sequence[Any]) -> Any:
     """Call a function in a child and return its answer."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -147,8 +147,8 @@ def hear(reader: int, pid: int, end: bool = True) -> bytes:
             if not block:
                 return bytes(told)
             told += block
-            if len(told) > _MOST_ANSWER:
-                raise WalgError(f"A child process answered more than {_MOST_ANSWER} bytes.")
+            if len(told) > MOST_ANSWER:
+                raise WalgError(f"A child process answered more than {MOST_ANSWER} bytes.")
     finally:
         os.close(reader)
         if end:

@@ -73,8 +73,9 @@ class Page:
 
 
 def sample(name: str) -> str:
-    """Return what the README says one should see of a play: the block after the mark ``seen: NAME``."""
-    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    """Return what a page says one should see of a play: the block after the mark ``seen: NAME``, which stands once."""
+    pages = [CHECKOUT / "README.md", *sorted(CHECKOUT.glob("docs/*.md"))]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     (found,) = re.findall(rf"^<!-- seen: {name} -->\n\n```\n(.*?)^```$", text, re.S | re.M)
     return str(found)
 

@@ -39,7 +39,7 @@ MESSAGES = [
     if " " in text
 ]
 ROWS = re.findall(
-    r"^\| (?!message|---)(.+?) \|", text_of("docs/restore-runbook.md").partition("## When it refuses")[2], re.M
+    r"^\| (?!message|---)(.+?) \|", text_of("docs/restore-runbook.md").partition("## Error messages")[2], re.M
 )
 
 

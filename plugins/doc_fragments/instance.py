@@ -12,7 +12,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   instance:
-    description: Name of the configured cluster on this host. It names files, units and metrics.
+    description: Name of the configured cluster on this host. It is part of the names of files, units and metrics.
     type: str
     default: main
   config_dir:
@@ -22,9 +22,9 @@ options:
   record:
     description:
       - The record of the instance as M(mapswipe.walg.walg_config) returns it.
-      - Used in check mode only, where the file may not exist yet. It holds no secret.
+      - Used in check mode only, when the file may not exist yet. It contains no secrets.
     type: str
 notes:
-  - Run it as root, or as the operating system user that owns the data directory. As root it drops to that user for
-    everything that WAL-G and PostgreSQL do.
+  - Run it as root, or as the operating system user that owns the data directory. As root, it runs WAL-G and PostgreSQL's programs as that
+    user.
 """

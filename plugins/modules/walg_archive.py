@@ -8,42 +8,42 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: walg_archive
-short_description: PostgreSQL ships its WAL through WAL-G
+short_description: Archive PostgreSQL's WAL with WAL-G
 version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Makes sure that C(archive_mode), C(archive_command) and C(archive_timeout) are in force, proved by what the running server
-    says, not by what stands in a file.
-  - The settings go to one file of its own; C(ALTER SYSTEM) is never used. The server is reloaded when that is enough, and
+  - Makes sure that C(archive_mode), C(archive_command) and C(archive_timeout) are in force, according to the running server and not
+    only to a file.
+  - The settings are written to a separate file; C(ALTER SYSTEM) is never used. The server is reloaded if that is enough, and
     restarted only if O(restart=allowed).
   - A marker in the storage says whose archive it is, by system identifier and writer (machine and data directory). This module
-    writes it before archiving is switched on; the push wrapper and base backups are held to it.
-  - Refuses an C(archive_command) or C(archive_library) of somebody else, settings that something overrides, a storage that
-    does not answer, and a storage that is the archive of another cluster or writer.
+    writes it before archiving is switched on. The push wrapper and base backups check it.
+  - Fails if there is an C(archive_command) or C(archive_library) that this collection did not set, if something overrides the settings,
+    if the storage does not answer, or if it is the archive of another cluster or writer.
 extends_documentation_fragment:
   - mapswipe.walg.instance
   - mapswipe.walg.attributes
 options:
   timeout:
-    description: C(archive_timeout) in seconds, after which a segment that is not full is shipped all the same.
+    description: C(archive_timeout) in seconds, after which a partial segment is archived.
     type: int
     default: 60
   restart:
-    description: Whether the server may be restarted when a setting needs it. A stock server does, once, for C(archive_mode).
+    description: Whether the server may be restarted if a setting needs it. A stock server needs one restart, for C(archive_mode).
     type: str
     choices: [never, allowed]
     default: never
   replace:
-    description: Take over from an C(archive_command) or C(archive_library) of somebody else.
+    description: Whether to replace an C(archive_command) or C(archive_library) that this collection did not set.
     type: bool
     default: false
   take_over:
     description:
-      - Name of the writer that this cluster replaces in the archive, as the refusal prints it. Of two copies of one cluster
-        only one may write. On a higher timeline a standby on which this module has run, or another directory on the writer's own host,
-        passes without this; a restore on another host does not.
-      - Once taken over the archive has another writer, so that the option, left in place, does nothing.
+      - Name of the writer that this cluster replaces in the archive. The error message prints it. Of two copies of one cluster
+        only one may write. A standby on which this module has run, or another directory on the writer's own host, does not need this on a
+        higher timeline; a restore on another host does.
+      - Once the archive is taken over it has another writer, so leaving the option in place does no harm.
     type: str
     default: ""
 seealso:
@@ -51,7 +51,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Ship WAL; the server may be restarted now
+- name: Archive WAL; the server may be restarted now
   mapswipe.walg.walg_archive:
     restart: allowed
 """
@@ -70,7 +70,7 @@ restart:
   returned: success
   type: bool
 unknown:
-  description: What could not be looked at in check mode, since an earlier task would create what it needs.
+  description: What could not be checked in check mode, because an earlier task would create what it needs.
   returned: success
   type: list
   elements: str

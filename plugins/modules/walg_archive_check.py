@@ -8,28 +8,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: walg_archive_check
-short_description: A fresh segment reached the storage
+short_description: Prove that a fresh WAL segment reaches the storage
 version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
   - Writes a record, switches WAL, waits until that segment is archived, and fetches it back from the storage.
-  - The proof is kept on the host and holds until the storage, its settings, the cluster or its timeline changes, or the archiver
-    fails; until then nothing is done. On a standby it is skipped with the reason.
+  - The proof is kept on the host. It is valid until the storage, its settings, the cluster or its timeline changes, or the archiver
+    fails; until then the module does nothing. On a standby it does nothing either, and returns the reason.
 extends_documentation_fragment:
   - mapswipe.walg.instance
   - mapswipe.walg.attributes
 attributes:
   diff_mode:
     support: none
-    details: There is nothing to compare; the proof is new or it is not.
+    details: There is nothing to compare.
 options:
   timeout:
-    description: Seconds to wait for the segment; of segments above 64 MiB, that many times longer (1 GiB, 16 times).
+    description: Seconds to wait for the segment. For segments above 64 MiB the limit grows with the size (for 1 GiB it is 16 times longer).
     type: int
     default: 120
   force:
-    description: Prove it again even if it is proved.
+    description: Whether to prove it again even if there is a valid proof.
     type: bool
     default: false
 seealso:
@@ -37,7 +37,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Does WAL arrive, now
+- name: Check that WAL arrives now
   mapswipe.walg.walg_archive_check:
     force: true
 """

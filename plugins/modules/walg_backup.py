@@ -8,16 +8,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: walg_backup
-short_description: A base backup exists
+short_description: Take a base backup if one is needed
 version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Takes a base backup when the storage holds none that can be restored for this system identifier and timeline, or when the
+  - Takes a base backup if the storage has no restorable one for this system identifier and timeline, or if the
     newest is older than O(max_age).
   - A base backup counts only when all WAL from its start to its finish is in the storage, and its chain is whole.
-  - Ends well only if a restore to the latest state would be planned from the archive. A gap, or a time with C(wal_level = minimal),
-    needs a new one, which is a full one. Fails where the server does not archive here, or the archive is ahead of it.
+  - Succeeds only if the archive can be restored to the latest state. After a gap, or a time with C(wal_level = minimal), it takes a new
+    full base backup. Fails if the server does not archive to this storage, or if the archive is ahead of it.
   - Only one base backup of an instance runs at a time, whoever started it.
 extends_documentation_fragment:
   - mapswipe.walg.instance
@@ -25,23 +25,23 @@ extends_documentation_fragment:
 options:
   max_age:
     description:
-      - Take one when the newest is this many seconds old or older; V(0) means always.
-      - Not given, only the first one on this system identifier and timeline is taken.
+      - Take one if the newest is at least this many seconds old; V(0) means always.
+      - If not given, only the first one on this system identifier and timeline is taken.
     type: float
   full:
-    description: Take a full one even where WAL-G would take a delta.
+    description: Whether to take a full one even if WAL-G would take a delta.
     type: bool
     default: false
   timeout:
-    description: Seconds after which WAL-G and its children are ended. Not given, what the instance's record says.
+    description: Seconds after which WAL-G and its children are ended. If not given, the limit in the instance's record is used.
     type: int
 """
 
 EXAMPLES = r"""
-- name: The first one, if there is none yet
+- name: Take the first one if there is none yet
   mapswipe.walg.walg_backup:
 
-- name: One from today
+- name: Take one unless there is one from today
   mapswipe.walg.walg_backup:
     max_age: 86400
 """
@@ -75,7 +75,7 @@ seconds:
   returned: when one was taken
   type: float
 log:
-  description: What WAL-G said.
+  description: WAL-G's output.
   returned: when one was taken
   type: str
 """

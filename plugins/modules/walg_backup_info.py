@@ -8,14 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: walg_backup_info
-short_description: Base backups, timelines and the points that an archive can be restored to
+short_description: List base backups, timelines and the points that an archive can be restored to
 version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Lists the base backups in an instance's storage, their chains, the timelines of its WAL, and the recoverable windows, that
-    is from the end of a base backup to the last WAL that is reachable without a gap.
-  - It asks the storage only; the server need not run, and its data directory may be lost.
+  - Lists the base backups in an instance's storage, their chains, the timelines of its WAL, and the recoverable windows. A window
+    reaches from the end of a base backup to the last WAL before a gap.
+  - It reads the storage only; the server does not have to run, and its data directory may be lost.
   - Base backups of another cluster in the same storage are shown and marked, not hidden.
 extends_documentation_fragment:
   - mapswipe.walg.instance
@@ -23,21 +23,21 @@ extends_documentation_fragment:
 options:
   read_last_commit:
     description:
-      - Fetch the last segment of the timeline that C(latest) follows and read when its last commit was. With that the end of
+      - Whether to fetch the last segment of the timeline that C(latest) follows and read the time of its last commit. Then the end of
         its window is known instead of estimated.
-      - A segment without a commit sends it to the one before, 16 at the most.
+      - If there is no commit in that segment, the module tries the one before, up to 16 segments.
     type: bool
     default: false
 notes:
   - The end of a window is an estimate unless O(read_last_commit) is set. The time is then that of the last segment's upload,
-    which is later than its last commit; the LSN is that of the segment's end, and the last record lies before it.
+    which is later than its last commit. The LSN is that of the segment's end, which is after the last record.
 seealso:
   - module: mapswipe.walg.walg_backup
   - module: mapswipe.walg.walg_restore
 """
 
 EXAMPLES = r"""
-- name: Which points can I restore to
+- name: List the points I can restore to
   mapswipe.walg.walg_backup_info:
     read_last_commit: true
   register: archive
@@ -58,7 +58,7 @@ owner:
   description:
     - Whose archive it is by the marker that M(mapswipe.walg.walg_archive) and M(mapswipe.walg.walg_backup) leave in the storage;
       none if there is no marker.
-    - The timeline in it is the writer's, from which the way to RV(trunk) begins.
+    - The timeline in it is the writer's, from which the search for RV(trunk) starts.
   returned: success
   type: dict
   sample:
@@ -74,13 +74,13 @@ owner_problem:
   returned: success
   type: str
 system_identifiers:
-  description: System identifiers of the base backups, as strings since they are above 2^53.
+  description: System identifiers of the base backups, as strings because they are above 2^53.
   returned: success
   type: list
   elements: str
   sample: ["7310203040506070809"]
 foreign:
-  description: Those of them that are not this instance's cluster. Such a storage needs to be sorted out.
+  description: Those of them that are not of this instance's cluster. Separate the archives of such a storage.
   returned: success
   type: list
   elements: str
@@ -92,7 +92,7 @@ backups:
   elements: dict
   contains:
     name:
-      description: WAL-G's name of it.
+      description: WAL-G's name for it.
       type: str
       sample: base_000000010000000000000004_D_000000010000000000000002
     start_time:
@@ -117,17 +117,17 @@ backups:
       description: The same as a number.
       type: int
     finish_lsn:
-      description: From here on it is consistent.
+      description: The LSN from which on it is consistent.
       type: str
       sample: 0/4000100
     finish_lsn_int:
       description: The same as a number.
       type: int
     system_identifier:
-      description: The cluster that it is of; none if WAL-G did not record it.
+      description: The cluster it belongs to; none if WAL-G did not record it.
       type: str
     foreign:
-      description: It is not of this instance's cluster.
+      description: Whether it belongs to another cluster than this instance's.
       type: bool
     pg_version:
       description: PostgreSQL's version as a number, such as 140023.
@@ -139,28 +139,28 @@ backups:
       description: The data directory there.
       type: str
     uncompressed_size:
-      description: Bytes that it takes when restored; of a delta, those that it adds.
+      description: Size when restored, in bytes; for a delta, what it adds.
       type: int
     compressed_size:
       description: Bytes in the storage.
       type: int
     permanent:
-      description: Retention keeps it.
+      description: Whether retention keeps it.
       type: bool
     delta:
-      description: It is a delta.
+      description: Whether it is a delta.
       type: bool
     delta_base:
-      description: The base backup that a delta rests on, beginning with the segment in its name.
+      description: The base backup that a delta is based on; its name begins with this segment.
       type: str
     user_data:
       description: What was recorded with it.
       type: raw
     restorable:
-      description: Its own WAL is in the storage and its chain is whole.
+      description: Whether its own WAL is in the storage and its chain is complete.
       type: bool
     reason:
-      description: Why it is not.
+      description: Why it is not restorable.
       type: str
 chains:
   description: A full base backup with the deltas on it.
@@ -212,7 +212,7 @@ timelines:
       description: When the last one was uploaded.
       type: str
     orphan:
-      description: The timeline that C(latest) follows does not come by here, as with a drill that archived by accident.
+      description: Whether it is not part of the history that C(latest) follows, like a drill that archived by accident.
       type: bool
     gaps:
       description: What is missing between the first and the last segment, as C(first), C(last), and the number of C(segments).
@@ -224,23 +224,23 @@ trunk:
   type: dict
   contains:
     timeline:
-      description: Its number; none if it can't be told, and C(candidates) are those in question.
+      description: Its number; none if it is ambiguous, then see C(candidates).
       type: int
     candidates:
       description: Timelines that it may be.
       type: list
       elements: int
     reason:
-      description: Why it is this one, or why it can't be told.
+      description: Why it is this one, or why it is ambiguous.
       type: str
 windows:
-  description: The recoverable windows; those of a timeline count its ancestors' base backups.
+  description: The recoverable windows; those of a timeline include its ancestors' base backups.
   returned: success
   type: list
   elements: dict
   contains:
     system_identifier:
-      description: The cluster. WAL itself is not told apart when a storage holds that of several.
+      description: The cluster. If a storage has WAL of several clusters, it can't be told apart.
       type: str
     timeline:
       description: The timeline.
@@ -258,7 +258,7 @@ windows:
       type: list
       elements: str
     missing:
-      description: The missing segment that ends it; none if it reaches to the archive's end.
+      description: The missing segment that ends it; none if it reaches the archive's end.
       type: str
 last_commits:
   description: What O(read_last_commit) found, for the timeline that C(latest) follows, or for each that it may follow.

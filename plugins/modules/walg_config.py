@@ -13,17 +13,17 @@ version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Writes C(<config_dir>/<instance>.json), which only the cluster's owner can read and which WAL-G is always pointed at, and
-    C(<config_dir>/<instance>.env), which tells the wrappers, the job and the other modules where everything is and holds
-    no secret.
-  - New settings are tried before they take the place of old ones. The storage has to answer and must not hold base backups of
-    another cluster; otherwise nothing is written and a running archive goes on as it was.
-  - Refuses unknown settings with the nearest known name, secrets outside of O(secrets), and anything but exactly one storage.
+  - Writes C(<config_dir>/<instance>.json), which only the cluster's owner can read and which WAL-G always uses, and
+    C(<config_dir>/<instance>.env), which tells the wrappers, the job and the other modules where everything is and contains
+    no secrets.
+  - New settings are tried out before they replace old ones. The storage must answer and must not contain base backups of
+    another cluster; otherwise nothing is written and a running archive continues unchanged.
+  - Rejects unknown settings (and suggests the nearest known name), secrets outside of O(secrets), and anything but exactly one storage.
 extends_documentation_fragment:
   - mapswipe.walg.attributes
 options:
   instance:
-    description: Name of the instance; small letters, digits, C(-) and C(_).
+    description: Name of the instance. Lower-case letters, digits, C(-) and C(_) are allowed.
     type: str
     default: main
   storage:
@@ -31,25 +31,25 @@ options:
     type: str
     required: true
   settings:
-    description: WAL-G settings by their own names, as a dictionary. Names that carry a secret are refused here.
+    description: WAL-G settings under their own names, as a dictionary. Secret ones are rejected here.
     type: raw
     default: {}
   secrets:
-    description: WAL-G settings that are secret, by their own names, as a dictionary. They appear in no output.
+    description: Secret WAL-G settings under their own names, as a dictionary. They appear in no output.
     type: raw
   google_credentials:
     description:
       - Content of a Google service account key (JSON), as text or as a dictionary.
       - It is written to C(<config_dir>/<instance>.credentials.json), readable by the owner only, and
         C(GOOGLE_APPLICATION_CREDENTIALS) points there.
-      - Use either this or the path of a file that is on the host already, in O(settings), not both.
+      - Use either this, or the path of a file that is already on the host in O(settings), not both.
     type: raw
   tune:
     description:
-      - Whether WAL-G's concurrency is chosen by the host's cores and memory, where O(settings) doesn't say it.
-      - C(WALG_UPLOAD_DISK_CONCURRENCY) is half of the cores, 2 where there are two, at most 4. C(WALG_UPLOAD_CONCURRENCY) is as many
-        as fit into a tenth of the memory, 4 to 16; on Google's storage one takes 50 MiB, a reader of a base backup twice that.
-        C(WALG_DOWNLOAD_CONCURRENCY) is two for each core, 4 to 10.
+      - Whether to choose WAL-G's concurrency by the host's cores and memory. A value in O(settings) takes precedence.
+      - C(WALG_UPLOAD_DISK_CONCURRENCY) is half of the cores (2 on two cores), at most 4. C(WALG_UPLOAD_CONCURRENCY) is as many
+        as fit into a tenth of the memory, 4 to 16. The budget on Google's storage is 50 MiB per upload, and twice that per reader of a
+        base backup. C(WALG_DOWNLOAD_CONCURRENCY) is two per core, 4 to 10.
     type: bool
     default: true
   binary:
@@ -66,13 +66,13 @@ options:
     required: true
   push_timeout:
     description:
-      - Seconds after which a wal-push is ended and counted as failed.
-      - PostgreSQL tries three times in a row, and waits for that when it stops.
-      - Of segments above 64 MiB, each takes that many times longer, and so may its wal-push (1 GiB, 16 times).
+      - Seconds after which a wal-push is ended and counts as failed.
+      - When PostgreSQL stops, it waits for up to three tries in a row.
+      - For segments above 64 MiB the limit grows with the size (for 1 GiB it is 16 times longer).
     type: int
     default: 15
   fetch_timeout:
-    description: Seconds after which a wal-fetch is ended; longer for segments above 64 MiB, as O(push_timeout).
+    description: Seconds after which a wal-fetch is ended. For segments above 64 MiB it grows like O(push_timeout).
     type: int
     default: 60
   backup_timeout:
@@ -82,11 +82,11 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Which cluster
+- name: Find the cluster
   mapswipe.walg.walg_instance_info:
   register: found
 
-- name: Google Cloud Storage with the key that lies beside the play
+- name: Use Google Cloud Storage with a key beside the play
   mapswipe.walg.walg_config:
     storage: gs://x4m-test-bucket/walg-folder
     google_credentials: "{{ lookup('ansible.builtin.file', 'serviceAccountKey.json') }}"
@@ -107,7 +107,7 @@ record_file:
   type: str
   sample: /etc/mapswipe-walg/main.env
 record:
-  description: Text of the record, for the O(mapswipe.walg.walg_backup#module:record) option of the other modules.
+  description: The record's text, for the O(mapswipe.walg.walg_backup#module:record) option of the other modules.
   returned: success
   type: str
 """

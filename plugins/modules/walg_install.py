@@ -13,39 +13,39 @@ version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Makes sure that a given WAL-G version stands at a path. Of WAL-G's releases it takes the build for the host's architecture
-    and C library. The digest is always checked, and the new binary is started once before it takes the place of another,
-    atomically; whatever goes wrong before leaves the old one untouched.
-  - A build for another architecture or a newer glibc is refused by what the file itself says, with the published build that
-    would do. A shared library that the host lacks is named with its package.
-  - What was installed is noted in C(.mapswipe-walg.json) beside O(path). Where nothing changes, the network is not used.
+  - Makes sure that a given WAL-G version is installed at a path. From WAL-G's releases it uses the build for the host's architecture
+    and C library. The digest is always checked. The new binary is started once before it atomically replaces an old one; if anything fails
+    before that, the old one stays untouched.
+  - A build for another architecture or a newer glibc is rejected, according to the file's own headers, and the error names the published
+    build to use. If the host lacks a shared library, the error names its package.
+  - What was installed is recorded in C(.mapswipe-walg.json) beside O(path). If nothing changes, the network is not used.
   - A proxy is taken from the environment (C(HTTPS_PROXY), C(NO_PROXY)).
 extends_documentation_fragment:
   - mapswipe.walg.attributes
 options:
   path:
-    description: Where it is to stand. Let the name carry the version, so that two instances can differ.
+    description: Where to install it. Include the version in the name, so that two instances can use different ones.
     type: str
     required: true
   version:
     description:
-      - The version that is wanted, such as V(3.0.8), and that the binary must report.
-      - A binary built without a version stamp reports C(devel) and is refused unless this is V(devel).
+      - The version, such as V(3.0.8). The binary must report it.
+      - A binary built without a version stamp reports C(devel) and is rejected unless this is V(devel).
     type: str
     required: true
   state:
     description:
-      - V(present), it stands at O(path).
-      - V(staged), it is on the host, checked, in a hidden file beside O(path) or in O(src), so that it can be tried first. What stands at
-        O(path) is not touched. V(present) takes it from there.
-      - V(pruned), other versions that were installed beside O(path) are removed, but for the O(keep) newest and those in use.
-        Files of others are never removed.
+      - V(present) installs it at O(path).
+      - V(staged) puts it on the host and checks it, in a hidden file beside O(path) or in O(src), so that it can be tried out first. The
+        file at O(path) is not touched. V(present) then uses the staged one.
+      - V(pruned) removes other versions that were installed beside O(path), except the O(keep) newest and those in use.
+        Files that this module did not install are never removed.
     type: str
     choices: [present, staged, pruned]
     default: present
   managed:
     description:
-      - V(false) is for a binary that somebody else keeps at O(path), such as a package. It has to be there, its version is checked, and
+      - V(false) is for a binary at O(path) that is managed by other means, such as a package. It must exist, its version is checked, and
         it is never replaced or removed.
     type: bool
     default: true
@@ -55,51 +55,51 @@ options:
   checksum:
     description:
       - Digest of the binary as C(sha256:HEX). Required with O(src).
-      - Without it, a download is checked against the digest that is published beside it (C(ASSET.sha256)), over HTTPS. There is no way to
-        skip the check. The releases 1.0 and 1.1 have no published digests.
+      - For downloads this defaults to the published digest (C(ASSET.sha256)), read over HTTPS. The check cannot be disabled. The releases
+        1.0 and 1.1 have no published digests.
     type: str
   mirror:
-    description: Where releases are downloaded from. Below it lies C(TAG/ASSET) as on WAL-G's own page.
+    description: Where releases are downloaded from. It must provide C(TAG/ASSET) below this URL, as WAL-G's release page does.
     type: str
     default: https://github.com/wal-g/wal-g/releases/download
   url_username:
     description: User name for O(mirror).
     type: str
   url_password:
-    description: Password for O(mirror). It is sent to that host only, also where that redirects to another.
+    description: Password for O(mirror). It is sent to that host only, even if that redirects to another.
     type: str
   ca_path:
-    description: File on the managed host with the certificates to trust for O(mirror), in place of the host's own.
+    description: File on the managed host with the certificates to trust for O(mirror), instead of the host's own.
     type: str
   timeout:
-    description: Seconds that a whole download may take.
+    description: Maximum duration of a whole download, in seconds.
     type: int
     default: 600
   user:
     description:
-      - For root, the operating system user that starts the new binary once to ask for its version. The owner of the data directory is the
-        right one; without it, it is C(nobody). Root itself does not start it.
+      - If the module runs as root, the operating system user that starts the new binary once to check its version. This should be the owner
+        of the data directory. If empty, it is C(nobody). The binary is never started as root.
     type: str
   config_dir:
-    description: Directory of the instances' records, which tell what is in use. Required with O(state=pruned).
+    description: Directory of the instances' records, which show what is in use. Required with O(state=pruned).
     type: str
   instance:
     description: With O(state=pruned), the instance that uses O(path).
     type: str
     default: main
   keep:
-    description: With O(state=pruned), how many versions stay that no instance uses, the last installed first.
+    description: With O(state=pruned), how many unused versions to keep, the last installed first.
     type: int
     default: 1
 """
 
 EXAMPLES = r"""
-- name: WAL-G 3.0.8 as it is published
+- name: Install the published WAL-G 3.0.8
   mapswipe.walg.walg_install:
     path: /usr/local/bin/wal-g-3.0.8
     version: 3.0.8
 
-- name: The same from a server of one's own
+- name: Install it from your own mirror
   mapswipe.walg.walg_install:
     path: /usr/local/bin/wal-g-3.0.8
     version: 3.0.8
@@ -108,20 +108,20 @@ EXAMPLES = r"""
     url_password: "{{ vault_mirror_password }}"
     ca_path: /etc/ssl/certs/example-ca.pem
 
-- name: WAL-G 3.0.8 from a file that was copied to the host
+- name: Install WAL-G 3.0.8 from a file that was copied to the host
   mapswipe.walg.walg_install:
     src: /opt/downloads/wal-g-pg-22.04-amd64
     checksum: sha256:f30544c5ce93cf83b87578e3c4a2e9c0e0ffc3d160ef89ecddaf75f397d98deb
     path: /usr/local/bin/wal-g-3.0.8
     version: 3.0.8
 
-- name: The one that a package brought
+- name: Check a WAL-G that a package installed
   mapswipe.walg.walg_install:
     path: /usr/bin/wal-g
     version: 3.0.8
     managed: false
 
-- name: Older versions go, but for one
+- name: Remove unused versions except one
   mapswipe.walg.walg_install:
     path: /usr/local/bin/wal-g-3.0.8
     version: 3.0.8
@@ -131,21 +131,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: Where the binary stands.
+  description: Where the binary is.
   returned: success
   type: str
   sample: /usr/local/bin/wal-g-3.0.8
 version:
-  description: What the binary says of itself; the wanted version, where it is still to be fetched.
+  description: The version that the binary reports; the requested one if it is not there yet.
   returned: when O(state) is not V(pruned)
   type: str
   sample: v3.0.8
 sha256:
-  description: Digest of the wanted file.
+  description: Digest of the file.
   returned: when O(state) is not V(pruned)
   type: str
 src:
-  description: Where the binary lies that is not at O(path) yet; empty if nothing has to be installed.
+  description: Where the binary is if it is not at O(path) yet; empty if nothing needs to be installed.
   returned: when O(state) is not V(pruned)
   type: str
 asset:

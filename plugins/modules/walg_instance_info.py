@@ -13,12 +13,12 @@ version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Answers which PostgreSQL data directory, programs, socket, port, user and service manager an instance means, and where
-    the collection's files go on this host.
-  - What is given wins. The rest is taken from the running server, then from the instance's record of an earlier run, then
-    from Debian's layout of clusters (C(/etc/postgresql/VERSION/NAME), C(/var/lib/postgresql/VERSION/NAME)), which tells of
-    clusters that do not run and where a new host's would be.
-  - When it is not clear which cluster is meant, it fails and lists what it found.
+  - Finds the PostgreSQL data directory, programs, socket, port, user and service manager of an instance, and where
+    the collection's files are on this host.
+  - Options take precedence. The rest comes from the running server, then from the instance's record of an earlier run, then
+    from Debian's layout of clusters (C(/etc/postgresql/VERSION/NAME), C(/var/lib/postgresql/VERSION/NAME)), which shows
+    stopped clusters, and where a new host's cluster would be.
+  - If there are several candidates, it fails and lists what it found.
 extends_documentation_fragment:
   - mapswipe.walg.attributes.info
 options:
@@ -27,7 +27,7 @@ options:
     type: str
     default: main
   cluster:
-    description: What is known already. An empty value is found out.
+    description: What is known already. Empty values are found automatically.
     type: dict
     default: {}
     suboptions:
@@ -41,7 +41,7 @@ options:
         description: Directory of the server's socket.
         type: str
       port:
-        description: The server's port; it names the socket too.
+        description: The server's port; it is part of the socket's name too.
         type: str
       user:
         description: Database role to connect as; it must be a superuser. C(postgres) if not given.
@@ -53,33 +53,33 @@ options:
         description: Operating system user that owns the data directory, by name or number.
         type: str
       pg_untested:
-        description: Whether a PostgreSQL that is newer than any that this collection was tried with is accepted.
+        description: Whether to accept a PostgreSQL version that is newer than all that this collection was tested with.
         type: bool
       service:
         description:
           - "Who starts and stops the server: C(systemd:UNIT), C(pg_ctlcluster:VERSION/NAME), C(pg_ctl), C(command:/path) or
-            C(none). The command is called with C(start) or C(stop); what it stopped has to stay stopped."
-          - It is C(none) where stopping the server ends its container, or where a supervisor would start it again.
+            C(none). The command is called with C(start) or C(stop). After C(stop) it must keep the server down until C(start)."
+          - It is C(none) if stopping the server would end its container, or if a supervisor would start it again.
         type: str
   version:
     description:
-      - The WAL-G version that is wanted. Given with O(storage), a version that can't back up this PostgreSQL to that storage is
-        refused, with one that can.
+      - The WAL-G version. With O(storage), a version that can't back up this PostgreSQL to that storage is rejected, and the error names
+        one that can.
     type: str
   storage:
     description: The storage's URL, for O(version).
     type: str
   purpose:
     description:
-      - What the instance is wanted for. What the host tells already is refused then, before anything is installed or written.
-      - With either, a cluster manager that owns the data directory (Patroni, repmgr, Pacemaker, Stolon, pg_auto_failover, EDB
+      - What the instance will be used for. The module then fails early, before anything is installed or written, if this can't work here.
+      - Both reject a data directory that a cluster manager controls (Patroni, repmgr, Pacemaker, Stolon, pg_auto_failover, EDB
         Failover Manager), and a O(version) that does not serve that purpose.
-      - With V(backup), also a data directory that is missing, empty, something else or of another major version than the
+      - V(backup) also rejects a data directory that is missing, empty, not a cluster or of another major version than the
         programs, and one without a running server.
     type: str
     choices: [backup, restore]
   archive:
-    description: With O(purpose=backup), the options that M(mapswipe.walg.walg_archive) will get, for what it would refuse.
+    description: With O(purpose=backup), the options for M(mapswipe.walg.walg_archive), so that it is known early if it would fail.
     type: dict
     suboptions:
       timeout:
@@ -96,7 +96,7 @@ options:
         type: bool
         default: false
   schedule:
-    description: The schedule as M(mapswipe.walg.walg_schedule) takes it, to be refused here where it can't be right.
+    description: Options of M(mapswipe.walg.walg_schedule), checked here before anything is installed.
     type: dict
     suboptions:
       minute:
@@ -112,8 +112,7 @@ options:
         default: "*"
   restore:
     description:
-      - Options of M(mapswipe.walg.walg_restore), to be refused here where they can't be right, before anything is installed. C(request)
-        is one of them.
+      - Options of M(mapswipe.walg.walg_restore), checked here before anything is installed. C(request) must be one of them.
     type: dict
   variables:
     description: Names of the play's variables that begin with C(walg_).
@@ -122,8 +121,8 @@ options:
     default: []
   known_variables:
     description:
-      - Names that the roles know. A name in O(variables) that is not among them is refused, with the nearest one; Ansible
-        itself does not see a mistyped variable.
+      - Names that the roles know. A name in O(variables) that is not among them is an error that suggests the nearest one. Ansible
+        itself does not notice a mistyped variable.
     type: list
     elements: str
     default: []
@@ -139,13 +138,13 @@ options:
     type: raw
   wanted:
     description:
-      - What later tasks of the play will ask of M(mapswipe.walg.walg_install), M(mapswipe.walg.walg_config) and
-        M(mapswipe.walg.walg_storage_check). The result says which of them would find all in place, and need not run.
-      - Goes with O(version) and O(storage).
+      - Options of later tasks of the play, for M(mapswipe.walg.walg_install), M(mapswipe.walg.walg_config) and
+        M(mapswipe.walg.walg_storage_check). The result shows which of them have nothing to do and can be skipped.
+      - Requires O(version) and O(storage).
     type: dict
     suboptions:
       binary:
-        description: Where WAL-G has to stand; if empty, C(wal-g-VERSION) in the directory for programs.
+        description: Path of WAL-G. If empty, it is C(wal-g-VERSION) in the directory for programs.
         type: str
       managed:
         description: As in M(mapswipe.walg.walg_install).
@@ -188,39 +187,39 @@ options:
         default: 86400
   directories:
     description:
-      - Directories that are given. An empty value becomes the default, as the filesystem hierarchy standard has it for
-        root, or below the home directory for any other user.
+      - Directories. An empty value means the default, which follows the filesystem hierarchy standard for root and is below the home
+        directory for any other user.
     type: dict
     default: {}
     suboptions:
       bin_dir:
-        description: Where WAL-G is installed.
+        description: Directory for WAL-G.
         type: str
       config_dir:
-        description: Settings and records.
+        description: Directory for settings and records.
         type: str
       program_dir:
-        description: Wrappers and job.
+        description: Directory for the wrappers and the job.
         type: str
       state_dir:
-        description: State; one directory below it for each instance.
+        description: Directory for state; each instance has its own below it.
         type: str
       log_dir:
-        description: Logs; one directory below it for each instance.
+        description: Directory for logs; each instance has its own below it.
         type: str
       cron_dir:
-        description: Cron files.
+        description: Directory for cron files.
         type: str
 seealso:
   - module: mapswipe.walg.walg_config
 """
 
 EXAMPLES = r"""
-- name: Which cluster is the only one on this host
+- name: Find the only cluster on this host
   mapswipe.walg.walg_instance_info:
   register: found
 
-- name: One of several, by its data directory; on a Debian host that never had it, too
+- name: Choose one of several by its data directory, even on a new Debian host
   mapswipe.walg.walg_instance_info:
     instance: orders
     cluster:
@@ -246,7 +245,7 @@ cluster:
     database: postgres
     pg_untested: ""
 directories:
-  description: Where the collection's files go. C(state_dir) and C(log_dir) are the instance's own.
+  description: Where the collection's files are. C(state_dir) and C(log_dir) are the instance's own.
   returned: success
   type: dict
   sample:
@@ -258,13 +257,13 @@ directories:
     cron_dir: /etc/cron.d
 settled:
   description:
-    - Which of O(wanted) is there already, by the plans of the modules that would bring it about; V(binary), V(settings) and
-      V(storage), which is when these settings are in force and WAL arrives there.
+    - Which parts of O(wanted) are in place already, according to the plans of the modules. These are V(binary), V(settings), and
+      V(storage), which means that these settings are in force and WAL arrives in the storage.
   returned: when O(wanted) was given
   type: list
   elements: str
 record:
-  description: Text of the instance's record, where its settings are as wanted; else empty.
+  description: Text of the instance's record if its settings are as in O(wanted), otherwise empty.
   returned: when O(wanted) was given
   type: str
 """

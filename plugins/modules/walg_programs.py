@@ -8,33 +8,33 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: walg_programs
-short_description: Wrappers and job on the managed host
+short_description: Install wrappers and job on the managed host
 version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Installs what runs on the host without Ansible, that is the wrappers that PostgreSQL calls, and C(walg-job) with the
-    library that the modules of this collection use too.
-  - The files belong to whoever installs them; installed by root, the database user can't change them.
+  - Installs the programs that run on the host without Ansible. These are the wrappers that PostgreSQL calls, and C(walg-job) with its
+    library, which the modules of this collection use too.
+  - The files belong to the user that installs them. If that is root, the database user can't change them.
 extends_documentation_fragment:
   - mapswipe.walg.attributes
 options:
   path:
-    description: Directory for the programs. It should hold nothing else.
+    description: Directory for the programs. It should contain nothing else.
     type: str
     default: /usr/local/lib/mapswipe-walg
   user:
-    description: Operating system user that runs them, the owner of the data directory. The job's Python is one that this user can start.
+    description: Operating system user that runs them, the owner of the data directory. The job uses a Python that this user can start.
     type: str
     required: true
   wrappers:
-    description: The wrappers, name to text. The role P(mapswipe.walg.walg#role) passes its own.
+    description: The texts of the wrappers, by name. The role P(mapswipe.walg.walg#role) passes its own.
     type: dict
     required: true
 """
 
 EXAMPLES = r"""
-- name: Programs of this collection
+- name: Install the programs of this collection
   mapswipe.walg.walg_programs:
     user: postgres
     wrappers:

@@ -8,173 +8,173 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: walg_restore
-short_description: A data directory holds the cluster as of a point in its archive
+short_description: Restore a cluster to a point in its archive
 version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
   - Fetches the right base backup into a directory beside the data directory, recovers there to the target on a private socket,
-    proves that the target was reached and that the cluster takes writes, stops it, and only then puts it in place. The old data
+    proves that the target was reached and that the cluster accepts writes, stops it, and only then puts it in place. The old data
     directory is kept beside it, and O(rollback) puts it back.
-  - A restore is a request. The same O(request) again does nothing once it is done, whatever was written since; a run that was
-    killed is finished, or undone and begun again. A new restore needs a new O(request).
-  - What can be known to fail is refused before the first change. What only the WAL's content can tell fails after the recovery
-    beside, and the data directory is not touched.
-  - A server that runs on the data directory goes on while a target other than the latest state is recovered beside it, and is
-    stopped for the swap only.
+  - A restore is a request. Once it is done, the same O(request) does nothing, whatever was written since. A run that was
+    killed is finished, or undone and started over. A new restore needs a new O(request).
+  - If it is known that the restore can't work, it fails before anything changes. If that shows only when the WAL is read, it fails after
+    the recovery, and the data directory is not touched.
+  - If the target is not the latest state, a server that runs on the data directory continues during the recovery. It is stopped for the
+    swap only.
   - On a Debian host that never had the cluster, the data directory is registered with Debian's cluster tools, with Debian's default
-    configuration (C(registered) of RV(restore)). What the lost server had otherwise is named, as far as its backup tells
-    (C(differs)).
+    configuration (C(registered) of RV(restore)). C(differs) shows what was set differently on the lost server, as far as its backup
+    recorded it.
 extends_documentation_fragment:
   - mapswipe.walg.instance
   - mapswipe.walg.attributes
 options:
   request:
     description:
-      - Name of this restore, such as a date or a ticket. It names directories.
+      - Name of this restore, such as a date or a ticket. It is part of directory names.
     type: str
     required: true
   target:
     description:
-      - V(latest) is the end of all WAL; WAL of the old cluster that never reached the archive is used too, where it is still there.
-      - V(immediate) is the end of the base backup.
-      - Without effect where one of the other O(target_time), O(target_lsn), O(target_xid), O(target_name) is given; V(immediate) and
-        one of these is refused.
+      - V(latest) restores all WAL, including WAL of the old cluster that never reached the archive, if it is still there.
+      - V(immediate) stops at the end of the base backup.
+      - Ignored if O(target_time), O(target_lsn), O(target_xid) or O(target_name) is set. V(immediate) cannot be combined with them.
     type: str
     choices: [latest, immediate]
     default: latest
   target_time:
-    description: A time, RFC 3339 with a zone, such as V(2026-01-31T04:05:06Z). The last commit before or at it is the last one restored.
+    description: A time, RFC 3339 with a zone, such as V(2026-01-31T04:05:06Z). The last restored commit is the last one until then.
     type: str
   target_lsn:
     description: An LSN, such as V(0/3000148).
     type: str
   target_xid:
-    description: A transaction id.
+    description: A transaction ID.
     type: str
   target_name:
-    description: A restore point, made by C(pg_create_restore_point).
+    description: A restore point, created by C(pg_create_restore_point).
     type: str
   target_inclusive:
-    description: Stop right after the target (true) or right before it. For a time, an LSN or a transaction.
+    description: Whether to stop right after the target (V(true)) or right before it (V(false)). Applies to a time, an LSN or a transaction.
     type: bool
     default: true
   timeline:
     description:
-      - The timeline to follow. Not given, the cluster's own is found; timelines that old drills left in the archive are not followed.
-      - A standby stays on a timeline that is named here. Where none is named, it follows whoever is promoted.
+      - The timeline to follow. If not given, the module finds the cluster's own, and ignores what old drills left in the archive.
+      - A standby stays on the timeline that is named here. Otherwise it follows whichever server is promoted.
     type: int
   backup:
-    description: Name of the base backup to begin with. Not given, the newest that finished before the target.
+    description: Name of the base backup to start from. If not given, it is the newest one that finished before the target.
     type: str
   action:
     description:
       - V(promote) puts the cluster in place when the target is reached.
-      - V(pause) leaves it beside, readable on a private socket, at the target. The same O(request) with a later target goes on
-        without fetching again; with V(promote) it is put in place.
+      - V(pause) leaves it beside the data directory, at the target, readable on a private socket. The same O(request) with a later target
+        continues without fetching again; with V(promote) it puts the cluster in place.
       - V(shutdown) is like V(pause) without a running server.
     type: str
     choices: [promote, pause, shutdown]
     default: promote
   standby:
-    description: Make a standby that follows the archive, and the primary that O(primary_conninfo) names.
+    description: Whether to make a standby that follows the archive, and the primary in O(primary_conninfo).
     type: bool
     default: false
   primary_conninfo:
     description:
-      - Address of the primary for O(standby), as libpq takes it.
-      - Its password goes into a password file of the data directory's owner (C(~/.pgpass), or C(passfile=/path) in the address). An address
-        with a password is refused.
+      - Connection string of the primary for O(standby), in libpq's format.
+      - Put its password into a password file of the data directory's owner (C(~/.pgpass), or C(passfile=/path) in the connection string). A
+        connection string with a password is rejected.
     type: str
     default: ""
   tablespaces:
     description:
-      - New places of tablespaces, by their old location or their OID. Those not named go where they were.
-      - As root, a directory that is not there yet and that the cluster's owner can't make has to be named, even where it stays the same.
+      - New directories of tablespaces, by their old directory or their OID. The others stay where they were.
+      - As root, a directory that does not exist yet and that the cluster's owner can't create must be named, even if it stays the same.
     type: dict
     default: {}
   wal_dir:
     description:
-      - Separate directory for WAL. Not given, it is where the old cluster had it.
-      - As root, a directory that is not there yet and that the cluster's owner can't make has to be named.
+      - Separate directory for WAL. If not given, it is the one that the old cluster had.
+      - As root, a directory that does not exist yet and that the cluster's owner can't create must be named.
     type: str
   links:
     description:
-      - Where symbolic links in the data directory lead, by their path in it, such as C(postgresql.conf) with the
-        target C(/etc/db/postgresql.conf). A base backup records where they led, and those are made again; this is for those that led
-        elsewhere or are not recorded.
-        An empty target leaves a link out.
+      - Targets of symbolic links in the data directory, by their path in it, such as C(postgresql.conf) with the
+        target C(/etc/db/postgresql.conf). Links that the base backup recorded are restored without this. Use it for links that are not
+        recorded or should lead elsewhere now.
+      - An empty target omits the link.
     type: dict
     default: {}
   check_start:
     description:
-      - Try the restored configuration before the directory is put in place, by a start of PostgreSQL that ends before it recovers, writes
-        or serves anything. What would keep the server down is refused then.
+      - Whether to try out the restored configuration before the directory is put in place. PostgreSQL is started with it, and ends before
+        it recovers, writes or serves anything. If the configuration would keep the server down, the restore stops.
       - V(false) is for a library that can't be loaded twice on this host.
     type: bool
     default: true
   stop_running:
-    description: Stop a server that runs on the data directory. Otherwise it is refused.
+    description: Whether to stop a server that runs on the data directory. Otherwise the restore fails if one runs.
     type: bool
     default: false
   overwrite:
     description:
-      - System identifier of the old cluster, which is then removed before the restore instead of kept; for a host without room for
-        two. There is no way back.
+      - System identifier of the old cluster, if there is no room for two. It is removed before the restore instead of being kept, and
+        there is no way back.
     type: str
     default: ""
   archive:
     description:
       - V(resume) keeps the cluster's archive settings as they are.
-      - V(none) makes a copy that can't write to the archive, whatever the old configuration says.
+      - V(none) makes a copy that can't write to the archive, whatever its old configuration says.
     type: str
     choices: [resume, none]
     default: resume
   take_over:
     description:
-      - The writer that the archive's marker names, where the restored cluster replaces it for good.
-      - Needed with O(archive=resume) where this host is neither the writer's nor that of a standby on which the role ran; the message that
-        refuses the restore names it.
+      - The writer in the archive's marker, if the restored cluster replaces it for good.
+      - Needed with O(archive=resume), unless this is the writer's host or that of a standby on which the role has run. The error
+        message names the writer.
     type: str
     default: ""
   allow_other_collation:
-    description: Restore on a host whose C library or ICU sorts text otherwise. Indexes on text may need REINDEX.
+    description: Whether to restore although this host's C library or ICU sorts text differently. Indexes on text may need REINDEX.
     type: bool
     default: false
   settings:
     description:
-      - Settings of PostgreSQL by name that win over the cluster's own, while it recovers and in the restored cluster, where they
-        stand in C(postgresql.auto.conf). For what this host lacks, such as a preloaded library.
-      - Not for what a restore decides itself (recovery, archiving, port, places), nor for secrets.
+      - PostgreSQL settings by name that override the cluster's own, during the recovery and in the restored cluster (in
+        C(postgresql.auto.conf)). Use them if this host lacks something, such as a preloaded library.
+      - Not for settings that the restore decides itself (recovery, archiving, port, directories), and not for secrets.
     type: dict
     default: {}
   rollback:
     description:
-      - Put the old data directory back that this request replaced. What was restored is kept beside it.
-      - It works from every state, a swap that was cut off and a restored server that does not start included. Before the swap it
-        removes what was restored, and starts the server that the restore has stopped.
+      - Put back the old data directory that this request replaced. The restored one is kept beside it.
+      - This works from every state, even if the swap was cut off or the restored server does not start. Before the swap it
+        removes what was restored, and starts the server that the restore stopped.
     type: bool
     default: false
   discard:
     description:
-      - Remove what this request has left beside the data directory, where it waits for a word (O(action=pause)) or was cut off.
-      - WAL of a cluster that O(overwrite) has removed already, and that never reached the archive, exists nowhere else; it is kept
+      - Remove what this request left beside the data directory, while it waits (O(action=pause)) or after it was cut off.
+      - If O(overwrite) has already removed the old cluster, its WAL that never reached the archive exists nowhere else. That WAL is kept
         (C(saved_wal) of RV(restore)), and the next restore uses it.
     type: bool
     default: false
   fetch_timeout:
-    description: Seconds that fetching the base backup may take.
+    description: Maximum duration of fetching the base backup, in seconds.
     type: int
     default: 86400
   fetch_stall_timeout:
     description:
-      - Seconds without anything new in the directories that are fetched into, after which the fetch is ended as failed. WAL-G itself
-        tries a storage that forbids or fails again for hours.
-      - Longer than the storage needs to give a file back (an archive tier may need hours). V(0) waits for O(fetch_timeout) only.
+      - Seconds without progress after which the fetch is ended and counts as failed. WAL-G itself retries a storage that denies access or
+        fails for hours.
+      - It must be longer than the storage needs to deliver a file (an archive tier may need hours). V(0) disables this limit;
+        O(fetch_timeout) still applies.
     type: int
     default: 1800
   recovery_timeout:
-    description: Seconds that recovery may take.
+    description: Maximum duration of the recovery, in seconds.
     type: int
     default: 86400
 seealso:
@@ -182,18 +182,18 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The disk is gone; bring everything back
+- name: Restore everything after a lost disk
   mapswipe.walg.walg_restore:
     request: lost-disk-2026-01-31
 
-- name: Just before a mistaken DELETE; the server is stopped for the swap only
+- name: Restore to just before a mistaken DELETE; the server is stopped for the swap only
   mapswipe.walg.walg_restore:
     request: mistaken-delete
     target_time: "2026-01-31T04:05:06Z"
     target_inclusive: false
     stop_running: true
 
-- name: Back to how it was before that restore
+- name: Go back to the state before that restore
   mapswipe.walg.walg_restore:
     request: mistaken-delete
     rollback: true
@@ -203,10 +203,10 @@ EXAMPLES = r"""
 RETURN = r"""
 restore:
   description:
-    - The plan in check mode; what was done, and where recovery ended, otherwise.
-    - C(archive_mode) is that of the restored server, where it was started.
-    - C(subscriptions) are those of the cluster at the target. Those of a copy (O(archive=none)) were disabled, which C(notes) say.
-    - C(made_again) holds the tablespaces, by OID, that are newer than the base backup. Replay made them where they were.
+    - In check mode the plan, otherwise what was done, and where recovery ended.
+    - C(archive_mode) is that of the restored server, if it was started.
+    - C(subscriptions) are those of the cluster at the target. Those of a copy (O(archive=none)) were disabled; see C(notes).
+    - C(made_again) has the tablespaces, by OID, that are newer than the base backup. Replay re-created them in their old directories.
   returned: success
   type: dict
   sample:
@@ -240,7 +240,7 @@ restore:
       fetch: 1.5
       recover: 0.8
 unknown:
-  description: What could not be looked at in check mode, since WAL-G or the settings of the instance are not there yet.
+  description: What could not be checked in check mode, because WAL-G or the settings of the instance are not there yet.
   returned: in check mode, when it could not
   type: list
   elements: str

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: walg_schedule
-short_description: Cron file of the job
+short_description: Schedule base backups with cron
 version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Makes sure that cron takes base backups of an instance, by one file of its own in C(cron.d) format.
+  - Makes sure that cron takes base backups of an instance. The schedule is one file in C(cron.d) format.
 extends_documentation_fragment:
   - mapswipe.walg.instance
   - mapswipe.walg.attributes
@@ -23,7 +23,7 @@ options:
     type: str
     default: /etc/cron.d
   minute:
-    description: Cron's minute field. Not given, a minute that depends on the host and the instance, so that not all hosts begin at once.
+    description: Cron's minute field. If not given, it depends on the host and the instance, so that not all hosts start at once.
     type: str
   hour:
     description: Cron's hour field.
@@ -34,17 +34,17 @@ options:
     type: str
     default: "*"
   state:
-    description: Whether the file is there.
+    description: Whether the file should exist.
     type: str
     choices: [present, absent]
     default: present
 """
 
 EXAMPLES = r"""
-- name: Every night between two and three
+- name: Take a base backup every night between two and three
   mapswipe.walg.walg_schedule:
 
-- name: Never again
+- name: Take no more base backups
   mapswipe.walg.walg_schedule:
     state: absent
 """

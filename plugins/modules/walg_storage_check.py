@@ -8,17 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: walg_storage_check
-short_description: A configuration can list, write, read and delete in its storage
+short_description: Check that an instance can list, write, read and delete in its storage
 version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Lists the storage, puts a small object there, reads it back and removes it, as the operating system user that owns the
-    cluster. Every step has a time limit. WAL-G itself tries for half an hour what a missing bucket or right never gives.
-  - Google credentials are checked before, by rules that know what each WAL-G can load. If the Python package C(google-auth) is
-    there, what it says of them is added.
-  - Without O(storage) it asks about the instance as it is configured. With it, about settings that need not be on the host yet,
-    with a binary that need not be installed yet. They lie in private files of the owner for as long as it takes.
+  - Lists the storage, writes a small object, reads it back and removes it, as the operating system user that owns the
+    cluster. Every step has a time limit. WAL-G itself would retry for half an hour if a bucket or permission is missing.
+  - Google credentials are checked first, by rules for what each WAL-G version can load. If the Python package C(google-auth) is
+    installed, its answer is added.
+  - Without O(storage) it checks the instance as it is configured. With O(storage) it checks settings that are not on the host yet, with a
+    binary that is not installed yet. During the check these are in private files of the owner.
   - In check mode it only lists.
 extends_documentation_fragment:
   - mapswipe.walg.instance
@@ -30,13 +30,13 @@ attributes:
 options:
   access:
     description:
-      - What has to work. V(write) is everything; V(read) is listing and reading, and nothing is written.
-      - V(read_only) is for the key of a host that only restores. Writing is tried, and it is a warning if it works.
+      - What must work. V(write) is everything; V(read) is listing and reading, and nothing is written.
+      - V(read_only) is for the key of a host that only restores. The module tries to write, and warns if that works.
     type: str
     choices: [write, read, read_only]
     default: write
   timeout:
-    description: Seconds that one step may take.
+    description: Maximum duration of each step, in seconds.
     type: int
     default: 30
   storage:
@@ -61,14 +61,14 @@ options:
     type: str
   binary_src:
     description:
-      - File on the managed host that is, or will be, installed at O(binary). If it is not yet, a copy of it is asked with.
-      - In check mode it may be missing where M(mapswipe.walg.walg_install) would bring it; then nothing is asked.
+      - File on the managed host that is, or will be, installed at O(binary). If it is not installed yet, a copy is used for the check.
+      - In check mode it may be missing if M(mapswipe.walg.walg_install) would install it; then nothing is checked.
     type: str
   binary_checksum:
     description: Digest of O(binary_src) as C(sha256:HEX).
     type: str
   version:
-    description: The version that O(binary_src) has to report.
+    description: The version that O(binary_src) must report.
     type: str
   cluster:
     description: The cluster as M(mapswipe.walg.walg_instance_info) returns it. Required with O(storage).
@@ -81,10 +81,10 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Does the storage of the instance answer
+- name: Check the storage of the instance
   mapswipe.walg.walg_storage_check:
 
-- name: Can this host read the archive, and not change it
+- name: Check that this host can read the archive and not change it
   mapswipe.walg.walg_storage_check:
     access: read_only
 """
@@ -95,20 +95,20 @@ backups:
   returned: when the storage was asked
   type: int
 can_write:
-  description: Whether an object could be put and removed.
+  description: Whether an object could be written and removed.
   returned: when that was tried
   type: bool
 write_answer:
   description: What the storage answered to the attempt to write.
-  returned: when O(access=read_only) and it refused
+  returned: when O(access=read_only) and writing was denied
   type: str
 unknown:
-  description: What could not be found out in check mode.
+  description: What could not be checked in check mode.
   returned: when the storage was asked, or would have been
   type: list
   elements: str
 reason:
-  description: Why the storage was not asked.
+  description: Why the storage was not checked.
   returned: when it was not
   type: str
 """

@@ -161,7 +161,7 @@ def faults(directory: Path) -> dict[str, tuple[list[tuple[str, releases.Fault]],
         "digest of another": (
             [(".sha256", releases.answer(other))],
             {},
-            "is the digest of wal-g-mysql-20.04-amd64, wanted that of",
+            "is the digest of wal-g-mysql-20.04-amd64, expected that of",
         ),
         "a page for a digest": ([(".sha256", releases.answer(b"<html>log in</html>"))], {}, "is no digest of one file"),
         "a book for a digest": ([(".sha256", releases.answer(b"0" * 9999))], {}, "is too big for a digest"),
@@ -215,7 +215,7 @@ def faults(directory: Path) -> dict[str, tuple[list[tuple[str, releases.Fault]],
                 "url_username": "u",
                 "url_password": "opensesame",
             },
-            "no user name and no password is sent there",
+            "user name and password are not sent over it",
         ),
         "password in the URL": (
             [],
@@ -296,7 +296,7 @@ def test_through_a_proxy_with_a_password(sandbox: Sandbox, server: Releases, pla
 def test_one_that_a_package_keeps(sandbox: Sandbox, server: Releases, place: Path) -> None:
     before = files(place.parent)
     answer = install(sandbox, server, place, managed=False, version="3.0.8")
-    assert "reports version 'v0.9.9', wanted '3.0.8'" in answer["msg"]
+    assert "reports version 'v0.9.9', expected '3.0.8'" in answer["msg"]
     answer = install(sandbox, server, place, managed=False, version="0.9.9")
     assert (answer["changed"], answer["version"]) == (False, "v0.9.9"), answer
     answer = install(sandbox, server, place.parent / "none", managed=False)

@@ -153,7 +153,7 @@ def test_what_keeps_the_server_down_is_refused_before_the_swap(
         assert "would not start on" in told
         assert named in told
         assert (
-            f"Way on (walg_restore_request: {request}): run it again; it goes on with the swap and fetches nothing."
+            f"Way on (walg_restore_request: {request}): run it again; it continues with the swap and fetches nothing."
             in told
         )
         assert not cluster.data_dir.exists()

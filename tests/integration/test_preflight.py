@@ -98,7 +98,7 @@ def test_a_cluster_manager(host: tuple[Sandbox, Cluster]) -> None:
     trace.write_text("{}")
     try:
         for purpose in ("backup", "restore"):
-            assert f"belongs to Patroni ({trace})" in refusal(sandbox, cluster, purpose)
+            assert f"is managed by Patroni ({trace})" in refusal(sandbox, cluster, purpose)
     finally:
         trace.unlink()
 

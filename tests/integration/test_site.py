@@ -85,5 +85,5 @@ def test_a_restore_has_no_default_hosts(make_sandbox: Callable[..., Sandbox]) ->
     cluster = sandbox.cluster("main")
     play = sandbox.play("mapswipe.walg.restore", sandbox.variables(cluster, walg_restore_request="r"))
     assert play.rc != 0
-    assert "say -e walg_hosts=HOST" in play.failure()
+    assert "set -e walg_hosts=HOST" in play.failure()
     assert {line["host"] for line in play.results} == {"localhost"}

@@ -75,7 +75,7 @@ def failed_start(sandbox: Sandbox, history: History, starter: Starter, request: 
     old = cluster.rows("t")
     starter.fails.touch()
     told = refused(sandbox, request, target_lsn=lsn, stop_running=True)
-    ways(told, request, "it goes on with the start")
+    ways(told, request, "it continues with the start")
     assert cluster.pid() == 0
     starter.fails.unlink()
     return new, old
@@ -120,7 +120,7 @@ def test_a_server_that_is_not_what_was_asked_for(sandbox: Sandbox, history: Hist
         starter.options.write_text("-c archive_mode=on")
         told = refused(sandbox, request, **options)
         assert "was stopped again" in told
-        ways(told, request, "it goes on with the start")
+        ways(told, request, "it continues with the start")
         starter.options.write_text("")
         if request == "copy":
             assert done(sandbox, request, **options)["archive_mode"] == "off"
@@ -141,9 +141,9 @@ def test_another_server_has_the_port(sandbox: Sandbox, history: History) -> None
     other.start()
     told = refused(sandbox, "port")
     assert f"another server (process {other.pid()}, on {other.data_dir}) has port {cluster.port}" in told
-    assert "Way on (walg_restore_request: port): run it again; it goes on with the swap" in told
+    assert "Way on (walg_restore_request: port): run it again; it continues with the swap" in told
     told = refused(sandbox, "port", check_start=False)
-    ways(told, "port", "it goes on with the start")
+    ways(told, "port", "it continues with the start")
     other.stop()
     done(sandbox, "port")
     assert cluster.rows("t") == rows

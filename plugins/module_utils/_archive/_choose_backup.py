@@ -169,7 +169,7 @@ def _before(situation: Situation, leading: list[tuple[Backup, list[Leg]]], targe
         return backup, legs
     first = leading[-1][0]
     raise WalgError(
-        f"The target {target.shown()} lies before the end of the first base backup that could lead there, {first.name}. "
+        f"The target {target.shown()} is before the end of the first base backup that could lead there, {first.name}. "
         f"The earliest point that can be reached from {situation.storage}: LSN {format_lsn(first.finish_lsn)}, time {first.finish_time}.",
         found=target.value,
         wanted={"lsn": format_lsn(first.finish_lsn), "time": first.finish_time},
@@ -246,7 +246,7 @@ def _refuse_beyond(situation: Situation, legs: Sequence[Leg], target: Target) ->
     end = end_lsn(legs, archive)
     if target.lsn is not None and target.lsn >= end:
         raise WalgError(
-            f"The target {target.shown()} lies after the end of the archive, whose last segment {last} ends at {format_lsn(end)}. "
+            f"The target {target.shown()} is after the end of the archive, whose last segment {last} ends at {format_lsn(end)}. "
             "Choose an earlier one, or the latest state (walg_restore_target: latest).",
             found=target.value,
             wanted=format_lsn(end),
@@ -254,9 +254,9 @@ def _refuse_beyond(situation: Situation, legs: Sequence[Leg], target: Target) ->
     arrived = situation.uploaded.get(last or "")
     if target.moment is not None and arrived and target.moment > _times.moment(arrived) + _CLOCKS:
         raise WalgError(
-            f"The target {target.shown()} lies after all that the archive holds: its last segment {last} arrived at "
-            f"{arrived}, and nothing in it was committed later. All WAL is there: the latest state "
-            "(walg_restore_target: latest) is what the cluster held at that time.",
+            f"The target {target.shown()} is later than anything in the archive: its last segment, {last}, was "
+            f"uploaded at {arrived}. No WAL is missing, so the state at that time is the latest one: use "
+            "walg_restore_target: latest.",
             found=target.value,
             wanted=arrived,
         )

@@ -177,8 +177,8 @@ def _refuse_unwritable(made: ArchivePlan) -> None:
             included = _conf_place.in_data_dir(made.facts.data_directory)
             raise WalgError(
                 f"{os.path.dirname(path)} holds PostgreSQL's configuration, and {owner.name!r} can't write there. Put this line at the "
-                f"end of {made.main_file} yourself:\n  include_if_exists = '{included}'\nThen run again: our settings go into that "
-                "file. (Where root alone can change that directory and those above it, a play that runs as root writes there itself.)",
+                f"end of {made.main_file} yourself:\n  include_if_exists = '{included}'\nThen run again: the settings go into that "
+                "file. (If only root can change that directory and those above it, a play that runs as root writes there itself.)",
             )
     if edits_main and os.path.ismount(main):
         raise WalgError(
@@ -263,7 +263,7 @@ def _put_in_force(runner: Runner, made: ArchivePlan, server: Server) -> None:
         ]
         raise WalgError(
             f"{made.conf_file} was written and the server reloaded, but it does not run with it: {'; '.join(wrong)}. "
-            "Something overrides our file; remove it and run again.",
+            "Something overrides this file; remove that and run again.",
             wanted=made.wanted,
         )
 
@@ -276,7 +276,7 @@ def _forget_proof(path: str) -> None:
 
 def _write_ours(path: str, text: str, mode: int) -> None:
     if os.path.islink(path):
-        raise WalgError(f"{path} is a symbolic link; we write real files.")
+        raise WalgError(f"{path} is a symbolic link; only real files are written here.")
     write_atomic(path, text, mode)
 
 

@@ -120,7 +120,7 @@ def refuse_unfit(wanted: Mapping[str, str]) -> None:
     for name in wanted:
         if not _ours(name):
             raise WalgError(
-                f"walg_restore_links names {name!r}; wanted is the path of a link in the data directory that leads to no data, such as "
+                f"walg_restore_links names {name!r}; expected the path of a link in the data directory that leads to no data, such as "
                 "postgresql.conf."
             )
 

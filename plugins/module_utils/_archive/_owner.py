@@ -208,15 +208,18 @@ def refuse_foreign(
         return
     if above:
         why = (
-            "and is on a higher timeline, but it is no successor of that writer: the role mapswipe.walg.walg_backup never ran on it "
-            "while it was its standby. It may be a test restore"
+            "and is on a higher timeline, but it is not a successor of that writer: the role mapswipe.walg.walg_backup never ran on it "
+            "while it was its standby. It may be a test restore, and archiving from it would corrupt the production archive"
         )
     else:
-        why = f"and is on timeline {timeline}, not above {found.highest_timeline}: it is a copy of that cluster or an old primary"
+        why = (
+            f"but its timeline ({timeline}) is not newer than the archive's ({found.highest_timeline}). It is a copy of that cluster "
+            "or an old primary, and archiving from it would corrupt the production archive"
+        )
     raise ForeignError(
         f"The storage {where} is the archive of {found.who()}. {writer.data_dir} on {writer.host} (writer {writer.name}) has the same "
-        f"system identifier {system_identifier} {why}, and would write among production's WAL. Give it a prefix of its own in "
-        "walg_storage. Only if that writer is gone for good, and this one goes on in its place, say so with this line:\n"
+        f"system identifier {system_identifier} {why}. Give it a prefix of its own in "
+        "walg_storage. Only if that writer is gone for good, and this one continues in its place, add this line:\n"
         f'  walg_backup_take_over: "{found.writer}"',
         found=found.writer,
         wanted=writer.name,
@@ -229,10 +232,10 @@ def refuse_capture(found: Owner, writer: Writer, where: str, take_over: str = ""
         return
     raise ForeignError(
         f"The storage {where} is the archive of {found.who()}. Restored as {writer.data_dir} on {writer.host} (writer {writer.name}), "
-        "which is not registered as its successor, the cluster would go on archiving there and shut production out. For a copy "
-        "or a test, say that it archives nothing:\n"
+        "which is not registered as its successor, the cluster would continue to archive there and shut production out. For a copy "
+        "or a test, make it archive nothing:\n"
         "  walg_restore_archive: none\n"
-        "Only if that writer is gone for good, and this one goes on in its place, say so with this line:\n"
+        "Only if that writer is gone for good, and this one continues in its place, add this line:\n"
         f'  walg_backup_take_over: "{found.writer}"',
         found=found.writer,
         wanted=writer.name,

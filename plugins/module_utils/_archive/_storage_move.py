@@ -42,7 +42,7 @@ def held(instance: Instance) -> Iterator[None]:
     When the block fails, the mark stays; the caller lifts it if nothing was changed.
     """
     owner = instance.owner
-    what = f"A base backup of the instance {instance.name!r}, which has to end before its archive changes,"
+    what = f"A base backup of the instance {instance.name!r}, which must end before its archive changes,"
     with _locks.held(instance.files.backup_lock, what, owner):
         call_as(owner, write_atomic, instance.files.storage_change, f"to {instance.storage}\n", 0o644)
         try:

@@ -54,7 +54,7 @@ def trunk(
             return Trunk(None, listed, (), "there is no base backup from which to tell")
         start = _wal_path.line(newest[0].timeline, archive)[0].timeline
     tree = _Tree(archive, counting)
-    now, reason = start, "no timeline that goes on left it"
+    now, reason = start, "no timeline that continues left it"
     while True:
         rivals = [one for one in tree.successors(now) if one > left]
         if not rivals:
@@ -63,7 +63,7 @@ def trunk(
         if chosen is None:
             names = ", ".join(str(rival) for rival in rivals)
             return Trunk(
-                None, tuple(rivals), (), f"timelines {names} left timeline {now}, and nothing says which goes on"
+                None, tuple(rivals), (), f"timelines {names} left timeline {now}, and nothing shows which one continues"
             )
         now, reason = chosen, f"timeline {now} went over to it"
     on_the_way = {leg.timeline for leg in _wal_path.line(now, archive)}

@@ -49,15 +49,17 @@ def cron_line(
     given = {"minute": minute, "hour": hour, "day": day, "month": month, "weekday": weekday}
     times = [_field(name, str(value)) for name, value in given.items()]
     if not _USER.fullmatch(user):
-        raise WalgError(f"The schedule's user {user!r} is refused: it can't be the name of a user.", found=user)
+        raise WalgError(f"The schedule's user {user!r} is not allowed: a user can't have this name.", found=user)
     if not argv or not argv[0].startswith("/"):
         raise WalgError(
-            f"The schedule's program {argv[0] if argv else ''!r} is refused: cron knows hardly any PATH, so an "
-            "absolute path is wanted."
+            f"The schedule's program {argv[0] if argv else ''!r} is not allowed: cron has hardly any PATH, so give "
+            "an absolute path."
         )
     command = " ".join(_word(word) for word in argv)
     if len(command.encode("utf-8")) > _LONGEST:
-        raise WalgError(f"The schedule's command has more than the {_LONGEST} bytes that cron takes: {command[:80]}...")
+        raise WalgError(
+            f"The schedule's command has more than the {_LONGEST} bytes that cron accepts: {command[:80]}..."
+        )
     return " ".join([*times, user, command])
 
 
@@ -96,7 +98,7 @@ def command_of(cron_text: str) -> tuple[str, str]:
             _field(name, value)
         jobs.append((match.group(2), match.group(3)))
     if len(jobs) != 1:
-        raise WalgError(f"Wanted is one job in the cron.d file; found: {len(jobs)}.", found=len(jobs), wanted=1)
+        raise WalgError(f"Expected one job in the cron.d file; found: {len(jobs)}.", found=len(jobs), wanted=1)
     user, command = jobs[0]
     # As cron reads it: a backslash protects the character after it, and goes away before a percent sign.
     if re.fullmatch(r"(?:[^\\%]|\\.)*\\?", command, re.DOTALL) is None:
@@ -110,7 +112,7 @@ def parse_time(text: str) -> tuple[int, int]:
     if match is None or int(match.group(1)) > 23 or int(match.group(2)) > 59:
         hint = ' Without quotes YAML takes 12:30 for a number; write "12:30".' if text.isdigit() else ""
         raise WalgError(
-            f'{text!r} is not a time of day. Wanted: hour and minute from "00:00" to "23:59".{hint}', found=text
+            f'{text!r} is not a time of day. Expected: hour and minute from "00:00" to "23:59".{hint}', found=text
         )
     return int(match.group(1)), int(match.group(2))
 
@@ -127,16 +129,16 @@ def _word(word: str) -> str:
 
 def _refuse_unwritable(text: str) -> None:
     if "\n" in text or "\0" in text or "\r" in text:
-        raise WalgError("A line break or NUL in a schedule is refused: a line of cron can't hold it.")
+        raise WalgError("A line break or NUL in a schedule is not allowed: a line of cron can't contain it.")
     if any(0xD800 <= ord(char) <= 0xDFFF for char in text):
-        raise WalgError("A word in a schedule is refused: it is not valid UTF-8.")
+        raise WalgError("A word in a schedule is not allowed: it is not valid UTF-8.")
 
 
 def _field(name: str, value: str) -> str:
     if value.lower() not in _NAMES.get(name, ()) and not all(_good_part(name, part) for part in value.split(",")):
         low, high = _BOUNDS[name]
         raise WalgError(
-            f"The schedule's {name} {value!r} is refused. Wanted: *, a number from {low} to {high}, a range, a list, "
+            f"The schedule's {name} {value!r} is not allowed. Expected: *, a number from {low} to {high}, a range, a list, "
             "or steps such as */5.",
             found=value,
         )

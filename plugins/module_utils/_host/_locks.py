@@ -94,7 +94,7 @@ def _locked(path: str) -> list[int]:
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise WalgError(f"{path} is not a lock of ours. Remove it.", found=path)
+            raise WalgError(f"{path} is not a lock of this collection. Remove it.", found=path)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.lstat(path), found):  # not removed by the run that had it

@@ -44,8 +44,8 @@ def refuse_closed(data_dir: str, owner: User) -> None:
 def _way_on(closed: list[str], owner: User) -> str:
     if all(os.path.basename(path) == _LOST for path in closed):
         return (
-            "It is the file system's own. While it is empty, remove it as root with rmdir (mklost+found and fsck make it anew); or put the "
-            "files of the cluster into a directory below the mount point."
+            "It is the file system's own. While it is empty, remove it as root with rmdir (mklost+found and fsck create it again); or put "
+            "the files of the cluster into a directory below the mount point."
         )
     move = f"Move {'it' if len(closed) == 1 else 'them'} out of the data directory"
     return f"{move}, or let {owner.name!r} read what belongs to the cluster."

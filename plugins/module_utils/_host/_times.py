@@ -17,7 +17,7 @@ def moment(text: str) -> datetime:
     """Parse an RFC 3339 time with a zone, as Go writes it (0 to 9 fractional digits). Raises WalgError without a zone."""
     match = re.match(r"^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)\Z", text, re.ASCII)
     if not match:
-        raise WalgError(f"Not a time with a zone: {text!r}; wanted RFC 3339 such as 2026-01-31T04:05:06Z.")
+        raise WalgError(f"Not a time with a zone: {text!r}; expected RFC 3339 such as 2026-01-31T04:05:06Z.")
     year, month, day, hour, minute, second = (int(number) for number in match.groups()[:6])
     fraction, zone = match.group(7), match.group(8)
     try:

@@ -79,7 +79,7 @@ def _named(path: str, what: str, advice: bool = True) -> Iterator[None]:
         exc.args = (exc.msg,)
         raise
     except OSError as exc:
-        raise WalgError(f"{what}: cannot look at {path}: {exc.strerror}.") from exc
+        raise WalgError(f"{what}: can't read {path}: {exc.strerror}.") from exc
 
 
 def is_loose(path: str) -> bool:
@@ -113,7 +113,7 @@ def open_directory(path: str, make: bool = False) -> int:
         here = below
         if os.geteuid() == 0 and os.fstat(here).st_uid != 0:
             os.close(here)
-            raise LooseError(f"{path} was made by somebody else meanwhile.")
+            raise LooseError(f"{path} was created by another user in the meantime.")
         os.fchmod(here, 0o755)
     return here
 

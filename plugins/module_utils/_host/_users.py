@@ -75,7 +75,7 @@ def dropper(user: User | None) -> PreExec | None:
     if os.geteuid() != 0:
         me = User.current().name
         raise WalgError(
-            f"This has to run as the user {user.name!r}, but we are {me!r} and not root: "
+            f"This must run as the user {user.name!r}, but runs as {me!r}, which is not root: "
             f"run the play as {user.name!r} or as root (become)."
         )
     who = user

@@ -127,7 +127,7 @@ def proved(shop: Workshop, made: InstallPlan, copy: str, found: str, name: str) 
     """Check and start a copy in the workshop, whose digest is ``found``. ``name``: where it is from."""
     if found != made.wanted:
         raise WalgError(
-            f"The digest of {name} is {found}, wanted {made.wanted}: it is another file, or damaged. Nothing was installed.",
+            f"The digest of {name} is {found}, expected {made.wanted}: it is another file, or damaged. Nothing was installed.",
             found=found,
             wanted=made.wanted,
         )
@@ -195,7 +195,7 @@ def _reported(runner: Runner, path: str, name: str, version: str, user: User | N
     found = _workshop.ask_version(runner, path, name, version, user)
     if found.tag != version and not _releases.same_version(version, found):
         raise WalgError(
-            f"The binary reports version {found.tag!r}, wanted {version!r}. Correct walg_version or choose another file.",
+            f"The binary reports version {found.tag!r}, expected {version!r}. Correct walg_version or choose another file.",
             found=found.tag,
             wanted=version,
         )

@@ -76,7 +76,7 @@ def refuse_open(url: str) -> None:
     """Raise WalgError if credentials, be it a user name alone, would be sent without encryption."""
     if urlsplit(url).scheme != "https":
         raise WalgError(
-            "walg_binary_mirror is not encrypted: no user name and no password is sent there. Take https://."
+            "walg_binary_mirror uses plain HTTP; user name and password are not sent over it. Use https://."
         )
 
 

@@ -71,7 +71,7 @@ def judge(params: Mapping[str, Any], **least: int) -> None:
         lowest = least.get(name, _LEAST[name])
         if not lowest <= number <= _MOST:
             raise WalgError(
-                f"The option {name} is {number}. Wanted: a whole number from {lowest} to {_MOST}.", found=number
+                f"The option {name} is {number}. Expected: a whole number from {lowest} to {_MOST}.", found=number
             )
 
 

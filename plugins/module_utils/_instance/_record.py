@@ -136,7 +136,7 @@ def check_name(name: str) -> None:
     """Raise WalgError unless the name can name files, units and metrics."""
     if not INSTANCE_NAME.match(name):
         raise WalgError(
-            f"Instance name {name!r} is refused: it names files, so use small letters, digits, '-' and '_'."
+            f"Instance name {name!r} is not allowed: it is part of file names, so use small letters, digits, '-' and '_'."
         )
 
 

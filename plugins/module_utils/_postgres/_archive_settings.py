@@ -88,8 +88,8 @@ def refuse_foreign(
         if not value or value == wanted.get(name) or source == ours or replace:
             continue
         raise WalgError(
-            f"{name} is already set to {value!r} ({source or current[name]['source']}): somebody else archives this cluster. "
-            "Remove it, or say walg_backup_replace_archive_command: true to take over.",
+            f"{name} is already set to {value!r} ({source or current[name]['source']}): something else archives this cluster. "
+            "Remove it, or set walg_backup_replace_archive_command: true to replace it.",
             found=value,
         )
 
@@ -112,7 +112,7 @@ def refuse_override(
             )
         if row["sourcefile"] == auto_conf:
             raise WalgError(
-                f"{name} = {row['setting']!r} was set by ALTER SYSTEM, which wins over our file. "
+                f"{name} = {row['setting']!r} was set by ALTER SYSTEM, which overrides the collection's file. "
                 f"Run: ALTER SYSTEM RESET {name};",
                 found=str(row["setting"]),
                 wanted=value,
@@ -127,5 +127,5 @@ def refuse_broken_files(files: Sequence[Mapping[str, Any]]) -> None:
         if row["error"] and not waits:
             raise WalgError(
                 f"PostgreSQL's configuration has an error: {row['sourcefile']} line {row['sourceline']}, "
-                f"{row['name']}: {row['error']}. Mend it first."
+                f"{row['name']}: {row['error']}. Fix it first."
             )

@@ -46,7 +46,7 @@ def judge(text: str, name: str) -> None:
             near = next(iter(difflib.get_close_matches(word.lower(), sorted(_KNOWN), 1)), "")
             hint = f" Did you mean {near}?" if near else ""
             raise WalgError(
-                f"{name} holds a word that libpq does not know.{hint} Wanted: an address {_HOW}.", wanted=near
+                f"{name} holds a word that libpq does not know.{hint} Expected: an address {_HOW}.", wanted=near
             )
 
 
@@ -65,7 +65,7 @@ def _nested_secret(value: str, name: str) -> bool:
 
 
 def _broken(name: str, why: str) -> WalgError:
-    return WalgError(f"{name} is no address that libpq can read: {why}. Wanted: an address {_HOW}.")
+    return WalgError(f"{name} is no address that libpq can read: {why}. Expected: an address {_HOW}.")
 
 
 def _of_words(text: str, name: str) -> Iterator[tuple[str, str]]:
@@ -111,7 +111,7 @@ def _of_uri(rest: str, name: str) -> Iterator[tuple[str, str]]:
             yield "password", _decoded(password, name)
         server = server[before.end() :]
     elif "@" in server:
-        raise _broken(name, "before an @ there is a / that has to be written %2F")
+        raise _broken(name, "before an @ there is a / that must be written as %2F")
     hosts, _slash, database = server.partition("/")
     yield "host", _decoded(hosts, name)
     yield "dbname", _decoded(database, name)

@@ -113,7 +113,7 @@ def _the_only(runner: Runner, given: Mapping[str, Any]) -> Cluster:
     listed = [f"{one.data_dir} (runs, port {one.port}, {one.service})" for one in up]
     listed += [f"{one.data_dir} (does not run, port {one.port}, {one.service})" for one in down]
     raise WalgError(
-        f"Which PostgreSQL cluster is meant? Found here: {'; '.join(listed) or 'none'}. {_advice(bool(listed))}{_others(users)}",
+        f"Which PostgreSQL cluster should be used? Found here: {'; '.join(listed) or 'none'}. {_advice(bool(listed))}{_others(users)}",
         found=[one.data_dir for one in up + down],
     )
 
@@ -122,9 +122,7 @@ def _others(users: Collection[int]) -> str:
     """Return a sentence on servers of users who are not looked at."""
     found = {(place, uid) for _pid, place, uid in _servers.working_servers() if uid not in users}
     listed = ", ".join(f"{place!r} of {User.by_uid(uid).name}" for place, uid in sorted(found)[:_NAMED])
-    return (
-        f" A cluster of another user has to be named by walg_pg_data_dir; servers work in {listed}." if listed else ""
-    )
+    return f" A cluster of another user must be named by walg_pg_data_dir; servers work in {listed}." if listed else ""
 
 
 def _completed(recorded: Cluster, stopped: list[Cluster]) -> Cluster:

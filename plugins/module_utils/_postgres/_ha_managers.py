@@ -46,7 +46,7 @@ MANAGERS = (
     Manager(
         "Patroni",
         "it writes PostgreSQL's settings and starts its servers. Give it the archive settings (patronictl edit-config), and "
-        "restore by its own means (custom bootstrap)",
+        "restore with its own tools (custom bootstrap)",
         files=("patroni.dynamic.json",),
         programs=("patroni",),
         configs=("/etc/patroni.yml", "/etc/patroni.yaml", "/etc/patroni/*.yml", "/etc/patroni/*.yaml"),
@@ -93,7 +93,8 @@ def refuse(cluster: Cluster) -> None:
     if found:
         manager, evidence = found
         raise WalgError(
-            f"{cluster.data_dir} belongs to {manager.name} ({evidence}): {manager.hint}. If it does so no longer, remove that.",
+            f"{cluster.data_dir} is managed by {manager.name} ({evidence}): {manager.hint}. If {manager.name} no longer manages it, "
+            "remove what the brackets name.",
             manager=manager.name,
             evidence=evidence,
         )

@@ -66,7 +66,7 @@ def parse(text: str) -> tuple[str, str]:
     kind, _colon, argument = text.partition(":")
     if kind not in KINDS:
         raise WalgError(
-            f"Unknown service {text!r}; wanted systemd:UNIT, pg_ctlcluster:VERSION/NAME, pg_ctl, command:/path or none."
+            f"Unknown service {text!r}; expected systemd:UNIT, pg_ctlcluster:VERSION/NAME, pg_ctl, command:/path or none."
         )
     if (kind in _WITH_ARGUMENT) != bool(argument):
         raise WalgError(
@@ -74,11 +74,11 @@ def parse(text: str) -> tuple[str, str]:
             "pg_ctlcluster:VERSION/NAME, command:/path), the others none."
         )
     if kind == "command" and not os.path.isabs(argument):
-        raise WalgError(f"Service {text!r}: the command has to be an absolute path.")
+        raise WalgError(f"Service {text!r}: the command must be an absolute path.")
     if kind == "systemd" and ("/" in argument or argument.startswith("-")):
-        raise WalgError(f"Service {text!r}: wanted the name of a unit, such as postgresql@13-main.service.")
+        raise WalgError(f"Service {text!r}: expected the name of a unit, such as postgresql@13-main.service.")
     if kind == "pg_ctlcluster" and not _CLUSTER.match(argument):
-        raise WalgError(f"Service {text!r}: wanted version and name as pg_lsclusters shows them, such as 13/main.")
+        raise WalgError(f"Service {text!r}: expected version and name as pg_lsclusters shows them, such as 13/main.")
     return kind, argument
 
 
@@ -127,7 +127,7 @@ class Service:
         kind, argument = self._kind()
         if kind == "none":
             raise WalgError(
-                f"Nobody is named who starts the server on {self.cluster.data_dir}: start it yourself, or set walg_pg_service."
+                f"Don't know how to start the server on {self.cluster.data_dir}: start it yourself, or set walg_pg_service."
             )
         self.release()
         if kind == "systemd":
@@ -419,9 +419,9 @@ def _failed(result: Result) -> bool:
 def _nobody_stops(data_dir: str, why: str) -> str:
     reason = why or "walg_pg_service is none"
     return (
-        f"Nobody is named who stops the server on {data_dir}: {reason}. Stop it yourself, or name a program that stops it and "
-        "keeps it stopped, and starts it again, with walg_pg_service: command:/path (called with stop and start). A container "
-        "that is there for its server is stopped from outside; restore in another one that mounts the same volume."
+        f"Don't know how to stop the server on {data_dir}: {reason}. Stop it yourself, or set walg_pg_service: command:/path, a "
+        "program that is called with `stop` and `start` and keeps the server down in between. If the server is its container's "
+        "main process, stop the container from outside, and restore in another one that mounts the same volume."
     )
 
 

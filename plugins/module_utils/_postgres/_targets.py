@@ -84,7 +84,7 @@ def from_options(given: Mapping[str, Any], now: datetime | None = None) -> Targe
     word = given.get("target") or "latest"
     if word not in ("latest", "immediate"):
         raise WalgError(
-            f"Unknown target {word!r}; wanted latest or immediate, or one of target_time, _lsn, _xid, _name."
+            f"Unknown target {word!r}; expected latest or immediate, or one of target_time, _lsn, _xid, _name."
         )
     if len(named) > 1 or (named and word != "latest"):
         listed = ", ".join([f"target_{kind}" for kind in named] + (["immediate"] if word != "latest" else []))
@@ -111,7 +111,7 @@ def _lsn(text: str, _now: datetime) -> str:
 
 def _xid(text: str, _now: datetime) -> str:
     if not re.match(r"^[0-9]{1,20}\Z", text) or int(text) < 3:
-        raise WalgError(f"Not a transaction id: {text!r}; wanted a number from 3 on, as txid_current() gives it.")
+        raise WalgError(f"Not a transaction id: {text!r}; expected a number from 3 on, as txid_current() gives it.")
     return str(int(text) & 0xFFFFFFFF)  # the epoch that txid_current() puts in front is not in the WAL
 
 
@@ -127,7 +127,7 @@ _NORMAL = {"time": _time, "lsn": _lsn, "xid": _xid, "name": _name}
 def check_action(action: str, target: Target, standby: bool) -> None:
     """Raise WalgError for an action that this target can't have."""
     if action not in ACTIONS:
-        raise WalgError(f"Unknown action {action!r}; wanted {', '.join(ACTIONS)}.")
+        raise WalgError(f"Unknown action {action!r}; expected {', '.join(ACTIONS)}.")
     if standby and (action != "promote" or target.kind != "latest"):
         raise WalgError("A standby follows the archive: it takes no target and no action. Leave these out.")
     if action != "promote" and target.kind == "latest":

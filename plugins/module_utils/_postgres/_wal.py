@@ -18,7 +18,7 @@ def parse_lsn(text: str) -> int:
     """Return the integer of an LSN written X/Y. Raises WalgError on anything else."""
     match = re.match(r"^([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})\Z", text.strip())
     if not match:
-        raise WalgError(f"Not an LSN: {text!r}; wanted two hexadecimal numbers such as 0/3000148.")
+        raise WalgError(f"Not an LSN: {text!r}; expected two hexadecimal numbers such as 0/3000148.")
     return (int(match.group(1), 16) << 32) + int(match.group(2), 16)
 
 

@@ -59,7 +59,7 @@ def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDi
     if servers and not wish.stop_running:
         raise WalgError(
             f"A server (pid {', '.join(map(str, servers))}) runs on {found.path}. What it writes from now on would not be in the "
-            "restored cluster. Stop it, or say so with walg_restore_stop_running: true.",
+            "restored cluster. Stop it, or set walg_restore_stop_running: true.",
             pids=servers,
         )
     if servers:
@@ -127,7 +127,7 @@ def _wal_dir(found: _data_dir.DataDir, wish: Wish, data: _layout.Place) -> str:
         return wish.wal_dir or found.links.get("pg_wal", "")
     if wish.wal_dir and os.path.realpath(wish.wal_dir) != inside:
         raise WalgError(
-            f"{inside} is mounted, so the WAL of {data.path} has to be there, not in {wish.wal_dir}. Leave walg_restore_wal_dir out, or "
+            f"{inside} is mounted, so the WAL of {data.path} must be there, not in {wish.wal_dir}. Leave walg_restore_wal_dir out, or "
             f"unmount {inside} first.",
             found=inside,
             wanted=wish.wal_dir,
@@ -165,7 +165,7 @@ def _refuse_foreign(instance: Instance, found: _data_dir.DataDir, one: _layout.P
         )
     if not call_as(owner, os.access, one.path, os.W_OK | os.X_OK):
         raise WalgError(
-            f"{owner.name!r} can't write into {one.path} ({one.link}), whose entries have to be moved: give it to that user, or choose "
+            f"{owner.name!r} can't write into {one.path} ({one.link}), whose entries must be moved: give it to that user, or choose "
             "another place (walg_restore_tablespaces, walg_restore_wal_dir)."
         )
 

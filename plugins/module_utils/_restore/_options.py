@@ -64,7 +64,7 @@ def _timeline(value: Any) -> int | None:
 def _matching(value: Any, name: str, pattern: re.Pattern[str], wanted: str) -> str:
     text = str(value or "")
     if text and not pattern.fullmatch(text):
-        raise WalgError(f"walg_restore_{name} is {text[:80]!r}. Wanted: {wanted}.", found=text[:80])
+        raise WalgError(f"walg_restore_{name} is {text[:80]!r}. Expected: {wanted}.", found=text[:80])
     return text
 
 
@@ -72,7 +72,7 @@ def _mapping(value: Any, name: str) -> dict[str, Any]:
     if not value:
         return {}
     if not isinstance(value, Mapping):
-        raise WalgError(f"{name} has to be a dictionary.")
+        raise WalgError(f"{name} must be a dictionary.")
     return {str(key): one for key, one in value.items()}
 
 
@@ -89,7 +89,7 @@ def _places(value: Any, name: str) -> dict[str, str]:
     for key, path in found.items():
         if not path or not (_IDENTIFIER.fullmatch(key) or key.startswith("/")):
             raise WalgError(
-                f"{name} has the entry {key!r}: {path!r}. Wanted: the old location or the OID of a tablespace, and its new location."
+                f"{name} has the entry {key!r}: {path!r}. Expected: the old location or the OID of a tablespace, and its new location."
             )
     return found
 
@@ -101,6 +101,6 @@ def _links(value: Any) -> dict[str, str]:
     for key in found:
         if not key or key.startswith("/") or ".." in key.split("/"):
             raise WalgError(
-                f"{name} has the entry {key!r}. Wanted: the path of a link within the data directory.", found=key
+                f"{name} has the entry {key!r}. Expected: the path of a link within the data directory.", found=key
             )
     return found

@@ -198,7 +198,7 @@ def subscriptions_note(told: Sequence[Mapping[str, object]], *, copy: bool) -> s
             f"{_COPYS} are disabled, and cut off from their slots, which belong to its source: {named}. Where the copy takes "
             "the source's place: ALTER SUBSCRIPTION name SET (slot_name = 'name'); ALTER SUBSCRIPTION name ENABLE."
         )
-    return f"{_CLUSTERS} go on where they stood at the target: {named}."
+    return f"{_CLUSTERS} continue from where they were at the target: {named}."
 
 
 def is_on_subscriptions(note: str) -> bool:

@@ -264,7 +264,7 @@ def _follows(wish: Wish, found: _data_dir.DataDir, held_on: int | None) -> list[
     notes = []
     if not wish.standby:
         notes.append(
-            "Replication slots are not in a base backup; replicas have to be made anew, and synchronous_standby_names waits for them."
+            "Replication slots are not in a base backup; replicas must be re-created, and synchronous_standby_names waits for them."
         )
     elif held_on is not None:
         why = (

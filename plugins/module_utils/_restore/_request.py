@@ -36,7 +36,7 @@ def check_request(request: str) -> None:
     """Raise WalgError unless the request can name a directory."""
     if not REQUEST.match(request):
         raise WalgError(
-            f"Restore request {request!r} is refused: letters, digits, '.', '_' and '-', 64 at most (it names a directory)."
+            f"Restore request {request!r} is not allowed: use letters, digits, '.', '_' and '-', at most 64. It is part of directory names."
         )
 
 
@@ -211,7 +211,7 @@ class Run:
         if running and not marker.moved_back and not self.wish.stop_running:
             raise WalgError(
                 f"A server (pid {', '.join(map(str, running))}) runs on {marker.data_dir}. What was written since the restore is not in "
-                "the old cluster. Stop it, or say so with walg_restore_stop_running: true.",
+                "the old cluster. Stop it, or set walg_restore_stop_running: true.",
                 pids=running,
             )
         if check:

@@ -133,7 +133,7 @@ class RollBack:
             marker.result.update({"state": "rolled back", "started": False})
             self.swap.set_state(marker, "rolled back")
             exc.msg = (
-                f"{marker.data_dir} is the old directory again, but its server does not start: {exc.msg} Mend that. A new restore "
+                f"{marker.data_dir} is the old directory again, but its server does not start: {exc.msg} Fix that. A new restore "
                 "(a new walg_restore_request) is possible, too."
             )
             raise

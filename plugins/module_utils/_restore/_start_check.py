@@ -98,7 +98,7 @@ class StartCheck:
             said = call_as(owner, _translated, exc.msg, self.scaffold, self.work)
             exc.msg = (
                 f"The restored server would not start on {self.data_dir}: {said.rstrip('.')}. Nothing was put in "
-                f"place; the restored directory is {self.work}. Mend that there, or where its links and includes lead."
+                f"place; the restored directory is {self.work}. Fix that there, or where its links and includes lead."
                 f"{self._lost_links()} (walg_restore_check_start: false puts it in place unchecked.)"
             )
             raise

@@ -35,7 +35,7 @@ def refuse_less(
     where = f"It ended at LSN {proof.get('replayed_lsn')}, the last commit replayed is of {proof.get('last_commit')}."
     if proof and proof["system_identifier"] != identifier:
         raise WalgError(
-            f"The recovered cluster has system identifier {proof['system_identifier']}, wanted {identifier}."
+            f"The recovered cluster has system identifier {proof['system_identifier']}, expected {identifier}."
         )
     if state == "promoted" and proof["timeline"] <= int(plan["timeline"]):
         raise WalgError(
@@ -48,7 +48,7 @@ def refuse_less(
     wanted = must_reach(plan)
     if wanted is not None and _wal.parse_lsn(str(proof.get("replayed_lsn") or "0/0")) <= wanted[0]:
         raise WalgError(
-            f"Recovery did not replay all WAL: the archive goes on to the segment {wanted[1]}. {where}",
+            f"Recovery did not replay all WAL: the archive continues to the segment {wanted[1]}. {where}",
             found=proof.get("replayed_lsn"),
             wanted=wanted[1],
         )

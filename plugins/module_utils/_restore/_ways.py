@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from ._state import Marker
 
 _ON = {
-    "fetching": "run it again; it begins anew",
-    "recovering": "run it again; it begins anew",
+    "fetching": "run it again; it starts over",
+    "recovering": "run it again; it starts over",
     "paused": "run it again with walg_restore_action: promote; it is put in place",
     "shut down": "run it again with walg_restore_action: promote; it is put in place",
-    "moving on": "run it again; it goes on from where it is",
-    "recovered": "run it again; it goes on with the swap and fetches nothing",
-    "swapping": "run it again; it goes on with the swap",
-    "starting": "run it again; it goes on with the start",
+    "moving on": "run it again; it continues from where it is",
+    "recovered": "run it again; it continues with the swap and fetches nothing",
+    "swapping": "run it again; it continues with the swap",
+    "starting": "run it again; it continues with the start",
     "done": "nothing is left to do",
     "rolled back": "a new restore needs a new walg_restore_request",
 }
@@ -31,7 +31,7 @@ def of(marker: Marker) -> str:
     name = f"walg_restore_request: {marker.request}"
     if going_back(marker):
         return f"Way on: run {name} with walg_restore_rollback: true again; it finishes the way back."
-    anew = " (it begins anew if the old server has run since)" if _may_be_stale(marker) else ""
+    anew = " (it starts over if the old server has run since)" if _may_be_stale(marker) else ""
     return f"Way on ({name}): {_ON[marker.state]}{anew}. Way back: {_back(marker)}."
 
 

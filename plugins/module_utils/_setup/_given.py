@@ -55,12 +55,12 @@ def judge_cluster(cluster: Mapping[str, Any]) -> None:
         _service.parse(str(cluster["service"]))
     port = str(cluster.get("port") or "")
     if port and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < _PORTS):
-        raise WalgError(f"walg_pg_port is {port[:80]!r}. Wanted: a number from 1 to {_PORTS - 1}.", found=port[:80])
+        raise WalgError(f"walg_pg_port is {port[:80]!r}. Expected: a number from 1 to {_PORTS - 1}.", found=port[:80])
 
 
 def _dictionary(value: object, name: str) -> Mapping[str, object]:
     if not value and not isinstance(value, (int, float)):
         return {}
     if not isinstance(value, Mapping):
-        raise WalgError(f"{name} has to be a dictionary of WAL-G settings by name.")
+        raise WalgError(f"{name} must be a dictionary of WAL-G settings by name.")
     return {str(key): one for key, one in value.items()}

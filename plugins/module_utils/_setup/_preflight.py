@@ -70,7 +70,7 @@ def refuse_no_server(runner: Runner, cluster: Cluster, major: int) -> None:
     # A server in another container that shares the directory and the socket has no process here.
     if not looked.pid and not _server.Server(runner, cluster).ready():
         raise WalgError(
-            f"No server runs on {there}: it has to run to be backed up. Start it ({cluster.service or 'pg_ctl'}), then "
+            f"No server runs on {there}: it must run to be backed up. Start it ({cluster.service or 'pg_ctl'}), then "
             "run again.",
             found="stopped",
         )

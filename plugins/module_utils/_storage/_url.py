@@ -218,7 +218,7 @@ def shown(url: str) -> str:
 
 def _refusal(url: str, reason: str, scheme: str | None = None) -> WalgError:
     wanted = [_EXAMPLES[scheme]] if scheme else list(_EXAMPLES.values())
-    msg = f"The storage {shown(url)!r} is refused: {reason}. Wanted: {' or '.join(wanted)}."
+    msg = f"The storage {shown(url)!r} is not allowed: {reason}. Expected: {' or '.join(wanted)}."
     return WalgError(msg, found=shown(url), wanted=wanted)
 
 

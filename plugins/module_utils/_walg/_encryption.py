@@ -56,7 +56,7 @@ _ANSWERS = (
         "This WAL-G was built without libsodium: use a build that has it, or an OpenPGP key",
     ),
     ("no such file", "There is no such file on this host"),
-    ("permission denied", "The user who owns the data directory has to be able to read it"),
+    ("permission denied", "The user who owns the data directory must be able to read it"),
 )
 
 
@@ -91,7 +91,7 @@ def _first_block(text: str) -> str:
 
 def _judge_sodium(key: str, transform: str) -> None:
     if transform not in _TRANSFORMS:
-        raise WalgError(f"{_TRANSFORM} has to be one of {', '.join(_TRANSFORMS)}.", wanted=list(_TRANSFORMS))
+        raise WalgError(f"{_TRANSFORM} must be one of {', '.join(_TRANSFORMS)}.", wanted=list(_TRANSFORMS))
     try:
         size = {"none": _plain, "hex": binascii.unhexlify, "base64": _base64}[transform](key)
     except ValueError:

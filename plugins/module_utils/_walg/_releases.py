@@ -72,7 +72,7 @@ def parse_version_output(text: str) -> BinaryVersion:
     line = next((one for one in text.splitlines() if one.startswith("wal-g version ")), None)
     if line is None:
         raise WalgError(
-            f"Wanted: an answer of `wal-g --version` that begins with 'wal-g version'. Found: {text.strip()[:200]!r}. "
+            f"Expected: an answer of `wal-g --version` that begins with 'wal-g version'. Found: {text.strip()[:200]!r}. "
             "This program is not WAL-G.",
             found=text[:200],
         )
@@ -102,7 +102,7 @@ def parse_version(text: str) -> tuple[int, int, int]:
     """Return the numbers of a version such as 3.0.8, v3.0.8 or v1.1.3-rc-with-build. Raises WalgError for others."""
     match = _VERSION.fullmatch(text)
     if match is None or _PLAIN.fullmatch(text) is None:
-        raise WalgError(f"{text!r} is not a version of WAL-G. Wanted: for example 3.0.8 or v1.1.3-rc.", found=text)
+        raise WalgError(f"{text!r} is not a version of WAL-G. Expected: for example 3.0.8 or v1.1.3-rc.", found=text)
     return _numbers(match)
 
 
@@ -116,11 +116,11 @@ def mismatch(wanted: str, found: BinaryVersion) -> str | None:
     numbers = parse_version(wanted)
     if found.version is None:
         return (
-            f"Wanted is WAL-G {wanted}, but the binary calls itself {found.tag!r}: a build of one's own without a "
+            f"Expected WAL-G {wanted}, but the binary calls itself {found.tag!r}: a build of one's own without a "
             "release's number. Build it with its version stamped, or leave walg_version unset for it."
         )
     if numbers != found.version or _candidate(wanted) != _candidate(found.tag):
-        return f"Wanted is WAL-G {wanted}, but the binary is {found.tag}."
+        return f"Expected WAL-G {wanted}, but the binary is {found.tag}."
     return None
 
 
@@ -156,7 +156,7 @@ def parse_digest(text: str, asset: str, origin: str) -> str:
         raise WalgError(f"{origin}.sha256 is no digest of one file. Give it in walg_binary_checksum.", found=text[:200])
     name = (match.group(2) or asset).rpartition("/")[2]
     if name != asset:
-        raise WalgError(f"{origin}.sha256 is the digest of {name}, wanted that of {asset}.", found=name, wanted=asset)
+        raise WalgError(f"{origin}.sha256 is the digest of {name}, expected that of {asset}.", found=name, wanted=asset)
     return match.group(1).lower()
 
 

@@ -66,7 +66,7 @@ def of_settings(settings: Mapping[str, object]) -> int:
     size = int(text) * MIB if re.match(r"^[0-9]{1,4}\Z", text) else 0
     if not is_segment_size(size):
         raise WalgError(
-            f"{SETTING} in walg_settings is {text!r}; wanted: MiB, a power of two from 1 to 1024. The cluster itself knows: leave it out.",
+            f"{SETTING} in walg_settings is {text!r}; expected MiB, a power of two from 1 to 1024. Leave it out: the cluster knows.",
             found=text,
         )
     return size

@@ -65,7 +65,7 @@ def check_settings(settings: Mapping[str, object], secrets: Mapping[str, object]
                 raise WalgError(f"{name} is secret: put it into walg_secrets, not into walg_settings.", found=name)
             text = _text(name, value, where)
             if name in PATHS and not text.startswith("/"):
-                raise WalgError(f"{name} in {where} has to be an absolute path on the managed host.", found=name)
+                raise WalgError(f"{name} in {where} must be an absolute path on the managed host.", found=name)
             if where == "walg_settings" and _holds_credentials(name, text):
                 raise WalgError(
                     f"{name} in walg_settings seems to hold a user, a password or a token in an address: put it into walg_secrets.",
@@ -141,7 +141,7 @@ def masked_pair(before: str | None, after: str, hidden: Collection[str] = ()) ->
 
 def _check_name(name: str, where: str) -> None:
     if name in REFUSED:
-        raise WalgError(f"{name} in {where} is refused: {REFUSED[name]}.", found=name)
+        raise WalgError(f"{name} in {where} is not allowed: {REFUSED[name]}.", found=name)
     if name in KNOWN:
         return
     near = next(iter(difflib.get_close_matches(name.upper(), sorted(KNOWN), 1)), "")
@@ -172,7 +172,7 @@ def _text(name: str, value: object, where: str) -> str:
     to_s3_log = canonical(name) == "S3_LOG_LEVEL" and text == "DEVEL"
     if to_s3_log or (name == "WALG_LOG_LEVEL" and text not in _LOG_LEVELS):
         raise WalgError(
-            f"The value of {name} in {where} is refused. Wanted: {' or '.join(_LOG_LEVELS)} (ERROR from WAL-G 3.0.0). "
+            f"The value of {name} in {where} is not allowed. Expected: {' or '.join(_LOG_LEVELS)} (ERROR from WAL-G 3.0.0). "
             "DEVEL would write credentials to the log, and with any other word WAL-G refuses to start.",
             found=name,
             wanted=list(_LOG_LEVELS),

@@ -60,8 +60,8 @@ def test_check_do_check_do(capfd: pytest.CaptureFixture[str], tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"secrets": f"AWS_SECRET_ACCESS_KEY={SECRET}"}, "has to be a dictionary"),
-        ({"secrets": [SECRET]}, "has to be a dictionary"),
+        ({"secrets": f"AWS_SECRET_ACCESS_KEY={SECRET}"}, "must be a dictionary"),
+        ({"secrets": [SECRET]}, "must be a dictionary"),
         ({"google_credentials": SECRET}, "not the JSON"),
         ({"storage": "bucket"}, "bucket"),
         ({"storage": None}, "storage"),

@@ -72,7 +72,7 @@ def test_check_mode_does_not_finish_a_swap(capfd: pytest.CaptureFixture[str], wo
         ("rolling back", "r1", "walg_restore_rollback: true"),
         ("rolled back", "r1", "was rolled back. A new restore needs a new"),
         ("paused", "r2", "waits; end it first"),
-        ("done", "../x", "Restore request '../x' is refused"),
+        ("done", "../x", "Restore request '../x' is not allowed"),
     ],
 )
 def test_refusals(capfd: pytest.CaptureFixture[str], world: World, state: str, request_name: str, text: str) -> None:

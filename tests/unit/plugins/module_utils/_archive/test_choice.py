@@ -65,9 +65,9 @@ LATE = {segment(1, LAST): "2026-01-09T00:00:00Z"}
     ("target", "missing", "uploaded", "text"),
     [
         (lsn(1), (), {}, r"earliest point .* LSN 0/2000100, time 2026-01-02"),
-        (Target("time", "2026-01-01T00:00:00Z"), (), {}, "lies before the end of the first base backup"),
+        (Target("time", "2026-01-01T00:00:00Z"), (), {}, "is before the end of the first base backup"),
         (lsn(11), (), {}, "ends at 0/B000000"),
-        (Target("time", "2026-01-10T00:00:00Z"), (), LATE, "nothing in it was committed later"),
+        (Target("time", "2026-01-10T00:00:00Z"), (), LATE, "the state at that time is the latest one"),
         (Target(), (9,), {}, r"has a gap: .*Nearest reachable points: LSN 0/9000000"),
         (lsn(7), (6,), {}, r"LSN 0/6000000 before it; LSN 0/8000100 .* after it"),
     ],
@@ -83,7 +83,7 @@ def test_more_wal_than_the_archives_has_no_known_end() -> None:
 
 def test_a_named_backup() -> None:
     assert _choose_backup.choose(situation(), lsn(9), 1, name(2)).backup.name == name(2)
-    for wanted, text in [("base_x", "There is no base backup base_x"), (name(8), "lies before the end")]:
+    for wanted, text in [("base_x", "There is no base backup base_x"), (name(8), "is before the end")]:
         with pytest.raises(WalgError, match=text):
             _choose_backup.choose(situation(), lsn(4), 1, wanted)
 

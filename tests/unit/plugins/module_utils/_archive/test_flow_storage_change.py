@@ -115,7 +115,7 @@ def test_a_push_that_does_not_end_ends_the_change(instance: Instance, monkeypatc
 def test_a_base_backup_comes_first(instance: Instance) -> None:
     with held(str(Path(instance.state_dir) / "backup.lock"), "x"):
         with (
-            pytest.raises(LockedError, match="base backup of the instance 'main', which has to end"),
+            pytest.raises(LockedError, match="base backup of the instance 'main', which must end"),
             change.held(instance),
         ):
             raise AssertionError("nothing may be changed now")

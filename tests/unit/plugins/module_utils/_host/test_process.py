@@ -339,7 +339,7 @@ def become_root() -> None:
 
 
 def test_another_user_needs_root() -> None:
-    with pytest.raises(WalgError, match=r"has to run as the user 'root'.*not root"):
+    with pytest.raises(WalgError, match=r"must run as the user 'root'.*not root"):
         call_as(nobody() if os.geteuid() == 0 else None, become_root)
 
 

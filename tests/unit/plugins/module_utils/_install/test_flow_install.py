@@ -129,7 +129,7 @@ def test_upper_case_and_blanks_in_a_checksum_do_not_matter(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("version", "flavour", "code", "wanted", "text"),
     [
-        ("v3.0.7", "PostgreSQL", 0, "3.0.8", r"reports version 'v3\.0\.7', wanted '3\.0\.8'"),
+        ("v3.0.7", "PostgreSQL", 0, "3.0.8", r"reports version 'v3\.0\.7', expected '3\.0\.8'"),
         ("v3.0.8", "MySQL", 0, "3.0.8", "MySQL"),
         ("v3.0.8", "PostgreSQL", 1, "3.0.8", "ended with 1"),
         ("devel", "PostgreSQL", 0, "3.0.8", "reports version 'devel'"),

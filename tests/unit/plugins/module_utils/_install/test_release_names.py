@@ -85,7 +85,7 @@ def test_a_mirror_that_will_not_do(mirror: str, text: str) -> None:
 
 def test_without_encryption_a_given_digest_will_do_and_a_password_never() -> None:
     release = _release.choose("3.0.8", "http://mirror.example.com", SUM, "x86_64", (2, 36))
-    with pytest.raises(WalgError, match="no user name and no password is sent there"):
+    with pytest.raises(WalgError, match="user name and password are not sent over it"):
         _release.refuse_open(release.url)
 
 
@@ -105,7 +105,7 @@ def test_a_digest_as_sha256sum_writes_it(text: str) -> None:
         (f"{HEX}0  it", "is no digest of one file"),
         (f"{HEX}  it\n{HEX}  it.tar.gz\n", "is no digest of one file"),
         ("<!DOCTYPE html>", "is no digest of one file"),
-        (f"{HEX}  it.tar.gz", r"is the digest of it\.tar\.gz, wanted that of it"),
+        (f"{HEX}  it.tar.gz", r"is the digest of it\.tar\.gz, expected that of it"),
     ],
 )
 def test_what_is_no_digest_of_the_asset(text: str, said: str) -> None:

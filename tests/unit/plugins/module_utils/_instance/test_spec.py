@@ -24,7 +24,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _op
         ({"wal_dir": "wal"}, "walg_restore_wal_dir"),
         ({"instance": "a\nb"}, "line break"),
         ({"cluster": {"data_dir": "/a\0"}}, "control character"),
-        ({"push_timeout": -1}, "push_timeout is -1. Wanted: a whole number from 1 to"),
+        ({"push_timeout": -1}, "push_timeout is -1. Expected: a whole number from 1 to"),
         ({"wanted": {"push_timeout": 0}}, "push_timeout"),
         ({"wanted": {"keep": -1}}, "keep"),
         ({"timeout": 10**30}, "timeout"),
@@ -45,7 +45,7 @@ def test_what_is_not() -> None:
 
 def test_a_limit_that_is_higher_in_one_module() -> None:
     _options.judge({"timeout": 1}, timeout=1)
-    with pytest.raises(WalgError, match=r"timeout is 0\. Wanted: a whole number from 1 to"):
+    with pytest.raises(WalgError, match=r"timeout is 0\. Expected: a whole number from 1 to"):
         _options.judge({"timeout": 0}, timeout=1)
 
 

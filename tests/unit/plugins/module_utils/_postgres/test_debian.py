@@ -139,7 +139,7 @@ def test_several_are_listed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(WalgError) as caught:
         find()
     assert caught.value.msg == (
-        "Which PostgreSQL cluster is meant? Found here: /data/up (runs, port 5432, pg_ctl); /data/down (does not run, "
+        "Which PostgreSQL cluster should be used? Found here: /data/up (runs, port 5432, pg_ctl); /data/down (does not run, "
         "port 5432, pg_ctlcluster:13/main). Set walg_pg_data_dir to one of them."
     )
     assert caught.value.fields == {"found": ["/data/up", "/data/down"]}

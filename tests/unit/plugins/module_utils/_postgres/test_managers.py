@@ -73,8 +73,8 @@ def test_its_own_file_in_the_data_directory(host: Host, name: str, manager: str)
     (host.data / name).write_text("")
     with pytest.raises(WalgError) as caught:
         _ha_managers.refuse(host.cluster())
-    assert caught.value.msg.startswith(f"{host.data} belongs to {manager} ({host.data / name}): it")
-    assert caught.value.msg.endswith(". If it does so no longer, remove that.")
+    assert caught.value.msg.startswith(f"{host.data} is managed by {manager} ({host.data / name}): it")
+    assert caught.value.msg.endswith(f". If {manager} no longer manages it, remove what the brackets name.")
     assert caught.value.fields == {"manager": manager, "evidence": str(host.data / name)}
 
 

@@ -178,9 +178,9 @@ def test_no_start_options(cluster: Cluster) -> None:
 def test_nobody_may_be_called(cluster: Cluster) -> None:
     service = Service(Scripted(), replace(cluster, service="none"), "/log")
     assert not service.managed
-    with pytest.raises(WalgError, match="Nobody is named who starts"):
+    with pytest.raises(WalgError, match="Don't know how to start"):
         service.start()
-    with pytest.raises(WalgError, match="Nobody is named who stops"):
+    with pytest.raises(WalgError, match="Don't know how to stop"):
         service.stop()
 
 

@@ -520,8 +520,8 @@ def test_another_c_library(world: World) -> None:
 
 def test_a_target_is_looked_for_before_anything_is_asked_of_the_host(world: World) -> None:
     calls = [*world.lists(), world.shows(), world.owner()]
-    refused(world, *calls, text="lies after the end of the archive", target=Target("lsn", "1/0"))
-    refused(world, *calls, text="lies before the end of the first base backup", target=Target("lsn", "0/1"))
+    refused(world, *calls, text="is after the end of the archive", target=Target("lsn", "1/0"))
+    refused(world, *calls, text="is before the end of the first base backup", target=Target("lsn", "0/1"))
 
 
 @pytest.mark.parametrize(("prepare", "kept"), [(nothing, False), (empty, False), (damaged, True), (own_cluster, True)])

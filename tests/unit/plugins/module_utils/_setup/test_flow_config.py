@@ -189,7 +189,7 @@ def test_the_instance_s_own_server_may_be_named(params: dict[str, Any]) -> None:
     params["settings"].update(PGDATA="/data/", PGPORT=5433, PGUSER="postgres")
     assert _config.plan(params)
     for name in ("PGSERVICE", "PGSERVICEFILE"):
-        with pytest.raises(WalgError, match=f"{name} in walg_settings is refused: it can name another server"):
+        with pytest.raises(WalgError, match=f"{name} in walg_settings is not allowed: it can name another server"):
             _config.plan({**params, "settings": {name: "x"}})
 
 
@@ -226,8 +226,8 @@ def test_google_credentials(params: dict[str, Any], tmp_path: Path) -> None:
         ({"google_credentials": "[]"}, "not the JSON of a Google credentials file"),
         ({"google_credentials": '{"private_key": "s3cr3t"}'}, "has no 'type'"),
         ({"google_credentials": KEY, "settings": {"GOOGLE_APPLICATION_CREDENTIALS": "/k"}}, "given twice"),
-        ({"secrets": "s3cr3t"}, "has to be a dictionary"),
-        ({"secrets": ["s3cr3t"]}, "has to be a dictionary"),
+        ({"secrets": "s3cr3t"}, "must be a dictionary"),
+        ({"secrets": ["s3cr3t"]}, "must be a dictionary"),
         ({"settings": {"AWS_SECRET_ACCESS_KEY": "s3cr3t"}}, "walg_secrets"),
         ({"settings": {"AWS_REGIO": "x"}}, "AWS_REGION"),
         ({"settings": {"WALG_GS_PREFIX": "gs://b/p"}}, "WALG_GS_PREFIX"),

@@ -70,5 +70,5 @@ def test_a_manager_does_not_hinder_a_host_that_is_only_prepared(tmp_path: Path) 
     cluster = Cluster(str(tmp_path), "/bin", "/run", os_user=User.current().name)
     version = Call(["/bin/postgres", "-V"], stdout="postgres (PostgreSQL) 14.23\n")
     _preflight.check(Scripted(calls=[version]), cluster, None, None, None)
-    with pytest.raises(WalgError, match="belongs to Patroni"):
+    with pytest.raises(WalgError, match="is managed by Patroni"):
         _preflight.check(Scripted(calls=[version]), cluster, None, None, "restore")

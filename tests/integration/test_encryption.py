@@ -73,8 +73,8 @@ def test_each_is_found_before_anything_changes(make_sandbox: Callable[..., Sandb
         "directories": {key[len("walg_") :]: value for key, value in sandbox.directories().items()},
     }
     wrong: list[tuple[dict[str, str], dict[str, str], str]] = [
-        ({}, {"WALG_PGP_KEY": "PlantedNoKey7"}, "no OpenPGP key in ASCII armor"),
-        ({}, {"WALG_PGP_KEY": right.replace("\n", "\nPlanted", 4)}, "no OpenPGP key in ASCII armor"),
+        ({}, {"WALG_PGP_KEY": "PlantedNoKey7"}, "not an OpenPGP key in ASCII armor"),
+        ({}, {"WALG_PGP_KEY": right.replace("\n", "\nPlanted", 4)}, "not an OpenPGP key in ASCII armor"),
         ({}, {"WALG_PGP_KEY": public}, "is a public key"),
         ({"WALG_PGP_KEY_PATH": str(path)}, {}, "a public key alone"),
         ({"WALG_PGP_KEY_PATH": "/nowhere/key"}, {}, "no such file"),

@@ -163,7 +163,11 @@ def faults(directory: Path) -> dict[str, tuple[list[tuple[str, releases.Fault]],
             {},
             "is the digest of wal-g-mysql-20.04-amd64, expected that of",
         ),
-        "a page for a digest": ([(".sha256", releases.answer(b"<html>log in</html>"))], {}, "is no digest of one file"),
+        "a page for a digest": (
+            [(".sha256", releases.answer(b"<html>log in</html>"))],
+            {},
+            "is not the digest of one file",
+        ),
         "a book for a digest": ([(".sha256", releases.answer(b"0" * 9999))], {}, "is too big for a digest"),
         "no digest": (
             [(".sha256", releases.status(404))],

@@ -133,7 +133,7 @@ def test_what_its_owner_can_not_move_stays(sandbox: Sandbox, history: History) -
     (data / "pg_stat").rename(data / "stat")
     (data / "pg_stat").mkdir(mode=0o755)
     with unharmed(cluster):
-        assert f"{data}/pg_stat lies in {data} (data directory), and its owner may not write to it" in refused(
+        assert f"{data}/pg_stat is in {data} (data directory), and its owner may not write to it" in refused(
             sandbox, "closed", **options
         )
     (data / "pg_stat").rmdir()

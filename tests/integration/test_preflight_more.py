@@ -127,7 +127,9 @@ def test_a_line_after_ours_is_named(configured: Callable[..., Host]) -> None:
     number = conf.read_bytes().count(b"\n")
     for check in (True, False):
         answer = sandbox.module("walg_archive", options, check)
-        assert f"archive_timeout = '5min' in {conf} line {number} comes after our file" in answer["msg"], answer
+        assert f"archive_timeout = '5min' in {conf} line {number} comes after the collection's file" in answer["msg"], (
+            answer
+        )
     assert cluster.sql("SELECT pg_postmaster_start_time(), true") == started
     conf.write_bytes(ours + b"archive_timeout = 1min\narchive_mode = yes\n")
     cluster.sql("SELECT pg_reload_conf()")
@@ -153,7 +155,7 @@ def test_what_comes_later_is_seen_before_ours_is_there(host: Host, lines: str, n
     try:
         with changed(cluster, (cluster.data_dir / "postgresql.conf").read_bytes() + lines.encode()):
             message = refusal(sandbox, cluster)
-            assert f"in {later} line {content.count(chr(10))} comes after our file" in message
+            assert f"in {later} line {content.count(chr(10))} comes after the collection's file" in message
             later.write_text("work_mem = 5MB\n")
             passes(sandbox, cluster)
     finally:

@@ -97,7 +97,7 @@ def refuse_later(files: Sequence[Mapping[str, Any]], wanted: Mapping[str, str], 
         else:
             advice = f"Remove that line, or move it above the line that includes {place.conf_file}."
         raise WalgError(
-            f"{name} = {row['setting']!r} in {where} comes after our file {place.conf_file}, and of two lines PostgreSQL takes the "
+            f"{name} = {row['setting']!r} in {where} comes after the collection's file {place.conf_file}, and PostgreSQL uses the "
             f"later one. {advice}",
             found=str(row["setting"]),
             wanted=value,

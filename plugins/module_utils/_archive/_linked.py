@@ -100,7 +100,7 @@ def planned(user: User, backup: Backup, old: DataDir, data_dir: str, wanted: Map
         shown = ", ".join(f"{name} -> {links[name]}" for name in missing)
         raise WalgError(
             f"The data directory had symbolic links to what is not in the base backup {backup.name} and not on this host: {shown}. Put "
-            f"that there (copied from elsewhere, or written anew), or say where it is with walg_restore_links ({missing[0]}: /path; an "
+            f"that there (a copy, or a new file), or set where it is with walg_restore_links ({missing[0]}: /path; an "
             "empty path leaves the link out).",
             found=missing,
         )
@@ -156,7 +156,7 @@ def lay(work: str, links: Mapping[str, str]) -> None:
             shutil.rmtree(path) if name in _PASSING else os.rmdir(path)
         elif os.path.lexists(path):
             raise WalgError(
-                f"{path} was to be a symbolic link to {target}, and is a file. Move it away, and run the same request again."
+                f"{path} should be a symbolic link to {target}, and is a file. Move it away, and run the same request again."
             )
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         os.symlink(target, path)
@@ -168,7 +168,7 @@ def refuse_lost_settings(work: str) -> None:
     if os.path.islink(path):
         raise WalgError(
             f"The base backup lacks what ALTER SYSTEM had set: {AUTO} was a symbolic link when it was taken. Put that file in the place of "
-            f"{path} (an empty one if its settings are not wanted), and run the same request again.",
+            f"{path} (an empty one if you don't need its settings), and run the same request again.",
             found=path,
         )
 

@@ -131,7 +131,7 @@ def render(owner: Owner) -> str:
 
 def parse(text: str, where: str) -> Owner:
     """Read a marker. Raises WalgError for what can't be read, which is never taken for "nobody's"."""
-    problem = "it is no JSON object"
+    problem = "it is not a JSON object"
     try:
         values = _foreign_json.parse(text)
         if isinstance(values, dict):

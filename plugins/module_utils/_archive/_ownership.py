@@ -188,7 +188,7 @@ def confirm(walg: Walg, instance: Instance, data_dir: str, name: str) -> None:
     """
     found = _data_dir.look(data_dir, walg.user)
     if found.kind != "cluster":
-        raise WalgError(f"{data_dir} is no data directory, and it is there that PostgreSQL calls archive_command.")
+        raise WalgError(f"{data_dir} is not a data directory, and it is there that PostgreSQL calls archive_command.")
     owner, place = _find(walg)
     if owner is None:
         raise WalgError(

@@ -25,8 +25,8 @@ def trunk(storage: str, archive: Inventory, mine: Sequence[Backup], owner: Owner
     if found.timeline is None:
         listed = ", ".join(map(str, found.candidates)) or "none"
         raise WalgError(
-            f"Which timeline in {storage} is the cluster's own can't be told: {found.reason}. In question: {listed}. "
-            "Say which with walg_restore_timeline.",
+            f"Which timeline in {storage} is the cluster's own is ambiguous: {found.reason}. Candidates: {listed}. "
+            "Choose one with walg_restore_timeline.",
             found=list(found.candidates),
         )
     return found.timeline, found.orphans

@@ -131,7 +131,7 @@ class Look:
             return replace(made, reason=reason)
         made = replace(made, deltas=not self._unfit(spaces, True))
         if max_age is not None and (age >= max_age or max_age == 0):
-            return replace(made, reason=f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are wanted")
+            return replace(made, reason=f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are allowed")
         self._refuse_failing()
         self.require_restorable(owner, mine, archive)
         return replace(made, needed=False, reason=f"{newest.name} is {age:.0f} s old", owner=None)

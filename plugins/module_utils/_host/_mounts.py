@@ -49,7 +49,7 @@ def refuse(path: str) -> None:
     """Raise WalgError when something is mounted in a directory that is to be removed: what lies there would go as well."""
     points = at_or_below(os.path.realpath(path))
     if points:
-        raise WalgError(f"{path} was to be removed, but {named(points)} mounted there. Unmount it, then run again.")
+        raise WalgError(f"{path} should be removed, but {named(points)} mounted there. Unmount it, then run again.")
 
 
 def named(points: Iterable[str]) -> str:

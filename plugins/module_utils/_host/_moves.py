@@ -63,7 +63,7 @@ def _make_in(above: int, name: str, path: str, uid: int, gid: int) -> None:
     try:
         found = os.fstat(handle).st_uid
         if found != uid and (found != 0 or os.listdir(handle)):
-            raise WalgError(f"{path} was to be made, and something else is there. Move it away, then run again.")
+            raise WalgError(f"{path} should be created, but something else is there. Move it away, then run again.")
         os.fchown(handle, uid, gid)
     finally:
         os.close(handle)

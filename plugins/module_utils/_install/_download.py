@@ -33,7 +33,7 @@ _BLOCK = 256 * 1024
 _READ_TIMEOUT = 30.0
 _ADVICE = {
     401: "Give the credentials in walg_binary_mirror_username and walg_binary_mirror_password.",
-    403: "The server refuses it; are the credentials (walg_binary_mirror_username, walg_binary_mirror_password) right?",
+    403: "The server denies it; are the credentials (walg_binary_mirror_username, walg_binary_mirror_password) right?",
     404: "There is no such file: check walg_version and walg_binary_mirror.",
     407: "The proxy wants credentials.",
 }
@@ -115,7 +115,7 @@ class Web:
         except (OSError, http.client.HTTPException) as exc:
             raise WalgError(f"{url} could not be fetched: {_told(exc)}", url=url) from exc
         except ValueError as exc:  # a host's name or a port that there can't be
-            raise WalgError(f"{url} could not be fetched: it, or where it leads, is no address.", url=url) from exc
+            raise WalgError(f"{url} could not be fetched: it, or where it leads, is not an address.", url=url) from exc
 
 
 @contextlib.contextmanager

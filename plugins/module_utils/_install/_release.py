@@ -41,7 +41,7 @@ def judged(mirror: str) -> SplitResult:
     except ValueError:
         base, host = urlsplit(""), None
     if base.scheme not in ("https", "http") or not host:
-        raise WalgError("walg_binary_mirror is no URL that begins with https:// and names a host.")
+        raise WalgError("walg_binary_mirror is not a URL that begins with https:// and names a host.")
     if base.username is not None or base.password is not None:
         raise WalgError(
             "walg_binary_mirror holds credentials, and it is shown in results: put them into walg_binary_mirror_username and "

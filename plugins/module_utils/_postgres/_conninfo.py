@@ -65,7 +65,7 @@ def _nested_secret(value: str, name: str) -> bool:
 
 
 def _broken(name: str, why: str) -> WalgError:
-    return WalgError(f"{name} is no address that libpq can read: {why}. Expected: an address {_HOW}.")
+    return WalgError(f"{name} is not an address that libpq can read: {why}. Expected: an address {_HOW}.")
 
 
 def _of_words(text: str, name: str) -> Iterator[tuple[str, str]]:

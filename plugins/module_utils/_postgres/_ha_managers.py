@@ -66,8 +66,8 @@ MANAGERS = (
     ),
     Manager(
         "Stolon",
-        "its keeper writes PostgreSQL's settings and rebuilds servers. Give it the archive settings (pgParameters), and restore by "
-        "its own means (stolonctl init, mode pitr)",
+        "its keeper writes PostgreSQL's settings and rebuilds servers. Give it the archive settings (pgParameters), and restore with "
+        "its own tools (stolonctl init, mode pitr)",
         beside=("keeperstate", "dbstate"),
         programs=("stolon-keeper",),
     ),

@@ -161,7 +161,7 @@ def _found(path: str, environment: Mapping[str, str], owner: User, config_file: 
     if os.path.isabs(candidate) and call_as(owner, os.path.exists, candidate):
         return candidate
     raise WalgError(
-        f"The server was started by hand with the relative path {path!r}, and from which directory can't be told, so it could not be "
+        f"The server was started by hand with the relative path {path!r}, and its directory is not known, so it could not be "
         "started that way again. Start it with an absolute path (pg_ctl -D /...), then run again."
     )
 

@@ -111,7 +111,7 @@ class _Reader:
         self.files.append(path)
         for line in _conf.parse(text):
             if not line.name:
-                self.problems.append(Problem(path, path, line.number, "is no setting in PostgreSQL's syntax"))
+                self.problems.append(Problem(path, path, line.number, "is not a setting in PostgreSQL's syntax"))
             elif line.name in _INCLUDES:
                 self._include(line, path, depth)
             else:

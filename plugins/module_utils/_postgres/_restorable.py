@@ -106,10 +106,10 @@ def _refuse_nested(oid: str, location: str, data_dir: str, wal_dir: str, others:
     outer = {"the data directory": data_dir, **others, **({"the WAL directory": wal_dir} if wal_dir else {})}
     for name, path in outer.items():
         if _data_dir.within(location, path):
-            raise _nested(f"The tablespace with OID {oid} lies at {location}, inside {path} ({name})")
+            raise _nested(f"The tablespace with OID {oid} is at {location}, inside {path} ({name})")
     for name, path in (("data directory", data_dir), ("WAL directory", wal_dir)):
         if path and _data_dir.within(path, location):
-            raise _nested(f"The {name} {path} lies inside {location}, the directory of the tablespace with OID {oid}")
+            raise _nested(f"The {name} {path} is inside {location}, the directory of the tablespace with OID {oid}")
 
 
 def _nested(what: str) -> WalgError:

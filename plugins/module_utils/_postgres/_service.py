@@ -371,7 +371,7 @@ class Service:
         told = f"{self.cluster.port} in {self.cluster.socket_dir}"
         return WalgError(
             f"The server on {self.cluster.data_dir} was started, and listens on port {looked.port} in "
-            f"{looked.socket_dir or 'no directory'}, while this instance was told {told}. Correct walg_pg_port and "
+            f"{looked.socket_dir or 'no directory'}, but this instance is configured for {told}. Correct walg_pg_port and "
             "walg_pg_socket_dir, or leave them out while it runs, and run the same command again.",
             found={"port": looked.port, "socket_dir": looked.socket_dir},
         )

@@ -49,7 +49,7 @@ class Hands:
     def make_new(self, path: str) -> None:
         """Make a directory that must not be there yet."""
         if os.path.lexists(path):
-            raise WalgError(f"{path} exists; it was to be made.")
+            raise WalgError(f"{path} exists; it should have been created.")
         self.make(path)
 
     def rename(self, source: str, target: str) -> None:
@@ -69,7 +69,7 @@ class Hands:
         self.remove_empty(path)
         if os.path.lexists(path):
             raise WalgError(
-                f"{path} can't be removed: it is no directory of the user {self.owner.name!r}, or not all in it is. Look at it, "
+                f"{path} can't be removed: it is not a directory of the user {self.owner.name!r}, or not all in it is. Look at it, "
                 "move it away, then run again.",
                 found=path,
             )

@@ -35,7 +35,7 @@ def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDi
     _debian_entry.wanted(instance.cluster)
     if found.kind == "other":
         raise WalgError(
-            f"{found.path} holds something that is no PostgreSQL cluster; it is left alone. Move it away, or correct walg_pg_data_dir."
+            f"{found.path} holds something that is not a PostgreSQL cluster; it is left alone. Move it away, or correct walg_pg_data_dir."
         )
     wanted = instance.cluster.system_identifier
     if found.kind == "cluster" and wanted and found.system_identifier != wanted:
@@ -127,7 +127,7 @@ def _wal_dir(found: _data_dir.DataDir, wish: Wish, data: _layout.Place) -> str:
         return wish.wal_dir or found.links.get("pg_wal", "")
     if wish.wal_dir and os.path.realpath(wish.wal_dir) != inside:
         raise WalgError(
-            f"{inside} is mounted, so the WAL of {data.path} must be there, not in {wish.wal_dir}. Leave walg_restore_wal_dir out, or "
+            f"{inside} is mounted, so the WAL of {data.path} must be there, not in {wish.wal_dir}. Don't set walg_restore_wal_dir, or "
             f"unmount {inside} first.",
             found=inside,
             wanted=wish.wal_dir,

@@ -61,7 +61,7 @@ class Step:
         source, target = os.path.lexists(self.source), os.path.lexists(self.target)
         if not source and not target:
             raise WalgError(
-                f"{self.source} was to be renamed to {self.target}, and neither exists: somebody moved it. Put it back to one of them."
+                f"{self.source} should be renamed to {self.target}, and neither exists: somebody moved it. Put it back to one of them."
             )
         return target if self.action == "out" else not source
 

@@ -116,10 +116,10 @@ def refuse_mounts(one: Place, major: int) -> None:
         point = os.path.join(one.path, stays)
         if _may_stay(one, stays, major, mounted=point in mounted):
             continue
-        where, lies = f"{one.path} ({one.link or 'data directory'})", "lies in"
+        where, lies = f"{one.path} ({one.link or 'data directory'})", "is in"
         if point in mounted:
             what = (
-                "a restore can't move what is mounted. Stop the server, copy what lies there into a plain directory in its place and "
+                "a restore can't move what is mounted. Stop the server, copy what is there into a plain directory in its place and "
                 "unmount it"
             )
             lies = "is mounted inside"
@@ -169,14 +169,14 @@ def decode(entries: Iterable[Mapping[str, Any]]) -> list[Place]:
 
 
 def refuse_overlap(places: Sequence[Place]) -> None:
-    """Raise WalgError when one place lies inside another: moving one would move the other."""
+    """Raise WalgError when one place is inside another: moving one would move the other."""
     data = places[-1]
     for one in places:
         for other in places:
             inner = other.inside(data.path) and one is data
             if one is not other and not inner and _covers(one, other):
                 raise WalgError(
-                    f"{other.path} ({other.link or 'data directory'}) lies inside {one.path} ({one.link or 'data directory'}), and moving "
+                    f"{other.path} ({other.link or 'data directory'}) is inside {one.path} ({one.link or 'data directory'}), and moving "
                     f"one would move the other. Choose another place: {_option(other if other.link else one)}."
                 )
 

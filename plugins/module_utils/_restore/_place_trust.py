@@ -83,7 +83,7 @@ def _refuse_shared(one: Place, what: str, owner: User) -> None:
     except _trust.LooseError as exc:
         raise WalgError(
             f"{exc.msg} The play does not name this place; a link in the data directory or a record in the storage does, and these count "
-            f"only below directories of root's and of {owner.name!r} that nobody else can write. {_elsewhere(one)}",
+            f"only below directories of root and of {owner.name!r} that nobody else can write to. {_elsewhere(one)}",
             **exc.fields,
         ) from exc
 

@@ -111,12 +111,12 @@ _UNITS = {"b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3, "tb": 1024**4}
 _DEFAULTS = {"max_connections": 100, "max_wal_senders": 10, "superuser_reserved_connections": 3}
 #: Names that a request may not set, and why.
 _DECIDED = {
-    "data_directory": "the restore decides where the cluster lies (walg_pg_data_dir)",
-    "config_file": "it can't stand in a configuration file",
-    "hba_file": "it can't stand in a configuration file of the cluster; set it where the server is started",
-    "ident_file": "it can't stand in a configuration file of the cluster; set it where the server is started",
-    "port": "the instance is told its port (walg_pg_port)",
-    "unix_socket_directories": "the instance is told its socket directory (walg_pg_socket_dir)",
+    "data_directory": "the restore decides where the cluster is (walg_pg_data_dir)",
+    "config_file": "it can't be in a configuration file",
+    "hba_file": "it can't be in a configuration file of the cluster; set it where the server is started",
+    "ident_file": "it can't be in a configuration file of the cluster; set it where the server is started",
+    "port": "the instance has its own option for the port (walg_pg_port)",
+    "unix_socket_directories": "the instance has its own option for the socket directory (walg_pg_socket_dir)",
     "include": "it is no setting",
     "include_dir": "it is no setting",
     "include_if_exists": "it is no setting",
@@ -231,7 +231,7 @@ def wished(settings: Mapping[str, object]) -> dict[str, str]:
     for given, raw in settings.items():
         name, value = str(given).lower(), _text(raw)
         if not re.match(r"^[a-z_][a-z0-9_$]*(\.[a-z_][a-z0-9_$]*)*\Z", name):
-            raise WalgError(f"walg_restore_settings: {given!r} is no name of a PostgreSQL setting.")
+            raise WalgError(f"walg_restore_settings: {given!r} is not the name of a PostgreSQL setting.")
         why = _DECIDED.get(name, "")
         if name in RECOVERY_NAMES or name.startswith("recovery_target"):
             why = (

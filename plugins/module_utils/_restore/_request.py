@@ -116,8 +116,8 @@ class Run:
         found = _data_dir.look(os.path.realpath(self.instance.cluster.data_dir), self.instance.owner)
         _host_check.refuse_directory(self.runner, self.instance, found, self.wish)
         note = (
-            "The archive was not asked: the play has to make this first, which check mode does not: "
-            f"{', '.join(self.pending)}. The run refuses what can't work before it changes {found.path}."
+            "The archive was not checked: the play must create this first, which check mode does not do: "
+            f"{', '.join(self.pending)}. If the restore can't work, the run stops before it changes {found.path}."
         )
         told = {
             "request": self.wish.request,
@@ -224,7 +224,7 @@ class Run:
             return {"changed": False, "restore": {"request": self.wish.request, "state": "unknown"}}
         if marker.state not in _state.BESIDE:
             raise WalgError(
-                f"The restore {marker.request!r} is {marker.state}: there is nothing beside to discard. {_ways.of(marker)}"
+                f"The restore {marker.request!r} is {marker.state}: there is nothing to discard. {_ways.of(marker)}"
             )
         answer = {"request": marker.request, "state": "discarded"}
         if not check:

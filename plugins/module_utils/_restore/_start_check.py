@@ -165,7 +165,7 @@ class StartCheck:
             return ""
         return (
             f" These were symbolic links, and the base backup does not say where to: {', '.join(names)}. Put files or links in their "
-            "place, or say where they lead with walg_restore_links."
+            "place, or set where they lead with walg_restore_links."
         )
 
 

@@ -179,7 +179,7 @@ class Swap:
         if _servers.servers_on(data_dir):
             if not stop_running:
                 raise WalgError(
-                    f"A server runs on {data_dir}, where the restored cluster is to be put. Stop it and run again, or say so with "
+                    f"A server runs on {data_dir}, where the restored cluster should be put. Stop it and run again, or set "
                     "walg_restore_stop_running: true; nothing was changed there."
                 )
             service.hold()
@@ -221,7 +221,7 @@ class Swap:
         if wanted_timeline and not marker.standby and facts.timeline != wanted_timeline:
             raise WalgError(
                 f"The server on {marker.data_dir} is on timeline {facts.timeline}, and timeline {wanted_timeline} was restored: it is not "
-                "the server that was to be started. Look who started it, on what.",
+                "the server that should have been started. Find out who started it, and on what.",
                 found=facts.timeline,
                 wanted=wanted_timeline,
             )

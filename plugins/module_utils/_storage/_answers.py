@@ -31,8 +31,8 @@ _NEEDS = {
     },
 }
 _NEEDS_OTHER = {
-    "list": "to list what lies below the prefix",
-    "read": "to read what lies below the prefix",
+    "list": "to list what is below the prefix",
+    "read": "to read what is below the prefix",
     "write": "to write below the prefix",
     "delete": "to delete below the prefix",
 }

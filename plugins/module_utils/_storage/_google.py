@@ -91,7 +91,7 @@ def check(text: str, where: str, version: Version | None = None) -> None:
     key = content.get("private_key")
     if key is not None and not _is_pem(key):
         raise WalgError(
-            f"The private_key in {where} is no PEM block (-----BEGIN ... -----END on lines of their own): were its line breaks "
+            f"The private_key in {where} is not a PEM block (-----BEGIN ... -----END on lines of their own): were its line breaks "
             f"lost on the way through a template? {_HOW}."
         )
 

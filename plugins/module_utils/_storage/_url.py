@@ -119,7 +119,7 @@ def storage_settings(url: str) -> dict[str, str]:
     if not authority:
         raise _refusal(url, "the bucket is missing", scheme)
     if not _BUCKET.fullmatch(authority):
-        raise _refusal(url, "what stands before the path can't be a bucket", scheme)
+        raise _refusal(url, "what is before the path can't be a bucket", scheme)
     return {SCHEMES[scheme]: f"{scheme}://{authority}{path}"}
 
 
@@ -138,7 +138,7 @@ def kind(settings: Mapping[str, object]) -> str:
     found = prefixes_of(settings)
     if not found:
         raise WalgError(
-            "No storage is set: without one WAL-G refuses to start. Set walg_storage, for example to gs://bucket/path "
+            "No storage is set: without one WAL-G does not start. Set walg_storage, for example to gs://bucket/path "
             "or file:///absolute/path.",
             wanted=list(PREFIX_SETTINGS),
         )
@@ -195,7 +195,7 @@ def storage_of(settings: Mapping[str, object]) -> str:
         return f"file://{storage_settings('file://' + path)['WALG_FILE_PREFIX']}"
     found = storage_settings(value)
     if SCHEMES[scheme] not in found:
-        raise _refusal(value, f"it stands in {SCHEMES[scheme]}, which is for {scheme}://", scheme)
+        raise _refusal(value, f"it is in {SCHEMES[scheme]}, which is for {scheme}://", scheme)
     normal = found[SCHEMES[scheme]]
     if scheme != "ssh":
         return normal
@@ -252,7 +252,7 @@ def _file_path(url: str, rest: str) -> str:
         raise _refusal(url, "the path is not absolute (three slashes after file:)", "file")
     path = rest[:-1] if rest.endswith("/") else rest
     if not path:
-        raise _refusal(url, "the root directory is no place for an archive", "file")
+        raise _refusal(url, "the root directory can't be an archive", "file")
     if any(part in ("", ".", "..") for part in path.split("/")[1:]):
         raise _refusal(url, "its path has a double slash, '.' or '..'", "file")
     return path

@@ -80,7 +80,7 @@ def _backup(entry: Mapping[str, Any]) -> Backup:
     identifier = entry.get("system_identifier")
     name = str(entry["backup_name"])
     if not _NAME.match(name):
-        raise ValueError(f"{name[:80]!r} is no name of a base backup")
+        raise ValueError(f"{name[:80]!r} is not the name of a base backup")
     return Backup(
         name=name,
         start_time=str(entry.get("start_time") or ""),

@@ -201,7 +201,7 @@ class Walg:
         except ValueError as exc:
             raise WalgError(f"The record of the base backup {name} is not JSON: {exc}", stdout=text[:2000]) from exc
         if not isinstance(found, dict):
-            raise WalgError(f"The record of the base backup {name} is no JSON object.", stdout=text[:2000])
+            raise WalgError(f"The record of the base backup {name} is not a JSON object.", stdout=text[:2000])
         return found
 
     def cat(self, name: str, place: Mapping[str, str] | None = None) -> str | None:

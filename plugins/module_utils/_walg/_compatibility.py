@@ -127,8 +127,8 @@ def check_pair(
         refusals.append(f"{served}.")
     if pg_major > PG_NEWEST and not untested:
         refusals.append(
-            f"{served} and was tried with no newer one. Look for a newer release of the collection, or try this one all the "
-            "same, and a restore with it, by this line:\n  walg_pg_untested: true\n"
+            f"{served} and was tested with no newer one. Look for a newer release of the collection, or try this one "
+            "anyway, and a restore with it, by adding this line:\n  walg_pg_untested: true\n"
         )
     if walg is not None:
         found = f"Found WAL-G {'.'.join(map(str, walg))} with PostgreSQL {pg_major} on {storage_kind}:// for {purpose}"

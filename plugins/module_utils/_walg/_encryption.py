@@ -41,7 +41,7 @@ _PRIVATE = "WAL-G decrypts with it too: what is archived with a public key alone
 
 #: What WAL-G and its libraries answer to a key that does not do, and what that means.
 _ANSWERS = (
-    ("no armored data|unexpected EOF|malformed|structural error", "It is no OpenPGP key in ASCII armor"),
+    ("no armored data|unexpected EOF|malformed|structural error", "It is not an OpenPGP key in ASCII armor"),
     ("no (?:valid )?encryption key", "It has expired, or it can't encrypt: only sign"),
     (
         "checksum failure|decryption failed",
@@ -72,7 +72,7 @@ def judge(settings: Mapping[str, object]) -> None:
         found = _ARMOR.fullmatch(_first_block(text))
         if text and not found:
             raise WalgError(
-                f"{name} is no OpenPGP key in ASCII armor (-----BEGIN PGP PRIVATE KEY BLOCK----- and its lines). Export it with: "
+                f"{name} is not an OpenPGP key in ASCII armor (-----BEGIN PGP PRIVATE KEY BLOCK----- and its lines). Export it with: "
                 "gpg --armor --export-secret-keys KEY"
             )
         if found and found.group(1) == "PUBLIC":
@@ -103,7 +103,7 @@ def _judge_sodium(key: str, transform: str) -> None:
             f"{_SODIUM} has fewer than {_SODIUM_LEAST} bytes. Make one with `openssl rand -hex 32`, and set {_TRANSFORM}: hex."
         )
     if transform != "none" and len(size) != _SODIUM_BYTES:
-        raise WalgError(f"{_SODIUM} has to be {_SODIUM_BYTES} bytes. Make one with: openssl rand -{transform} 32")
+        raise WalgError(f"{_SODIUM} must be {_SODIUM_BYTES} bytes. Make one with: openssl rand -{transform} 32")
 
 
 def _plain(key: str) -> bytes:

@@ -78,7 +78,7 @@ def _timelines(shown: Iterable[Mapping[str, Any]]) -> dict[int, TimelineWal]:
     for entry in shown:
         timeline = int(entry["id"])
         if not 0 < timeline <= _wal.LAST_TIMELINE:
-            raise ValueError(f"{str(timeline)[:20]} is no timeline")
+            raise ValueError(f"{str(timeline)[:20]} is not a timeline")
         missing = frozenset(entry.get("missing_segments") or ())
         parent, switch = entry.get("parent_id"), entry.get("switch_point_lsn")
         timelines[timeline] = TimelineWal(

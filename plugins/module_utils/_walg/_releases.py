@@ -116,8 +116,8 @@ def mismatch(wanted: str, found: BinaryVersion) -> str | None:
     numbers = parse_version(wanted)
     if found.version is None:
         return (
-            f"Expected WAL-G {wanted}, but the binary calls itself {found.tag!r}: a build of one's own without a "
-            "release's number. Build it with its version stamped, or leave walg_version unset for it."
+            f"Expected WAL-G {wanted}, but the binary calls itself {found.tag!r}: a build without a "
+            "release number. Build it with its version stamped, or leave walg_version unset for it."
         )
     if numbers != found.version or _candidate(wanted) != _candidate(found.tag):
         return f"Expected WAL-G {wanted}, but the binary is {found.tag}."
@@ -153,7 +153,9 @@ def parse_digest(text: str, asset: str, origin: str) -> str:
     lines = text.strip().splitlines()
     match = _DIGEST.fullmatch(lines[0].strip()) if len(lines) == 1 else None
     if match is None:
-        raise WalgError(f"{origin}.sha256 is no digest of one file. Give it in walg_binary_checksum.", found=text[:200])
+        raise WalgError(
+            f"{origin}.sha256 is not the digest of one file. Give it in walg_binary_checksum.", found=text[:200]
+        )
     name = (match.group(2) or asset).rpartition("/")[2]
     if name != asset:
         raise WalgError(f"{origin}.sha256 is the digest of {name}, expected that of {asset}.", found=name, wanted=asset)

@@ -173,7 +173,7 @@ def _text(name: str, value: object, where: str) -> str:
     if to_s3_log or (name == "WALG_LOG_LEVEL" and text not in _LOG_LEVELS):
         raise WalgError(
             f"The value of {name} in {where} is not allowed. Expected: {' or '.join(_LOG_LEVELS)} (ERROR from WAL-G 3.0.0). "
-            "DEVEL would write credentials to the log, and with any other word WAL-G refuses to start.",
+            "DEVEL would write credentials to the log, and with any other word WAL-G does not start.",
             found=name,
             wanted=list(_LOG_LEVELS),
         )

@@ -376,7 +376,7 @@ def test_an_archive_that_says_nothing_is_never_adopted(world: World) -> None:
 
 def test_the_directory_has_to_be_the_recorded_cluster(world: World) -> None:
     world.data_dir.mkdir()
-    with pytest.raises(WalgError, match="is no data directory"):
+    with pytest.raises(WalgError, match="is not a data directory"):
         confirmed(world, segment(1, 5))
     world.data_dir.rmdir()
     cluster(world, identifier="7")

@@ -159,8 +159,8 @@ def test_another_port_or_a_longer_name_is_another_server(target: str) -> None:
         ("ftp://two.example.com/it", "leads to ftp://two.example.com, without encryption"),
         ("HTTP://two.example.com/it", "leads to http://two.example.com, without encryption"),
         ("https://u:private@two.example.com/it", "leads to https://two.example.com with a user name in the address"),
-        ("https://two.example.com:99999999/it", "is no address"),
-        ("https://[::/it", "is no address"),
+        ("https://two.example.com:99999999/it", "is not an address"),
+        ("https://[::/it", "is not an address"),
     ],
 )
 def test_a_hop_that_is_not_taken(code: int, target: str, told: str) -> None:

@@ -69,9 +69,9 @@ def test_a_host_for_which_nothing_is_published(glibc: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("mirror", "text"),
     [
-        ("ftp://mirror.example.com", "no URL that begins with https://"),
-        ("mirror.example.com", "no URL that begins with https://"),
-        ("https:///wal-g", "no URL that begins with https://"),
+        ("ftp://mirror.example.com", "not a URL that begins with https://"),
+        ("mirror.example.com", "not a URL that begins with https://"),
+        ("https:///wal-g", "not a URL that begins with https://"),
         ("http://mirror.example.com", "is not encrypted, so its digest proves nothing"),
         ("https://me:secret@mirror.example.com", "holds credentials"),
         ("https://me@mirror.example.com", "holds credentials"),
@@ -100,11 +100,11 @@ def test_a_digest_as_sha256sum_writes_it(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is no digest of one file"),
-        (f"{HEX[:-1]}  it", "is no digest of one file"),
-        (f"{HEX}0  it", "is no digest of one file"),
-        (f"{HEX}  it\n{HEX}  it.tar.gz\n", "is no digest of one file"),
-        ("<!DOCTYPE html>", "is no digest of one file"),
+        ("", "is not the digest of one file"),
+        (f"{HEX[:-1]}  it", "is not the digest of one file"),
+        (f"{HEX}0  it", "is not the digest of one file"),
+        (f"{HEX}  it\n{HEX}  it.tar.gz\n", "is not the digest of one file"),
+        ("<!DOCTYPE html>", "is not the digest of one file"),
         (f"{HEX}  it.tar.gz", r"is the digest of it\.tar\.gz, expected that of it"),
     ],
 )

@@ -62,7 +62,7 @@ def test_relative_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert (found.directory, found.options[1]) == (f"{tmp_path}/conf", f"hba_file={tmp_path}/hba.conf")
     assert _launch.of(1, "/d", ME, "/etc/pg/postgresql.conf").directory == "/etc/pg"
     started(monkeypatch, words, PWD="/")
-    with pytest.raises(WalgError, match=r"relative path 'conf', and from which directory can't be told"):
+    with pytest.raises(WalgError, match=r"relative path 'conf', and its directory is not known"):
         _launch.of(1, "/d", ME)
     started(monkeypatch, ["postgres", "-D", "/etc/pg", "--config-file=x.conf"])
     assert list(_launch.of(1, "/d", ME, "/etc/pg/x.conf").options) == ["--config-file=/etc/pg/x.conf"]

@@ -69,7 +69,7 @@ def test_what_the_server_would_refuse_is_told(tmp_path: Path) -> None:
     found = _pg_files.read(None, str(main))
     assert [str(one) for one in found.problems] == [
         f"{tmp_path}/gone.conf: does not exist ({main}, line 1)",
-        f"{main}: is no setting in PostgreSQL's syntax ({main}, line 2)",
+        f"{main}: is not a setting in PostgreSQL's syntax ({main}, line 2)",
         f"include: names nothing ({main}, line 3)",
         f"{tmp_path}/none.d: can't be read (No such file or directory) ({main}, line 4)",
         f"{tmp_path}/dir: can't be read (Is a directory) ({main}, line 5)",

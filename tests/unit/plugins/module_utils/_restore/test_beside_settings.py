@@ -176,7 +176,7 @@ def test_settings_of_a_request() -> None:
         ("myapp.api_token", "x", "secret"),
         ("myapp.dsn2", "postgres://u:p@h", "secret"),
         ("include_dir", "x", "it is no setting"),
-        ("no name", "x", "is no name of a PostgreSQL setting"),
+        ("no name", "x", "is not the name of a PostgreSQL setting"),
         ("work_mem", "1\n2", "control character"),
     ],
 )

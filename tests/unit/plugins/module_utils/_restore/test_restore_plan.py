@@ -332,7 +332,7 @@ def test_tablespaces_that_have_no_place(world: World) -> None:
     refused(world, *with_tablespace(world), text="/nowhere does not exist: make it first")
     refused(world, *with_tablespace(world), text="has no tablespace 17", tablespaces={"17": "/x"})
     inside = {"16388": str(world.data_dir / "space")}
-    refused(world, *with_tablespace(world), text=r"lies inside .*/pg/data", tablespaces=inside)
+    refused(world, *with_tablespace(world), text=r"is inside .*/pg/data", tablespaces=inside)
 
 
 def test_a_tablespaces_place_that_is_somebody_elses(world: World) -> None:
@@ -440,8 +440,8 @@ def own_cluster(world: World) -> None:
 @pytest.mark.parametrize(
     ("prepare", "text"),
     [
-        (foreign, "holds something that is no PostgreSQL cluster"),
-        (a_file, "holds something that is no PostgreSQL cluster"),
+        (foreign, "holds something that is not a PostgreSQL cluster"),
+        (a_file, "holds something that is not a PostgreSQL cluster"),
         (other_cluster, "holds another cluster: system identifier 7"),
         (aside_there, "exists already, where the old directory would be kept"),
         (no_parent, "does not exist: make it first"),

@@ -364,7 +364,7 @@ def test_discard(world: World, state: str, check: bool) -> None:
         assert (told(work) is None) is not check
         assert (_state.load(world.instance) is None) is not check
     else:
-        with pytest.raises(WalgError, match="nothing beside to discard"):
+        with pytest.raises(WalgError, match="nothing to discard"):
             asked.act("discard", check)
         assert told(work) == "new"
     if check or state not in BESIDE:

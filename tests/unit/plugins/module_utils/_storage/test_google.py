@@ -83,10 +83,10 @@ def test_each_field_that_is_needed(kind: str) -> None:
         ('{"type": "secret"}', "none that Google's libraries know"),
         ('{"type": ["secret"]}', "none that Google's libraries know"),
         ('{"type": null, "private_key": "secret"}', "none that Google's libraries know"),
-        (text("service_account", private_key="secret"), "no PEM block"),
+        (text("service_account", private_key="secret"), "not a PEM block"),
         (text("service_account", private_key=PEM.replace("\n", "\\n")), "line breaks lost"),
         (text("service_account", private_key=PEM.replace("\n", " ")), "line breaks lost"),
-        (text("service_account", private_key=["secret"]), "no PEM block"),
+        (text("service_account", private_key=["secret"]), "not a PEM block"),
     ],
 )
 def test_what_is_no_use_is_named_and_not_repeated(content: str, words: str) -> None:

@@ -157,7 +157,7 @@ def test_names_of_wal_e_and_empty_values(settings: dict[str, str], url: str) -> 
         ({"WALG_COMPRESSION_METHOD": "lz4"}, "No storage is set"),
         ({"WALG_GS_PREFIX": "gs://b", "WALG_FILE_PREFIX": "/a"}, "are set: WALG_FILE_PREFIX, WALG_GS_PREFIX"),
         ({"WALG_GS_PREFIX": "gs://b", "WALE_GS_PREFIX": "gs://c"}, "Several storages"),
-        ({"WALG_GS_PREFIX": "s3://b/p"}, "stands in WALG_GS_PREFIX"),
+        ({"WALG_GS_PREFIX": "s3://b/p"}, "is in WALG_GS_PREFIX"),
         ({"WALG_FILE_PREFIX": "srv"}, "absolute directory"),
         ({"WALG_FILE_PREFIX": "file:///srv"}, "absolute directory"),
     ],

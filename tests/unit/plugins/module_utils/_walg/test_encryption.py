@@ -33,17 +33,20 @@ def test_what_may_be_a_key(settings: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"WALG_PGP_KEY": P}, "no OpenPGP key in ASCII armor"),
-        ({"WALG_PGP_KEY": f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n{P}"}, "no OpenPGP key"),
+        ({"WALG_PGP_KEY": P}, "not an OpenPGP key in ASCII armor"),
+        ({"WALG_PGP_KEY": f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n{P}"}, "not an OpenPGP key"),
         ({"WALG_PGP_KEY": PRIVATE.replace("PRIVATE", "PUBLIC").replace("abc", P)}, "is a public key"),
-        ({"WALG_PGP_KEY": f"-----BEGIN RSA PRIVATE KEY-----\n{P}\n-----END RSA PRIVATE KEY-----"}, "no OpenPGP key"),
-        ({"WALG_ENVELOPE_PGP_KEY": P}, "no OpenPGP key"),
+        (
+            {"WALG_PGP_KEY": f"-----BEGIN RSA PRIVATE KEY-----\n{P}\n-----END RSA PRIVATE KEY-----"},
+            "not an OpenPGP key",
+        ),
+        ({"WALG_ENVELOPE_PGP_KEY": P}, "not an OpenPGP key"),
         ({"WALG_LIBSODIUM_KEY": P}, "fewer than 25"),
         ({"WALG_LIBSODIUM_KEY": P, "WALG_LIBSODIUM_KEY_TRANSFORM": "rot13"}, "one of none, hex, base64"),
         ({"WALG_LIBSODIUM_KEY": P * 8, "WALG_LIBSODIUM_KEY_TRANSFORM": "hex"}, "openssl rand -hex 32"),
-        ({"WALG_LIBSODIUM_KEY": "0f" * 31, "WALG_LIBSODIUM_KEY_TRANSFORM": "hex"}, "has to be 32 bytes"),
+        ({"WALG_LIBSODIUM_KEY": "0f" * 31, "WALG_LIBSODIUM_KEY_TRANSFORM": "hex"}, "must be 32 bytes"),
         ({"WALG_LIBSODIUM_KEY": "é" + P, "WALG_LIBSODIUM_KEY_TRANSFORM": "base64"}, "is not base64"),
-        ({"WALG_LIBSODIUM_KEY": "QUJD", "WALG_LIBSODIUM_KEY_TRANSFORM": "base64"}, "has to be 32 bytes"),
+        ({"WALG_LIBSODIUM_KEY": "QUJD", "WALG_LIBSODIUM_KEY_TRANSFORM": "base64"}, "must be 32 bytes"),
     ],
 )
 def test_what_is_none(settings: dict[str, str], told: str) -> None:
@@ -56,7 +59,7 @@ def test_what_is_none(settings: dict[str, str], told: str) -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("panic: openpgp: invalid argument: no armored data found", "no OpenPGP key"),
+        ("panic: openpgp: invalid argument: no armored data found", "not an OpenPGP key"),
         ("panic: ... cannot encrypt a message to key id e1 because it has no encryption keys", "has expired"),
         ("panic: ... cannot encrypt a message to key id e1 because it has no valid encryption keys", "has expired"),
         ("failed to init decrypt reader: openpgp: incorrect key", "public key alone"),

@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--instance", default="main")
         verb.add_argument("--config-dir", required=True)
     confirm.add_argument("--data-dir", required=True)
-    confirm.add_argument("--file", required=True, help="name of the WAL file that is to be sent")
+    confirm.add_argument("--file", required=True, help="name of the WAL file to send")
     backup.add_argument(
         "--max-age",
         type=float,

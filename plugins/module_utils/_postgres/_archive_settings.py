@@ -105,7 +105,7 @@ def refuse_override(
         if row["source"] in _CALLED_WITH:
             shown = "" if row["setting"] == "(disabled)" else f" = {row['setting']!r}"
             raise WalgError(
-                f"{name}{shown} is given on the server's {row['source']}, which wins over every file. "
+                f"{name}{shown} is given on the server's {row['source']}, which overrides every file. "
                 "Remove it there: this collection does not edit how the server is called.",
                 found=str(row["setting"]),
                 wanted=value,

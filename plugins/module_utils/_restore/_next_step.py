@@ -71,7 +71,7 @@ def _waiting(marker: _state.Marker, wish: Wish, same: bool) -> tuple[str, _state
     before = Target(**marker.target)
     if not _targets.forward(before, wish.target):
         raise WalgError(
-            f"The restore {wish.request!r} stands at {before.shown()}; recovery can't go back to {wish.target.shown()}. "
+            f"The restore {wish.request!r} is at {before.shown()}; recovery can't go back to {wish.target.shown()}. "
             "An earlier target needs a new walg_restore_request."
         )
     still = before == wish.target and wish.action == {"paused": "pause", "shut down": "shutdown"}[marker.state]

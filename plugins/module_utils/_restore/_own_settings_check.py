@@ -62,7 +62,7 @@ class Checker:
             wins = own.standing[name]
             if wins.value != value:
                 raise WalgError(
-                    f"{OPTION} sets {name} to {value!r}, but {place(wins)} says {wins.value!r}, which wins over every file. Change it "
+                    f"{OPTION} sets {name} to {value!r}, but {place(wins)} says {wins.value!r}, which overrides every file. Change it "
                     f"there, or leave {name} out.",
                     found=wins.value,
                     wanted=value,

@@ -51,7 +51,7 @@ def refuse_no_server(runner: Runner, cluster: Cluster, major: int) -> None:
     looked, there = _data_dir.look(cluster.data_dir, cluster.owner()), cluster.data_dir
     lost = (
         "If the cluster was lost, restore it (playbook mapswipe.walg.restore); if it is elsewhere, correct "
-        "walg_pg_data_dir; if it is to be a new one, run initdb"
+        "walg_pg_data_dir; for a new one, run initdb"
     )
     if looked.kind == "absent":
         raise WalgError(f"There is no data directory {there} to back up. {lost}.", found=looked.kind)

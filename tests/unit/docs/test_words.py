@@ -1,0 +1,117 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Words and sentences: the phrases that CONTRIBUTING.md lists as "not" are in no page, no option's description and no message."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from written import EXAMPLES, PAGES, ROOT, text_of
+
+HEADING = "## Words and sentences"
+LIST = text_of("CONTRIBUTING.md").partition(HEADING)[2].partition("\n## ")[0]
+PHRASES = [
+    phrase
+    for cell in re.findall(r"^\| (?!not |---)(.+?) \|", LIST, re.MULTILINE)
+    for phrase in re.findall(r"\*([^*]+)\*", cell)
+]
+
+
+def has(text: str, phrase: str) -> bool:
+    """Say whether a text has a phrase: whole words, whatever their case and however the lines break."""
+    pattern = r"\s+".join(map(re.escape, phrase.split()))
+    return re.search(rf"(?<!\w){pattern}(?![\w-])", text, re.IGNORECASE) is not None
+
+
+def _docstrings(tree: ast.AST) -> set[int]:
+    owners = [
+        node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body
+    ]
+    return {id(node.body[0].value) for node in owners if isinstance(node.body[0], ast.Expr)}
+
+
+def said(code: str) -> Iterator[str]:
+    """Yield what a program says, a text in one piece, and the documentation of a module; no docstrings and no comments."""
+    tree = ast.parse(code)
+    left = _docstrings(tree)
+    for node in ast.walk(tree):
+        if id(node) in left:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            left |= {id(part) for part in ast.walk(node)}
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def values(node: object) -> Iterator[str]:
+    """Yield all texts in YAML data."""
+    if isinstance(node, str):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from values(child)
+
+
+def pieces(text: str) -> list[str]:
+    """Return the texts in a module's documentation, without its keys; of anything else, itself."""
+    return list(values(yaml.safe_load(text))) if re.match(r"\n[a-z_]+:(\n| \w+\n)", text) else [text]
+
+
+def comments(text: str) -> str:
+    """Return the comments of an example without their marks."""
+    return "\n".join(line.lstrip()[1:] for line in text.splitlines() if line.lstrip().startswith("#"))
+
+
+YAML = sorted(path for pattern in ("roles/*/*/*.yml", "playbooks/*.yml") for path in ROOT.glob(pattern))
+CODE = sorted(ROOT.glob("plugins/**/*.py"))
+TEXTS = {
+    **{page: [text_of(page).replace(LIST, "")] for page in PAGES},
+    **{example: [comments(text_of(example))] for example in EXAMPLES},
+    **{str(path.relative_to(ROOT)): list(values(yaml.safe_load(path.read_text(encoding="utf-8")))) for path in YAML},
+    **{
+        str(path.relative_to(ROOT)): [piece for text in said(path.read_text(encoding="utf-8")) for piece in pieces(text)]
+        for path in CODE
+    },
+}
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(PHRASES) >= 20
+    assert {"goes on", "say so with", "wanted:", "is refused", "anew"} <= set(PHRASES)
+    assert len(CODE) > 70
+    assert len(YAML) > 8
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_a_phrase_does_not_come_back(phrase: str) -> None:
+    found = [
+        f"{name}: {' '.join(text.split())[:200]}"
+        for name, texts in TEXTS.items()
+        for text in texts
+        if has(text, phrase)
+    ]
+    assert found == [], f"CONTRIBUTING.md, {HEADING.lstrip('# ')}, says how to write it"
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase", "there"),
+    [
+        ("The server goes\n  on meanwhile", "goes on", True),
+        ("Wanted: a number", "wanted:", True),
+        ("the phrase goes one better", "goes on", False),
+        ("a go-on word", "go", False),
+        ("the janewed word", "anew", False),
+    ],
+)
+def test_the_search_itself(text: str, phrase: str, there: bool) -> None:
+    assert has(text, phrase) == there
+
+
+def test_what_a_program_says() -> None:
+    code = 'DOC = """one"""\ndef f(x):\n    """two"""\n    # three\n    raise E(f"four {x} " "five", hint="six")\n'
+    assert sorted(said(code)) == ["four … five", "one", "six"]

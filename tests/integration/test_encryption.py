@@ -82,7 +82,7 @@ def test_each_is_found_before_anything_changes(make_sandbox: Callable[..., Sandb
         ({}, {"WALG_PGP_KEY": expired}, "has expired"),
         ({}, {"WALG_PGP_KEY": keyring.made("signs", "sign")}, "only sign"),
         ({}, {"WALG_PGP_KEY": locked}, "passphrase is not given"),
-        ({}, {"WALG_PGP_KEY": locked, "WALG_PGP_KEY_PASSPHRASE": "PlantedWrong7"}, "is not that of the key"),
+        ({}, {"WALG_PGP_KEY": locked, "WALG_PGP_KEY_PASSPHRASE": "PlantedWrong7"}, "is not the key's"),
         ({}, {"WALG_LIBSODIUM_KEY": "Planted7" * 4}, "without libsodium"),
         ({"WALG_COMPRESSION_METHOD": "PlantedMethod"}, {}, "WAL-G can't compress"),
     ]

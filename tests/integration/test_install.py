@@ -191,7 +191,7 @@ def faults(directory: Path) -> dict[str, tuple[list[tuple[str, releases.Fault]],
         "wrong arch": (
             [("-amd64", releases.answer(arm)), (".sha256", releases.answer(arm_digest))],
             {},
-            "is built for aarch64, this host is x86_64. Of WAL-G's releases take wal-g-pg-",
+            "is built for aarch64, this host is x86_64. Use wal-g-pg-",
         ),
         "credentials wanted": (
             [("", releases.wants("Basic eA=="))],
@@ -203,7 +203,7 @@ def faults(directory: Path) -> dict[str, tuple[list[tuple[str, releases.Fault]],
         "nobody there": (
             [],
             {"mirror": "https://localhost:1"},
-            "A host without a way there takes a file (walg_binary_src)",
+            "If this host can't reach it, use a file (walg_binary_src)",
         ),
         "no release": ([], {"version": "devel"}, "'devel' is not a version of WAL-G"),
         "not encrypted": (

@@ -123,6 +123,6 @@ def test_a_refused_storage_leaves_the_running_archive_alone(sandbox: Sandbox, cl
     absent = f"file://{sandbox.storage_dir}/absent"
     answer = configure(sandbox, cluster, absent)
     assert absent in answer["msg"]
-    assert "Make it" in answer["msg"]
+    assert "Create it" in answer["msg"]
     assert files(sandbox.host) == before
     cluster.ship()

@@ -128,7 +128,7 @@ def test_a_bucket_that_is_missing_and_a_certificate_that_is_wrong(
     before = state(sandbox, gcs)
     answer = sandbox.module("walg_storage_check", {**options, "storage": "gs://no-such-bucket/p"})
     assert "gs://no-such-bucket/p" in answer["msg"]
-    assert "Make the bucket" in answer["msg"]
+    assert "Create the bucket" in answer["msg"]
     other = sandbox.root / "other-ca"
     other.mkdir()
     gcs.faults.present(*certificate(other)[1:])

@@ -160,7 +160,7 @@ def test_where_there_is_no_old_cluster_the_restored_one_is_taken_out(
     cluster.lose()
     starter.fails.touch()
     told = refused(sandbox, "lost")
-    assert "that takes the restored cluster out again and keeps it, since there is no old one" in told
+    assert "that takes the restored cluster out again and keeps it, because there is no old one" in told
     starter.fails.unlink()
     kept = Path(str(done(sandbox, "lost", rollback=True)["restored_kept_as"]))
     assert (cluster.data_dir.exists(), (kept / "PG_VERSION").exists()) == (False, True)

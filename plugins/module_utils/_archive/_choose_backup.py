@@ -119,7 +119,7 @@ def _named(
     if name not in known:
         listed = ", ".join(sorted(known)) or "none"
         raise WalgError(
-            f"There is no base backup {name} of this cluster in {situation.storage}. There: {listed}.",
+            f"There is no base backup {name} of this cluster in {situation.storage}. Available: {listed}.",
             found=sorted(known),
         )
     lost = _recoverable.broken_chains(situation.mine).get(name)

@@ -257,7 +257,7 @@ def unrestorable(backups: Iterable[Backup], archive: Inventory, found: Iterable[
 def _why(backup: Backup, archive: Inventory) -> str:
     size = archive.segment_size
     if not backup.finish_lsn:
-        return "its record does not say where it ends"
+        return "its record does not show where it ends"
     missing = segment_of(backup.timeline, backup.start_lsn, size)
     for begin, after in _runs(backup.timeline, archive) if backup.timeline in archive.timelines else []:
         if begin <= backup.start_lsn // size < after:

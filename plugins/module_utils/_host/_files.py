@@ -61,7 +61,7 @@ class FilePlan:
             raise WalgError(f"Can't read {self.path}: {exc.strerror}") from exc
         if stat.S_ISLNK(found.st_mode):
             raise WalgError(
-                f"{self.path} is a symbolic link; remove it or choose another directory; only real files are written here."
+                f"{self.path} is a symbolic link; remove it or choose another directory, because only real files are written here."
             )
         if stat.S_ISDIR(found.st_mode) != (self.content is None):
             raise WalgError(f"{self.path} exists, but is {'' if self.content is None else 'not '}a file.")

@@ -35,8 +35,8 @@ def refuse_closed(data_dir: str, owner: User) -> None:
         )
     if sockets:
         raise WalgError(
-            f"{', '.join(sockets)}: WAL-G ends a base backup at a socket, so none can be taken. Let whoever listens there use another "
-            "directory, and remove what nobody uses. PostgreSQL's own are where unix_socket_directories says (a restart is needed).",
+            f"{', '.join(sockets)}: WAL-G ends a base backup at a socket, so none can be taken. Move that socket to another "
+            "directory, or remove it if nothing uses it. PostgreSQL's own are where unix_socket_directories says (a restart is needed).",
             found=sockets,
         )
 

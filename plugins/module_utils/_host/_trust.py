@@ -197,9 +197,9 @@ class _Way:
         there = os.fstat(handle)
         if self.sticky and not stat.S_ISDIR(there.st_mode):
             raise LooseError(
-                f"{path} is in a directory where everybody can make files. Choose another place.",
+                f"{path} is in a directory where everybody can create files. Choose another directory.",
                 found=path,
-                why="is in a directory where everybody can make files",
+                why="is in a directory where everybody can create files",
             )
         why = _why(handle, there, self.trusted)
         self.sticky = bool(why) and stat.S_ISDIR(there.st_mode) and bool(there.st_mode & stat.S_ISVTX)

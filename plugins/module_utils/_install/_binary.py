@@ -172,8 +172,8 @@ def _advice(version: str, machine: str, glibc: Sequence[int]) -> str:
         return "Build it for this host."
     build = _releases.fitting_build(_releases.parse_version(version), machine, glibc)
     if build:
-        return f"Of WAL-G's releases take {build}."
-    return f"No published build of WAL-G {version} runs here: take another version, or build it yourself (statically linked)."
+        return f"Use {build} from WAL-G's releases."
+    return f"No published build of WAL-G {version} runs here: use another version, or build it yourself (statically linked)."
 
 
 def host_glibc() -> tuple[int, ...]:

@@ -41,7 +41,7 @@ _MOST_HOPS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _URL_SIGNS = "%/:=&?~#+!$,;'@()*[]"
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
-_OFFLINE = "A host without a way there takes a file (walg_binary_src) or a server nearer by (walg_binary_mirror)."
+_OFFLINE = "If this host can't reach it, use a file (walg_binary_src) or a mirror (walg_binary_mirror)."
 
 
 class _OutOfTimeError(Exception):

@@ -70,6 +70,6 @@ def refuse_missing(server: Server) -> None:
 def _incomplete(directory: str, what: str, found: list[object]) -> WalgError:
     return WalgError(
         f"The cluster recovered in {directory} is not whole: {what} are missing, though its catalog names them. The base backup did not "
-        "hold them. Name another base backup (walg_restore_backup).",
+        "hold them. Choose another base backup (walg_restore_backup).",
         found=found,
     )

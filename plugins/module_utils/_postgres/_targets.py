@@ -88,7 +88,7 @@ def from_options(given: Mapping[str, Any], now: datetime | None = None) -> Targe
         )
     if len(named) > 1 or (named and word != "latest"):
         listed = ", ".join([f"target_{kind}" for kind in named] + (["immediate"] if word != "latest" else []))
-        raise WalgError(f"Several recovery targets are given ({listed}); PostgreSQL takes one.")
+        raise WalgError(f"Several recovery targets are given ({listed}); PostgreSQL accepts only one.")
     inclusive = given.get("target_inclusive")
     inclusive = True if inclusive is None else bool(inclusive)
     if not named:
@@ -117,7 +117,7 @@ def _xid(text: str, _now: datetime) -> str:
 
 def _name(text: str, _now: datetime) -> str:
     if len(text.encode()) > 63 or any(ord(char) < 32 for char in text):
-        raise WalgError(f"Not the name of a restore point: {text!r}; PostgreSQL takes 63 bytes at most.")
+        raise WalgError(f"Not the name of a restore point: {text!r}; PostgreSQL accepts at most 63 bytes.")
     return text
 
 
@@ -129,7 +129,7 @@ def check_action(action: str, target: Target, standby: bool) -> None:
     if action not in ACTIONS:
         raise WalgError(f"Unknown action {action!r}; expected {', '.join(ACTIONS)}.")
     if standby and (action != "promote" or target.kind != "latest"):
-        raise WalgError("A standby follows the archive: it takes no target and no action. Leave these out.")
+        raise WalgError("A standby follows the archive: it can't have a target or an action. Leave these out.")
     if action != "promote" and target.kind == "latest":
         raise WalgError(
             f"action={action} needs a target to stop at; the latest state is the end of all WAL, where PostgreSQL promotes."

@@ -73,7 +73,7 @@ def _bring(one: Place, places: Sequence[Place], spec: Mapping[str, Any]) -> None
         lay = _location(one, spec)
         raise WalgError(
             f"The base backup lacks the files of the tablespace {one.link} that was at {lay}: WAL-G restored no {entry} to {one.work}. "
-            "Nothing was changed. Name another base backup (walg_restore_backup), one from when that tablespace lay elsewhere.",
+            "Nothing was changed. Choose another base backup (walg_restore_backup), one from when that tablespace lay elsewhere.",
             found=lay,
         )
 
@@ -111,7 +111,7 @@ def _refuse_unknown_tablespaces(data: Place, known: set[str]) -> None:
             continue
         raise WalgError(
             f"WAL-G restored {path}, a tablespace of which the base backup's record says nothing, without its files. Nothing was "
-            "changed. Name another base backup (walg_restore_backup).",
+            "changed. Choose another base backup (walg_restore_backup).",
             found=path,
         )
 
@@ -152,7 +152,7 @@ def refuse_links(data_dir: str, spaces: Sequence[str]) -> None:
     if found:
         raise WalgError(
             f"The base backup lacks what these were when it was taken, symbolic links in the data directory: {', '.join(found[:5])}. WAL-G "
-            "does not follow them. Nothing was changed. Name another base backup (walg_restore_backup), or, while the cluster is there, "
+            "does not follow them. Nothing was changed. Choose another base backup (walg_restore_backup), or, while the cluster is there, "
             "replace the links by real directories and take a new one.",
             found=found[:100],
         )

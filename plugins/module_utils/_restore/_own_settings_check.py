@@ -113,8 +113,8 @@ class Checker:
         now = own.settings.get("hot_standby")
         if now is not None and not _conf.is_on(now.value):
             raise WalgError(
-                f"The cluster has hot_standby = {now.value} ({place(now)}), so that a standby takes no connections: nobody could see "
-                f"whether it follows. Change it there, or restore with this line:\n  {line('hot_standby', 'on')}",
+                f"The cluster has hot_standby = {now.value} ({place(now)}), so a standby would accept no connections, and nobody could "
+                f"check that it follows. Change it there, or restore with this line:\n  {line('hot_standby', 'on')}",
                 found=now.value,
                 wanted="on",
             )
@@ -133,13 +133,13 @@ class Checker:
         rejected = [name for name in _NAMED.findall(said.stderr.lower()) if name in own.settings]
         if not rejected:
             raise WalgError(
-                f"PostgreSQL {self.major} on this host does not take the cluster's settings: {said.last_line()}",
+                f"PostgreSQL {self.major} on this host does not accept the cluster's settings: {said.last_line()}",
                 **said.fields(),
             )
         name = rejected[0]
         why = next(text for text in said.stderr.splitlines() if f'"{name}"' in text.lower())
         raise WalgError(
-            f"PostgreSQL {self.major} on this host does not take the cluster's setting {name} ({place(own.settings[name])}): "
+            f"PostgreSQL {self.major} on this host does not accept the cluster's setting {name} ({place(own.settings[name])}): "
             f"{re.sub('^.*?LOG: +', '', why)}. Correct it there, or restore with another value:\n  {line(name, '...')}",
             **said.fields(),
         )

@@ -75,7 +75,7 @@ def refuse_full(
     for place, wanted, found in short:
         raise WalgError(
             f"Too little room beside {place}: {wanted} bytes are needed (the base backup {name} and {room.wal} for WAL, as far as they go "
-            f"there), {found} are free. Make room, restore on another host, or have the old cluster removed first "
+            f"there), {found} are free. Free some space, restore on another host, or have the old cluster removed first "
             "(walg_restore_overwrite, its system identifier).",
             found=found,
             wanted=wanted,

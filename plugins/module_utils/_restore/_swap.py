@@ -209,8 +209,8 @@ class Swap:
         if not wait_until(lambda: server.run_sql("SELECT pg_is_in_recovery()").stdout.strip() == wanted, 60):
             state = "not in recovery" if marker.standby else "in recovery"
             raise WalgError(
-                f"The restored server on {marker.data_dir} was started, but is {state}. Are there a standby.signal or recovery settings "
-                "of somebody else?"
+                f"The restored server on {marker.data_dir} was started, but is {state}. Is there a standby.signal, "
+                "or are there recovery settings, that this collection did not write?"
             )
         facts = server.own_facts()
         if facts.system_identifier != marker.system_identifier:

@@ -39,7 +39,7 @@ def refuse_later_tablespaces(
         if oid not in spaces and os.path.isdir(path) and call_as(instance.owner, os.listdir, path):
             raise WalgError(
                 f"The base backup {name} is from before the tablespace {oid} was made. Recovery from it could make it again at {path}, "
-                "which is not empty, and destroy what is there. Name a newer base backup (walg_restore_backup), move that directory "
+                "which is not empty, and destroy what is there. Choose a newer base backup (walg_restore_backup), move that directory "
                 "away, or restore on another host.",
                 found=path,
             )

@@ -55,4 +55,4 @@ def _back(marker: Marker) -> str:
         return f"{told}; that puts the old cluster back"
     if marker.state == "done":
         return "none, there was no old cluster or it was overwritten"
-    return f"{told}; that takes the restored cluster out again and keeps it, since there is no old one"
+    return f"{told}; that takes the restored cluster out again and keeps it, because there is no old one"

@@ -51,7 +51,7 @@ _NETWORK = (
 _ANSWERS = (
     (
         _CREDENTIALS,
-        "The storage, or who issues its tokens, does not take the credentials. Were they revoked? Is this host's clock right?",
+        "The storage, or the issuer of its tokens, rejects the credentials. Were they revoked? Is this host's clock right?",
     ),
     (
         "x509|certificate|tls: ",
@@ -59,14 +59,14 @@ _ANSWERS = (
     ),
     (
         "bucket doesn.t exist|NoSuchBucket|ContainerNotFound|bucket does not exist|Container Not Found",
-        "Make the bucket (WAL-G does not), or correct its name in walg_storage.",
+        "Create the bucket (WAL-G does not), or correct its name in walg_storage.",
     ),
     (
         "(?:Error|code:?) 403|AccessDenied|Access Denied|Forbidden|AuthorizationPermissionMismatch|permission denied",
         _FORBIDDEN,
     ),
-    ("no such file or directory|(?:Error|code:?) 404", "Make it (WAL-G does not), or correct walg_storage."),
-    ("no space left|(?:Error|code:?) 429|SlowDown|quota", "Make room there, or raise the quota."),
+    ("no such file or directory|(?:Error|code:?) 404", "Create it (WAL-G does not), or correct walg_storage."),
+    ("no space left|(?:Error|code:?) 429|SlowDown|quota", "Free some space there, or raise the quota."),
     (
         _NETWORK,
         "Check the network from this host to the storage: names, firewall, proxy (HTTPS_PROXY in walg_settings), and whether it is up.",

@@ -55,7 +55,7 @@ _NAMES = frozenset(
         "audience",
     ]
 )
-_HOW = "Make a key for a service account in the Google Cloud console (IAM, Service accounts, Keys, JSON) and give that file as it is"
+_HOW = "Create a key for a service account in the Google Cloud console (IAM, Service accounts, Keys, JSON) and give that file as it is"
 
 
 def check(text: str, where: str, version: Version | None = None) -> None:

@@ -144,7 +144,7 @@ def kind(settings: Mapping[str, object]) -> str:
         )
     if len(found) > 1:
         raise WalgError(
-            f"Several storages are set: {', '.join(found)}. WAL-G would silently take the first of these; keep one.",
+            f"Several storages are set: {', '.join(found)}. WAL-G would silently use the first of these; keep one.",
             found=list(found),
         )
     name = next(iter(found))

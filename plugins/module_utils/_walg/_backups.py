@@ -241,7 +241,7 @@ def tablespaces(sentinel: Mapping[str, Any]) -> dict[str, str]:
         if not oid.isdecimal() or not oid.isascii() or not location.startswith("/") or not location.isprintable():
             raise WalgError(
                 "The base backup's record of its tablespaces (Spec in its sentinel) is damaged, or not PostgreSQL's: "
-                f"{oid or spec!r} at {location!r}. Name another base backup (walg_restore_backup).",
+                f"{oid or spec!r} at {location!r}. Choose another base backup (walg_restore_backup).",
                 found=location,
             )
     return found

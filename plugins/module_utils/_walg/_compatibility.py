@@ -60,7 +60,7 @@ class Row:
 
 ROWS = (
     # Older ones have other commands and releases; none was tried.
-    Row("this collection was never tried with a WAL-G before 1.1", "WAL-G 1.1 or newer", until=(1, 1, 0)),
+    Row("this collection was never tested with a WAL-G before 1.1", "WAL-G 1.1 or newer", until=(1, 1, 0)),
     # Exit 1 with "function pg_start_backup(unknown, boolean, boolean) does not exist"; wal-g/wal-g#1319. Archiving
     # alone would work and make a site believe that it is protected.
     Row(
@@ -93,7 +93,7 @@ ROWS = (
     # wal-g/wal-g#499, #585: the full base backup's links are there when the delta makes them again, "file exists".
     Row(
         "it can't restore a delta of a cluster with tablespaces",
-        "WAL-G 3.0.8 or newer, or name a full base backup (walg_restore_backup)",
+        "WAL-G 3.0.8 or newer, or choose a full base backup (walg_restore_backup)",
         purposes=(RESTORE,),
         until=(3, 0, 0),
         tablespaces=True,

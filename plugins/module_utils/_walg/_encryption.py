@@ -45,7 +45,7 @@ _ANSWERS = (
     ("no (?:valid )?encryption key", "It has expired, or it can't encrypt: only sign"),
     (
         "checksum failure|decryption failed",
-        "The passphrase in WALG_PGP_KEY_PASSPHRASE (walg_secrets) is not that of the key",
+        "The passphrase in WALG_PGP_KEY_PASSPHRASE (walg_secrets) is not the key's",
     ),
     (
         "incorrect key|no such private",
@@ -96,14 +96,14 @@ def _judge_sodium(key: str, transform: str) -> None:
         size = {"none": _plain, "hex": binascii.unhexlify, "base64": _base64}[transform](key)
     except ValueError:
         raise WalgError(
-            f"{_SODIUM} is not {transform}, as {_TRANSFORM} says. Make one with: openssl rand -{transform} 32"
+            f"{_SODIUM} is not {transform}, as {_TRANSFORM} says. Create one with: openssl rand -{transform} 32"
         ) from None
     if transform == "none" and len(size) < _SODIUM_LEAST:
         raise WalgError(
-            f"{_SODIUM} has fewer than {_SODIUM_LEAST} bytes. Make one with `openssl rand -hex 32`, and set {_TRANSFORM}: hex."
+            f"{_SODIUM} has fewer than {_SODIUM_LEAST} bytes. Create one with `openssl rand -hex 32`, and set {_TRANSFORM}: hex."
         )
     if transform != "none" and len(size) != _SODIUM_BYTES:
-        raise WalgError(f"{_SODIUM} must be {_SODIUM_BYTES} bytes. Make one with: openssl rand -{transform} 32")
+        raise WalgError(f"{_SODIUM} must be {_SODIUM_BYTES} bytes. Create one with: openssl rand -{transform} 32")
 
 
 def _plain(key: str) -> bytes:

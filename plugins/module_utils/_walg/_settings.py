@@ -56,8 +56,8 @@ def check_settings(settings: Mapping[str, object], secrets: Mapping[str, object]
             if canonical(name) in seen:
                 twin, there = seen[canonical(name)]
                 raise WalgError(
-                    f"{name} in {where} is the same setting as {twin} in {there}. WAL-G would silently take one of "
-                    "them; keep one.",
+                    f"{name} in {where} is the same setting as {twin} in {there}. WAL-G would silently use one of "
+                    "them; remove one.",
                     found=[twin, name],
                 )
             seen[canonical(name)] = (name, where)

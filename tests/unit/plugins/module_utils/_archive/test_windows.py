@@ -210,7 +210,7 @@ def test_why_a_backup_cant_be_restored() -> None:
         backups[2].name: lost,
         backups[3].name: lost,
         backups[4].name: f"of its own WAL, {name(3, 9)}, {name(3, 9)} is not in the storage",
-        backups[5].name: "its record does not say where it ends",
+        backups[5].name: "its record does not show where it ends",
     }
 
 

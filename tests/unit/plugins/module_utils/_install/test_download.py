@@ -64,7 +64,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
         (Answer(b"", "1001"), "has 1001 bytes; a WAL-G has less than 1000"),
         (http.client.BadStatusLine("x"), "the connection broke off"),
         (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
-        (urllib.error.URLError("no route"), r"no route\. A host without a way there takes a file \(walg_binary_src\)"),
+        (urllib.error.URLError("no route"), r"no route\. If this host can't reach it, use a file \(walg_binary_src\)"),
         (
             urllib.error.HTTPError(URL, 407, "Proxy Authentication Required", Message(), None),
             "The proxy wants credentials",

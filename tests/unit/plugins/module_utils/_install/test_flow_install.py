@@ -269,14 +269,14 @@ FITS = [
         "3.0.8",
         "x86_64",
         (2, 31),
-        "needs glibc 2.34, this host has 2.31: it was built on a newer system. Of WAL-G's releases take wal-g-pg-20.04-amd64.",
+        "needs glibc 2.34, this host has 2.31: it was built on a newer system. Use wal-g-pg-20.04-amd64 from WAL-G's releases.",
     ),
     (
         needing("GLIBC_2.34"),
         "3.0.8",
         "x86_64",
         (2, 28),
-        "No published build of WAL-G 3.0.8 runs here: take another version, or build it yourself",
+        "No published build of WAL-G 3.0.8 runs here: use another version, or build it yourself",
     ),
     (needing("GLIBC_2.34"), "3.0.8", "x86_64", (), "this host has another C library (musl)"),
     (needing("GLIBC_2.34"), "devel", "x86_64", (2, 31), "Build it for this host."),
@@ -285,9 +285,9 @@ FITS = [
         "1.1.3",
         "x86_64",
         (2, 36),
-        "is built for aarch64, this host is x86_64. Of WAL-G's releases take wal-g-pg-ubuntu-20.04-amd64.",
+        "is built for aarch64, this host is x86_64. Use wal-g-pg-ubuntu-20.04-amd64 from WAL-G's releases.",
     ),
-    (elf.make(62), "3.0.9", "aarch64", (2, 36), "Of WAL-G's releases take wal-g-pg-22.04-aarch64."),
+    (elf.make(62), "3.0.9", "aarch64", (2, 36), "Use wal-g-pg-22.04-aarch64 from WAL-G's releases."),
     (elf.make(62), "3.0.9", "x86_64", (), None),  # static
     (elf.make(62), "3.0.9", "loongarch64", (2, 38), None),  # a machine that the table does not know
     (b"#!/bin/sh\n", "3.0.9", "x86_64", (), None),
@@ -315,7 +315,7 @@ def test_a_build_for_another_machine_is_never_started(tmp_path: Path, machine: i
     _binary.apply(plan(tmp_path, build(tmp_path / "src" / "it")))
     standing = (tmp_path / "bin" / "wal-g").read_bytes()
     checksum = put(tmp_path, elf.make(machine if os.uname().machine == "x86_64" else 62))
-    with pytest.raises(WalgError, match=r"is built for \w+, this host is \w+\. Of WAL-G's releases take wal-g-pg-2"):
+    with pytest.raises(WalgError, match=r"is built for \w+, this host is \w+\. Use wal-g-pg-2"):
         plan(tmp_path, checksum)
     assert (tmp_path / "bin" / "wal-g").read_bytes() == standing
 

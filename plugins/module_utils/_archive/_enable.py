@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: PostgreSQL's archive settings are in force. Plan first; check mode and the real run share it. Private.
+"""Flow: PostgreSQL's archive settings are in force. Plan first; check mode and the real run share it.
 
 Our settings go to one file of ours: into conf.d where the configuration includes such a directory (Debian), else
 beside the main configuration file with one include line at its end. Never ALTER SYSTEM.
@@ -269,7 +269,7 @@ def _put_in_force(runner: Runner, made: ArchivePlan, server: Server) -> None:
 
 
 def _forget_proof(path: str) -> None:
-    """What was proved of the archive holds no longer: archiving may have been off. First, so that a killed run forgets too."""
+    """Forget the proof of the archive, since archiving may have been off. This comes first, so that a killed run has forgotten it too."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: what an archive holds and which points it can be restored to. Changes nothing. Private to this collection."""
+"""Flow: what an archive holds and which points it can be restored to. Changes nothing."""
 
 from __future__ import annotations
 

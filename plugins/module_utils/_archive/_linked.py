@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Symbolic links in a data directory that lead to what is not data: a configuration kept elsewhere, logs, statistics in memory. Private.
+"""Symbolic links in a data directory that lead to what is not data: a configuration kept elsewhere, logs, statistics in memory.
 
 WAL-G brings none of them back. Measured with 1.1.3 and 3.0.8: a link NAME comes back leading to /NAME, and one of the names whose
 content a base backup leaves out (log, pg_stat_tmp) does not come back at all. So each base backup records them, and a restored

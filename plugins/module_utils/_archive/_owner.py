@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules: whose archive is it. A marker in the storage names the cluster and the writer that it belongs to. Private.
+"""Rules: whose archive is it. A marker in the storage names the cluster and the writer that it belongs to.
 
 The writer is a machine and a data directory on it: all copies of a cluster have one system identifier, so that alone
 would let a staging copy write into production's archive. Who may write:

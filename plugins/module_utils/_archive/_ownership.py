@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: read, decide, write the marker that says whose archive it is. The rules and the places: _owner. Private."""
+"""Flow: read, decide, write the marker that says whose archive it is. The rules and the places: _owner."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: does the archive lead to what the server holds now. Asks the server, changes nothing. Private to this collection."""
+"""Flow: does the archive lead to what the server holds now. Asks the server, changes nothing."""
 
 from __future__ import annotations
 

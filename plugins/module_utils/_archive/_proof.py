@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: a fresh segment reached the storage. Private to this collection.
+"""Flow: a fresh segment reached the storage.
 
 A record is written, WAL is switched, and that very segment is fetched back: WAL-G's archive-status cache can say
 "done" for a segment that the storage never got, so neither the exit code nor pg_stat_archiver is proof.

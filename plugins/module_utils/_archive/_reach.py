@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules: would a restore to the latest state be planned. One answer for whoever restores and whoever says that all is well. Private."""
+"""Rules: would a restore to the latest state be planned. One answer for whoever restores and whoever says that all is well."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a base backup records of its cluster's settings, so that a restore knows them before it fetches anything. Private.
+"""What a base backup records of its cluster's settings, so that a restore knows them before it fetches anything.
 
 The record lies in the storage, so it holds nothing that may be a secret: of such a setting it has the name only.
 """

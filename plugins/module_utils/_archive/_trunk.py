@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which timeline is the cluster's own, and which an old drill or another server has left. Private to this collection."""
+"""Which timeline is the cluster's own, and which an old drill or another server has left."""
 
 from __future__ import annotations
 

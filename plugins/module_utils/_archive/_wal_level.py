@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: a time with wal_level = minimal cuts the archive: no recovery passes it, whether or not a segment is missing. Private.
+"""Flow: a time with wal_level = minimal cuts the archive: no recovery passes it, whether or not a segment is missing.
 
 PostgreSQL ends a recovery at the record of such a change, and what was written then is not in the WAL. The change takes a
 restart, and archiving is off meanwhile, so the record is in a segment that was not sent before the next start. Once after

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: is a base backup needed, and does what is there lead to what the server holds now. Changes nothing. Private.
+"""Flow: is a base backup needed, and does what is there lead to what the server holds now. Changes nothing.
 
 "No" is said only when a restore to the latest state would be planned from the archive: by the rules of that plan.
 """

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on schedules: lines of a cron.d file. Private to this collection.
+"""Rules on schedules: lines of a cron.d file.
 
 Source: crontab(5). A percent sign ends the command unless a backslash stands before it, and not every cron takes that
 backslash away again; so it is written outside of quotes, where the shell takes away what cron has left.

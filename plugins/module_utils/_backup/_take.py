@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: a base backup exists. The module walg_backup and the job on the host are one and the same code. Private.
+"""Flow: a base backup exists. The module walg_backup and the job on the host are one and the same code.
 
 A backup counts only when its WAL from start to finish is in the storage: up to WAL-G 3.0.8, PostgreSQL 15 and later
 are not waited for, and a backup without its WAL can't be restored. Nothing ends well before the question is answered that a

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host is: what decides whether a cluster's indexes are right on it, and how much it can do at a time. Private."""
+"""What a host is: what decides whether a cluster's indexes are right on it, and how much it can do at a time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""File work that survives a power cut: atomic writes, digests, directories, renames. Private to this collection."""
+"""File work that survives a power cut: atomic writes, digests, directories, renames."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Locks: one base backup, one restore of an instance at a time. None covers wal-push: that loses WAL. Private."""
+"""Locks: one base backup, one restore of an instance at a time. wal-push must never wait for a lock: WAL would be lost."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is mounted where, as the kernel says it: directories, single files, binds of the same device. Private.
+"""What is mounted where, as the kernel says it: directories, single files, binds of the same device.
 
 os.path.ismount sees none of the last two. What is mounted can't be renamed, and nothing is renamed into it from outside.
 """

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Directories of a cluster are made, renamed and removed, durably. Private to this collection.
+"""Directories of a cluster are made, renamed and removed, durably.
 
 Root does that for the cluster's owner only in directories that nobody but root can change (_trust), by their descriptors, and only
 to real directories of that owner: no link is followed, and nothing of root's or of another user's is renamed or given away.

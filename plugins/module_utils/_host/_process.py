@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Runner: the only way this library starts a program. Private to this collection.
+"""The Runner: the only way this library starts a program.
 
 It takes an argv list (never a shell), builds the environment from an allow-list, drops to a user in the child,
 bounds the run by a time-out that ends the whole process group, and keeps output in files instead of pipes:

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The progress file of a long run, for whoever watches: rewritten at every phase and every two seconds. Private."""
+"""The progress file of a long run, for whoever watches: rewritten at every phase and every two seconds."""
 
 from __future__ import annotations
 

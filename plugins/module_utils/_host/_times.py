@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Times: what the clock says, and what a text says. Private to this collection."""
+"""Times: what the clock says, and what a text says."""
 
 from __future__ import annotations
 

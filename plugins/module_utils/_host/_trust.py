@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which paths root may use: those that root owns all the way up. Private to this collection.
+"""Which paths root may use: those that root owns all the way up.
 
 The rule, for root only (anybody else has no more than their own rights to lose):
 

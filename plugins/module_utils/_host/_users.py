@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operating system users, and work that is done with the rights of one. Private to this collection."""
+"""Operating system users, and work that is done with the rights of one."""
 
 from __future__ import annotations
 

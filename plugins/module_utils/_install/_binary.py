@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: this WAL-G build stands at this path. Private to this collection."""
+"""Flow: this WAL-G build stands at this path."""
 
 from __future__ import annotations
 

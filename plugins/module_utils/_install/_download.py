@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The download client: a small text or a big file over HTTPS, bounded in time and size. Private to this collection.
+"""The download client: a small text or a big file over HTTPS, bounded in time and size.
 
 Who opens a URL (proxy, CA, credentials) is handed in: in modules it is Ansible's own code, which this library can't import.
 """

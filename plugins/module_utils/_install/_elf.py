@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on ELF files: for which machine a program is, and what of the host's libraries it needs. Private.
+"""Rules on ELF files: for which machine a program is, and what of the host's libraries it needs.
 
 Layouts: System V ABI (elf.h); version needs: the Linux Standard Base, "Symbol Versioning". Only program headers are
 followed, so a stripped file tells as much.

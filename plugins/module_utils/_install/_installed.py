@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which WAL-G binaries in a directory are ours: the record beside them, and who uses them. Private to this collection.
+"""Which WAL-G binaries in a directory are ours: the record beside them, and who uses them.
 
 The record names each file that we installed with its digest, in the order of installation, and the configuration
 directories whose instances may use them. A file that it does not name, or that has another digest, is not ours.

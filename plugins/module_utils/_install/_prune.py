@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: old versions of WAL-G go, but for some; never one that is used, or that is not ours. Private to this collection."""
+"""Flow: old versions of WAL-G go, but for some; never one that is used, or that is not ours."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: a published WAL-G build comes to this host, and is proved before it replaces another. Private to this collection."""
+"""Flow: a published WAL-G build comes to this host, and is proved before it replaces another."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a binary is made ready: one copy, which is hashed, started and installed, and which nobody else can write. Private.
+"""Where a binary is made ready: one copy, which is hashed, started and installed, and which nobody else can write.
 
 The source may be anybody's: it is opened once, and whatever happens to it later happens to another file.
 """

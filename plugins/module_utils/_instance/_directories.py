@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the collection's files go: by the filesystem hierarchy standard for root, below the home for others. Private."""
+"""Where the collection's files go: by the filesystem hierarchy standard for root, below the home for others."""
 
 from __future__ import annotations
 

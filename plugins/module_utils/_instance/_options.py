@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that modules share, once. Their docs: the fragment mapswipe.walg.instance. Private to this collection."""
+"""The options that modules share, once. Their docs: the fragment mapswipe.walg.instance."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one instance is on this host: its cluster, its paths, and the record that programs read. Private to this collection.
+"""What one instance is on this host: its cluster, its paths, and the record that programs read.
 
 The record, `<config dir>/<instance>.env`, is a shell fragment of KEY='value' lines without secrets: the wrappers source
 it, the job and the modules parse it. So the programs on the host and the modules cannot disagree.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The job on the host: ``walg-job backup --instance main``, called by cron. Runs without Ansible. Private.
+"""The job on the host: ``walg-job backup --instance main``, called by cron. Runs without Ansible.
 
 ``walg-job confirm`` is for the push wrapper: may the cluster in this directory send this file to the archive?
 

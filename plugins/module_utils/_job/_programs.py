@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is installed on the managed host: this library as a package, the job's launcher, the wrappers. Private.
+"""What is installed on the managed host: this library as a package, the job's launcher, the wrappers.
 
 The files come out of the module's own payload, so the job on the host is the very code that the modules run.
 """

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on PostgreSQL's archive settings: what is wanted, what stands in the way, what a change costs. Private.
+"""Rules on PostgreSQL's archive settings: what is wanted, what stands in the way, what a change costs.
 
 Sources: pg_settings and pg_file_settings of PostgreSQL 10 to 18. While archive_mode is off, pg_settings shows
 "(disabled)" for archive_command, so what the files say is looked at too.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on PostgreSQL's configuration syntax and on how our file is included. Private to this collection."""
+"""Rules on PostgreSQL's configuration syntax and on how our file is included."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on global/pg_control: what a cluster that does not run says of itself. Private to this collection.
+"""Rules on global/pg_control: what a cluster that does not run says of itself.
 
 The layout is ControlFileData in src/include/catalog/pg_control.h of PostgreSQL 10 to 19, on 64-bit little-endian and
 big-endian hosts alike (native order, natural alignment). pg_controldata would say the same, but has to be of the same

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A PostgreSQL data directory as files, whether a server runs on it or not. Private to this collection."""
+"""A PostgreSQL data directory as files, whether a server runs on it or not."""
 
 from __future__ import annotations
 

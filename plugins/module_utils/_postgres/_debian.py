@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clusters as Debian's and Ubuntu's postgresql-common lays them out, running or not. Private to this collection.
+"""Clusters as Debian's and Ubuntu's postgresql-common lays them out, running or not.
 
 The configuration lies in /etc/postgresql/VERSION/NAME and outlives a lost data directory: it tells where that was. It belongs to
 the cluster's owner, and is read with that user's rights.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A restored data directory gets its entry under /etc/postgresql on a Debian host that never had it. Private.
+"""A restored data directory gets its entry under /etc/postgresql on a Debian host that never had it.
 
 pg_createcluster can adopt a data directory, but it moves files out of it and wants configuration files in it, and where it
 fails it calls pg_dropcluster, which deletes the data directory. So it never sees the restored one: it makes a cluster in a

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finding the PostgreSQL clusters of a host: by their running servers, and by Debian's layout. Private to this collection."""
+"""Finding the PostgreSQL clusters of a host: by their running servers, and by Debian's layout."""
 
 from __future__ import annotations
 

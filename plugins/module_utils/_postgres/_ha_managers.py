@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cluster managers that own a PostgreSQL server: they rewrite its settings and start, stop or rebuild it. Private.
+"""Cluster managers that own a PostgreSQL server: they rewrite its settings and start, stop or rebuild it.
 
 A manager's mere presence on a host proves nothing: it counts when a file of its own lies in the data directory, or when
 its process, unit or configuration names this data directory.

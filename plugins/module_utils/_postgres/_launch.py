@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a running server was started by hand: directory, options, environment, log; so that it can be started that way again. Private."""
+"""How a running server was started by hand: directory, options, environment, log; so that it can be started that way again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster's configuration files, read as its server reads them: includes followed, the last line of a name counts. Private.
+"""A cluster's configuration files, read as its server reads them: includes followed, the last line of a name counts.
 
 Follows PostgreSQL's guc-file.l and conffiles.c. Bytes that are no UTF-8 come back as surrogates; nothing is refused here: what
 the server would refuse is told as a problem.

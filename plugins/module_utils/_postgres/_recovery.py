@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on recovery settings: one rule writes recovery.conf up to PostgreSQL 11, signal file and settings from 12. Private."""
+"""Rules on recovery settings: one rule writes recovery.conf up to PostgreSQL 11, signal file and settings from 12."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._targets import Target
 
 #: Files that must not lie in a restored directory before its recovery is set up. WAL-G puts some of them into
-#: backups (standby.signal up to 3.0.0, recovery.signal; ).
+#: backups (standby.signal up to 3.0.0, recovery.signal).
 LEFTOVERS = ("recovery.signal", "standby.signal", "recovery.conf", "recovery.done", "postmaster.pid", "postmaster.opts")
 
 #: Recovery settings that an old postgresql.auto.conf may carry along and that would change where recovery ends.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Layouts of a cluster of which WAL-G takes a base backup that lacks files, or never ends: no base backup is taken of them. Private.
+"""Layouts of a cluster of which WAL-G takes a base backup that lacks files, or never ends: no base backup is taken of them.
 
 Measured with WAL-G 1.1.3 and 3.0.8, see _fetched. A tablespace's directory that holds the data directory is walked in circles, and
 the storage fills up. A plain directory in pg_tblspc (allow_in_place_tablespaces) is backed up like any other.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The PostgreSQL client: questions to a running server through psql. Private to this collection.
+"""The PostgreSQL client: questions to a running server through psql.
 
 psql and not a Python driver: it stands wherever the server stands, and the managed host needs nothing else.
 """

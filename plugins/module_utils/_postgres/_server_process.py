@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a process is a PostgreSQL server: by what it holds, since packagers rename and wrap the program. Private.
+"""Whether a process is a PostgreSQL server: by what it holds, since packagers rename and wrap the program.
 
 Every postmaster and backend maps a System V shared memory segment, also where the rest is memory of another kind; no shell,
 editor or pager does. A postmaster that has just written its pid file has no segment yet.

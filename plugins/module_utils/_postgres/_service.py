@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who starts and stops a cluster's server: what a manager started, that manager stops. Private to this collection.
+"""Who starts and stops a cluster's server: what a manager started, that manager stops.
 
 Written as one word or word:argument in ``walg_pg_service``:
 ``systemd:UNIT``, ``pg_ctlcluster:VERSION/NAME`` (Debian without systemd), ``pg_ctl``, ``command:/path`` (called with

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who started a running server and would start it again, by its process alone. Private to this collection."""
+"""Who started a running server and would start it again, by its process alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on recovery targets: the point a restore goes to, as asked, as PostgreSQL is told, as its log proves it. Private.
+"""Rules on recovery targets: the point a restore goes to, as asked, as PostgreSQL is told, as its log proves it.
 
 Names and meaning as in PostgreSQL's documentation, "Recovery Target" (10 to 18).
 """

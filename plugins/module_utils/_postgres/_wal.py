@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Positions in WAL, names of segments, and timeline history files. Private to this collection."""
+"""Positions in WAL, names of segments, and timeline history files."""
 
 from __future__ import annotations
 

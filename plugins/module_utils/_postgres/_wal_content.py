@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on the content of one segment: its last record, its last commit, a change to wal_level = minimal. Private to this collection.
+"""Rules on the content of one segment: its last record, its last commit, a change to wal_level = minimal.
 
 What is read here has had the same form from PostgreSQL 9.5 to 18 (access/xlogrecord.h, xlog_internal.h, xact.h), and
 pg_waldump is in few installations; it also reads its own major only.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who moves a cluster's directories: its owner wherever he has the right, so that nothing can be won from root. Private.
+"""Who moves a cluster's directories: its owner wherever he has the right, so that nothing can be won from root.
 
 Where he has none, the directory above is root's, or nobody works in it: root's own power is used only there, and by _moves only.
 """

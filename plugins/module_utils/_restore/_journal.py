@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The journal of a swap: steps that are written down before the first, and can be gone through again after a kill. Private.
+"""The journal of a swap: steps that are written down before the first, and can be gone through again after a kill.
 
 What was done is read off the disk alone, so that each step is done once however often the list is gone through; it is
 undone likewise, from the last to the first. Every step is durable before the next begins. Links are turned while nothing

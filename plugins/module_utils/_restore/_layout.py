@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a cluster's files lie: data directory, separate WAL directory, tablespaces; and how a restored one takes their place. Private.
+"""Where a cluster's files lie: data directory, separate WAL directory, tablespaces; and how a restored one takes their place.
 
 What is restored lies beside each of these places until the swap, and what was there is kept beside it afterwards. Of a
 tablespace's directory only the cluster's own entry moves (PG_14_202107181): the rest may be another cluster's, or anybody's. A

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster's own effective settings as a restore on this host finds them, each with the place that it comes from. Private.
+"""A cluster's own effective settings as a restore on this host finds them, each with the place that it comes from.
 
 In the order of what wins: the server's command line, the settings of the request, ALTER SYSTEM, the configuration files (this
 host's where they lie outside of the data directory, else those of the base backup). What none of them has is taken from the

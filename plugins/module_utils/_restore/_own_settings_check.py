@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the cluster's settings ask of this host before a recovery begins: in the plan, and again when its files are fetched. Private.
+"""What the cluster's settings ask of this host before a recovery begins: in the plan, and again when its files are fetched.
 
 Each refusal names the setting, where it comes from, and the line that changes exactly that.
 """
@@ -168,7 +168,7 @@ def _write_trial(text: str) -> str:
 
 
 def notes(own: Own, recorded: Recorded, *, copy: bool, standby: bool) -> list[str]:
-    """Say what of the cluster's settings and subscriptions nobody should find out by surprise."""
+    """Return notes on the cluster's settings and subscriptions, so that nothing about them comes as a surprise."""
     found = []
     was, now = recorded.settings.get("track_commit_timestamp"), own.standing.get("track_commit_timestamp")
     if was == "on" and (now is None or not _conf.is_on(now.value)):

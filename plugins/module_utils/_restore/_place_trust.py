@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which places root lets a restore use. Links in a data directory and records in the storage name places; others can write both. Private.
+"""Which places root lets a restore use. Links in a data directory and records in the storage name places; others can write both.
 
 - What is there already is a real directory of the cluster's owner, whoever names it. So / and what root has mounted are out.
 - Unless the play names it, all parents of a place belong to root or the owner, and nobody else can write them.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server that recovers in a directory beside the real one: private socket, no TCP, archiving held. Private.
+"""A server that recovers in a directory beside the real one: private socket, no TCP, archiving held.
 
 PostgreSQL is started directly and not by pg_ctl: there is no time limit on a recovery. The cluster's own settings stand in a
 private file, what makes them harmless goes as arguments, where it wins over what an old postgresql.auto.conf says.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on the settings of a server that recovers beside the real one: the cluster's own, made harmless. Private.
+"""Rules on the settings of a server that recovers beside the real one: the cluster's own, made harmless.
 
 Everything that recovery and its result depend on stays the cluster's own. Overridden is what would act outwards (addresses,
 archiving, replication, schedulers, logs), what could not work beside (another server's memory, its files), and what would

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way back from a restore, from every state: what lies beside is removed, what was swapped is swapped back. Private.
+"""The way back from a restore, from every state: what lies beside is removed, what was swapped is swapped back.
 
 From the first undone step on the marker says "rolling back", so that a killed run is finished by the next one.
 """

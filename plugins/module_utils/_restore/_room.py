@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Room on this host's file systems for what a restore brings. Private to this collection."""
+"""Room on this host's file systems for what a restore brings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""WAL of the old cluster that never reached the archive: the last commits before the loss are in it. Private.
+"""WAL of the old cluster that never reached the archive: the last commits before the loss are in it.
 
 PostgreSQL reads a segment from its own pg_wal when the archive lacks it. So what follows the archive's last segment without
 a gap, on the same timeline and of the same cluster, is copied there.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fetch that does not get on: WAL-G tries some failing storages again for hours. Seen by what lies on the disk. Private."""
+"""A fetch that makes no progress (WAL-G retries some failing storages for hours), recognised by what is on the disk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The restored directory's own configuration is tried before the swap, as the server will read it in its place. Private.
+"""The restored directory's own configuration is tried before the swap, as the server will read it in its place.
 
 PostgreSQL itself is asked, by a start that ends before it begins. `postgres -C` reads the settings only: of the faults that keep
 a server down it misses authentication files, keys, libraries and settings that exclude each other. A start of the recovered

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster that a restore replaces stays as it was when it was stopped: nobody has started it since, and nobody can. Private.
+"""A cluster that a restore replaces stays as it was when it was stopped: nobody has started it since, and nobody can.
 
 Every start of PostgreSQL changes global/pg_control. While the directories are moved, a process of ours holds postmaster.pid,
 which PostgreSQL makes as exclusively as we do: whoever comes second stays away. When we are killed, that process takes it back.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The swap: a recovered cluster takes the place of the old one. Journalled, with the service manager held off. Private."""
+"""The swap: a recovered cluster takes the place of the old one. Journalled, with the service manager held off."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tablespaces of a base backup, and those that servers of this host use. Private to this collection."""
+"""The tablespaces of a base backup, and those that servers of this host use."""
 
 from __future__ import annotations
 

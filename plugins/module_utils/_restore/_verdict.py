@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was reached against what was asked, and how far a recovery is. Never silently less. Private to this collection."""
+"""What was reached against what was asked, and how far a recovery is. Never silently less."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which way leads on from each state of a restore, and which leads back; every message of a restore that stops ends with this. Private."""
+"""Which way leads on from each state of a restore, and which leads back; every message of a restore that stops ends with this."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on what a storage answers when it does not do as asked: what was meant, and what to do. Private to this collection."""
+"""Rules on what a storage answers when it does not do as asked: what was meant, and what to do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on Google credentials files: what WAL-G can load, by version. Private to this collection.
+"""Rules on Google credentials files: what WAL-G can load, by version.
 
 No message holds a value of the file: a key pasted into the wrong field would come out with it.
 """

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on storages: one URL and the WAL-G settings it stands for. Private to this collection.
+"""Rules on storages: one URL and the WAL-G settings it stands for.
 
 Sources: internal/storage_adapter.go and pkg/storages/*/configure.go of WAL-G 1.1.3 and 3.0.9. WAL-G takes the host of a
 URL as bucket, container or server and ignores user names, queries and fragments without a word; a port makes an

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on base backups: reading WAL-G's list, choosing one. Private to this collection.
+"""Rules on base backups: reading WAL-G's list, choosing one.
 
 The shape of the list is the same from WAL-G 1.1.3 to 3.0.9. WAL-G is never asked for LATEST: that
 is the newest *object*, which a copied bucket changes.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The WAL-G client: one method for each command we use. Private to this collection.
+"""The WAL-G client: one method for each command we use.
 
 Answers are read from stdout only; log lines go to stderr. Facts by version: exit codes and outputs of WAL-G 1.1.3 to
 3.0.9 as measured; no exit code but 0 is trusted to mean anything particular.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on what works together: WAL-G, PostgreSQL, storage. Private to this collection.
+"""Rules on what works together: WAL-G, PostgreSQL, storage.
 
 One table; each row says what can't work, why, and what would. Measured with WAL-G 1.1.3 to 3.0.9 against PostgreSQL 10
 to 19 unless the row names another source.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JSON that somebody else may have written: whoever can write into the storage. Private to this collection."""
+"""JSON that somebody else may have written: whoever can write into the storage."""
 
 from __future__ import annotations
 

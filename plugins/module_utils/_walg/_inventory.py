@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on segments, LSNs, timelines and what of them an archive holds. Private to this collection.
+"""Rules on segments, LSNs, timelines and what of them an archive holds.
 
 Names and arithmetic as in PostgreSQL's xlog_internal.h; LSNs are plain integers inside the library, X/Y outside.
 """

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: where this host last saw the marker that says whose archive it is. A storage that has lost it is not the same one. Private.
+"""Flow: where this host last saw the marker that says whose archive it is. A storage that has lost it is not the same one.
 
 A share that is not mounted looks like an empty archive, and WAL-G would make its directories on the disk below. The push
 wrapper reads the first line of the note: the marker's path, empty where the storage is no file system.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on WAL-G releases: what a binary says of itself, is it the wanted one, which build a host can run. Private."""
+"""Rules on WAL-G releases: what a binary says of itself, is it the wanted one, which build a host can run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How large a cluster's segments are (initdb --wal-segsize). WAL-G does not find out by itself; it is told. Private.
+"""How large a cluster's segments are (initdb --wal-segsize). WAL-G does not find out by itself; it is told.
 
 Who knows, in this order: the cluster's control file, its base backups, the setting of WAL-G.
 """

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The names of WAL-G's settings for PostgreSQL. Private to this collection. Data only.
+"""The names of WAL-G's settings for PostgreSQL. Data only.
 
 Sources: the allow-lists of internal/config and the SettingList of each storage in WAL-G 1.1.3 and 3.0.9, which take in
 those of the versions between; the environment that its PostgreSQL driver, cloud libraries and Go itself read. A binary

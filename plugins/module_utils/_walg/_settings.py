@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on WAL-G's settings: which names there are, which are secret, what file they make. Private to this collection.
+"""Rules on WAL-G's settings: which names there are, which are secret, what file they make.
 
 A WAL-G binary only warns about a name that it doesn't know and goes on without it; here it is refused. No message of
 this file holds a value: a secret can stand under a wrong name.

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on how many things WAL-G does at a time on a host, where nobody says it. Private to this collection.
+"""Rules on how many things WAL-G does at a time on a host, where nobody says it.
 
 WAL-G's own values are the same on every host, and so is the compression, lz4, which stays: every binary of every version
 has it, it is the quickest to restore, and WAL-G 3.0.9 finds WAL of another kind on Google's storage only by luck.

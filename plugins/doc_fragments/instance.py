@@ -19,11 +19,6 @@ options:
     description: Directory of the instance's settings and record.
     type: str
     default: /etc/mapswipe-walg
-  record:
-    description:
-      - The record of the instance as M(mapswipe.walg.walg_config) returns it.
-      - Used in check mode only, when the file may not exist yet. It contains no secrets.
-    type: str
 notes:
   - Run it as root, or as the operating system user that owns the data directory. As root, it runs WAL-G and PostgreSQL's programs as that
     user.

@@ -69,11 +69,6 @@ restart:
   description: Whether the server was, or would be, restarted.
   returned: success
   type: bool
-unknown:
-  description: What could not be checked in check mode, because an earlier task would create what it needs.
-  returned: success
-  type: list
-  elements: str
 system_identifier:
   description: The cluster's system identifier.
   returned: success
@@ -116,6 +111,8 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
 
+_NOT_ASKED = "WAL-G or its settings are not on this host yet: whose archive the storage holds was not looked at."
+
 
 def main() -> None:
     module = AnsibleModule(
@@ -148,6 +145,8 @@ def main() -> None:
         proved = not plan.changed and _proof.holds(runner, instance, plan.facts)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
+    if plan.owner is None:
+        _answer.warn(module, _NOT_ASKED)
     _answer.succeed(module, changed=plan.changed, diff=plan.diff(), proved=proved, **_enable.result(plan))
 
 

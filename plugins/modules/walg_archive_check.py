@@ -103,7 +103,7 @@ def main() -> None:
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     if answer["changed"] and module.check_mode and settings_pending(instance):
-        answer.update(reason="the settings are not written yet", unknown=["archive"])
+        answer.update(reason="the settings are not written yet")
     _answer.succeed(module, **answer)
 
 

@@ -123,8 +123,7 @@ def main() -> None:
             missing = bool(pending(instance))
             plan = _need.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), missing, True)
             backup = _backups.as_dict(plan.existing) if plan.existing else None
-            unknown = {"unknown": ["storage"]} if missing and plan.needed else {}
-            return {"changed": plan.needed, "needed": plan.needed, "reason": plan.reason, "backup": backup, **unknown}
+            return {"changed": plan.needed, "needed": plan.needed, "reason": plan.reason, "backup": backup}
 
         def ensure() -> dict[str, Any]:
             options = {name: params[name] for name in ("max_age", "full", "timeout")}

@@ -106,10 +106,6 @@ record_file:
   returned: success
   type: str
   sample: /etc/mapswipe-walg/main.env
-record:
-  description: The record's text, for the O(mapswipe.walg.walg_backup#module:record) option of the other modules.
-  returned: success
-  type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -155,7 +151,6 @@ def main() -> None:
         diff=diff,
         settings_file=instance.settings_file,
         record_file=instance.record_file,
-        record=plan.record,
     )
 
 

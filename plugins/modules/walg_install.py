@@ -33,16 +33,6 @@ options:
       - A binary built without a version stamp reports C(devel) and is rejected unless this is V(devel).
     type: str
     required: true
-  state:
-    description:
-      - V(present) installs it at O(path).
-      - V(staged) puts it on the host and checks it, in a hidden file beside O(path) or in O(src), so that it can be tried out first. The
-        file at O(path) is not touched. V(present) then uses the staged one.
-      - V(pruned) removes other versions that were installed beside O(path), except the O(keep) newest and those in use.
-        Files that this module did not install are never removed.
-    type: str
-    choices: [present, staged, pruned]
-    default: present
   managed:
     description:
       - V(false) is for a binary at O(path) that is managed by other means, such as a package. It must exist, its version is checked, and
@@ -81,16 +71,17 @@ options:
         of the data directory. If empty, it is C(nobody). The binary is never started as root.
     type: str
   config_dir:
-    description: Directory of the instances' records, which show what is in use. Required with O(state=pruned).
+    description: Directory of the instances' records, which show what is in use. Required with O(keep).
     type: str
   instance:
-    description: With O(state=pruned), the instance that uses O(path).
+    description: With O(keep), the instance that uses O(path).
     type: str
     default: main
   keep:
-    description: With O(state=pruned), how many unused versions to keep, the last installed first.
+    description:
+      - How many unused versions to keep beside O(path), the last installed first. Older ones are removed, except those in use.
+        Files that this module did not install are never removed. If not given, nothing is removed.
     type: int
-    default: 1
 """
 
 EXAMPLES = r"""
@@ -125,8 +116,8 @@ EXAMPLES = r"""
   mapswipe.walg.walg_install:
     path: /usr/local/bin/wal-g-3.0.8
     version: 3.0.8
-    state: pruned
     config_dir: /etc/mapswipe-walg
+    keep: 1
 """
 
 RETURN = r"""
@@ -137,16 +128,12 @@ path:
   sample: /usr/local/bin/wal-g-3.0.8
 version:
   description: The version that the binary reports; the requested one if it is not there yet.
-  returned: when O(state) is not V(pruned)
+  returned: success
   type: str
   sample: v3.0.8
 sha256:
   description: Digest of the file.
-  returned: when O(state) is not V(pruned)
-  type: str
-src:
-  description: Where the binary is if it is not at O(path) yet; empty if nothing needs to be installed.
-  returned: when O(state) is not V(pruned)
+  returned: success
   type: str
 asset:
   description: Name of the published build.
@@ -159,35 +146,30 @@ url:
   type: str
 others:
   description: Paths of the other binaries that were installed beside it.
-  returned: when O(state) is not V(pruned)
+  returned: success
   type: list
   elements: str
 removed:
-  description: Paths that were removed.
-  returned: O(state=pruned)
+  description: Paths of other versions that were, or would be, removed.
+  returned: when O(keep) was given
   type: list
   elements: str
 """
 
-import contextlib
-import os
-import urllib.error
-from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils import urls
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._host import _locks, _trust
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._install import (
     _binary,
     _installed,
     _prune,
-    _release,
+    _wanted,
     _workshop,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._install._download import Web
+from ansible_collections.mapswipe.walg.plugins.module_utils._install._download import Web, opener
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _releases
@@ -198,7 +180,6 @@ def main() -> None:
         argument_spec={
             "path": {"type": "str", "required": True},
             "version": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "staged", "pruned"], "default": "present"},
             "managed": {"type": "bool", "default": True},
             "src": {"type": "str"},
             "checksum": {"type": "str"},
@@ -210,105 +191,70 @@ def main() -> None:
             "user": {"type": "str"},
             "config_dir": {"type": "str"},
             "instance": {"type": "str", "default": "main"},
-            "keep": {"type": "int", "default": 1},
+            "keep": {"type": "int"},
         },
-        required_if=[("state", "pruned", ("config_dir",))],
-        required_by={"src": "checksum"},
+        required_by={"src": "checksum", "keep": "config_dir"},
         supports_check_mode=True,
     )
     _answer.begin(module)
     try:
         judge(module.params, timeout=1)
-        answer = _done(module)
+        answer = _installed_as_wanted(module)
+        if module.params["keep"] is not None and module.params["managed"]:
+            _prune_others(module, answer)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     _answer.succeed(module, path=module.params["path"], **answer)
 
 
-def _done(module: AnsibleModule) -> dict[str, object]:
+def _wanted_by(module: AnsibleModule) -> _wanted.Wanted:
     params = module.params
-    _releases.refuse_odd(params["version"])
-    _trust.refuse_unplain(params["path"], "walg_binary_path")
-    if params["managed"]:
-        _trust.refuse_loose(os.path.dirname(params["path"]), "The directory of walg_binary_path")
-    if params["config_dir"]:
-        _trust.refuse_loose(params["config_dir"], "walg_config_dir")
-    writes = params["managed"] and not module.check_mode
-    directory, patience = os.path.dirname(params["path"]), params["timeout"] + 60
-    with _locks.alone(directory, patience) if writes else contextlib.nullcontext():
-        if params["state"] == "pruned":
-            return _pruned(module)
-        user = _workshop.starter(params["user"])
-        with _workshop.opened(Runner(), user, params["path"] if writes else None) as shop:
-            return _installed_as_wanted(module, shop)
+    return _wanted.Wanted(
+        path=params["path"],
+        version=params["version"],
+        src=params["src"] or "",
+        checksum=params["checksum"] or "",
+        mirror=params["mirror"],
+        credentials=bool(params["url_username"] or params["url_password"]),
+        managed=params["managed"],
+        config_dir=params["config_dir"] or "",
+    )
 
 
-def _pruned(module: AnsibleModule) -> dict[str, object]:
-    params = module.params
-    plan = _prune.plan(params["path"], params["keep"], params["config_dir"], params["instance"])
-    if plan.unreadable:
-        names = ", ".join(plan.unreadable)
-        _answer.warn(module, f"No version of WAL-G is removed: what these instances use can't be read: {names}.")
-    if plan.changed and not module.check_mode:
-        _prune.apply(plan)
-    return {"changed": plan.changed, "diff": plan.diff(), "removed": plan.removed}
+def _patience(module: AnsibleModule) -> float | None:
+    """Return the seconds to wait for other runs; in check mode nobody has to be waited for."""
+    return None if module.check_mode else float(module.params["timeout"] + 60)
 
 
-def _installed_as_wanted(module: AnsibleModule, shop: _workshop.Workshop) -> dict[str, object]:
-    params = module.params
-    path, version, checksum = params["path"], params["version"], params["checksum"] or ""
-    web = Web(_opener(params), params["timeout"])
-    if not params["managed"]:
-        plan = _binary.unmanaged(shop.runner, path, version, shop.user)
-    elif params["src"]:
-        plan = _binary.plan(shop, params["src"], checksum, path, version, module.check_mode)
-    else:
-        machine, glibc = os.uname().machine, _binary.host_glibc()
-        release = _release.choose(version, params["mirror"], checksum, machine, glibc)
-        if params["url_username"] or params["url_password"]:
-            _release.refuse_open(release.url)
-        plan = _release.plan(shop, web, release, path)
-    record = _installed.load(os.path.dirname(path))
-    others = record.others(path)
-    news = params["managed"] and _binary.enrol(plan, record, params["config_dir"] or "")
-    url, diff = plan.fetch, plan.diff()
-    changed = bool(url) if params["state"] == "staged" else plan.changed or news
-    if changed and not module.check_mode:
-        if url:
-            plan = _release.fetch(shop, web, plan)
-        if params["state"] == "present":
-            _binary.apply(plan)
-            record.save()
-        else:
-            _binary.stage(plan)
+def _installed_as_wanted(module: AnsibleModule) -> dict[str, object]:
+    params, wanted = module.params, _wanted_by(module)
+    wanted.refuse_place()
+    options = (params["ca_path"] or "", params["url_username"] or "", params["url_password"] or "")
+    web = Web(opener(urls.open_url, urls.ConnectionError, *options), params["timeout"])
+    user = _workshop.starter(params["user"])
+    with _wanted.alone(Runner(), wanted, user, _patience(module)) as shop:
+        plan = _wanted.plan(shop, web, wanted, module.check_mode)
+        record = _installed.load(wanted.directory)
+        others = record.others(wanted.path)
+        news = wanted.managed and _binary.enrol(plan, record, wanted.config_dir)
+        url, diff, changed = plan.fetch, plan.diff(), plan.changed or news
+        if changed and not module.check_mode:
+            plan = _wanted.install(shop, web, plan, record)
     answer: dict[str, object] = {"changed": changed, "diff": diff, "others": others, "sha256": plan.wanted}
     answer.update({key: value for key, value in (("asset", plan.asset), ("url", url)) if value})
-    return {**answer, "version": plan.reported or version, "src": plan.src if plan.installed != plan.wanted else ""}
+    return {**answer, "version": plan.reported or wanted.version}
 
 
-def _opener(params: dict[str, Any]) -> Callable[[str, float, bool], Any]:
-    """Return what asks one server for one URL: Ansible's own client, with its proxies and certificates, following no redirect."""
-
-    def open_url(url: str, timeout: float, credentials: bool) -> Any:
-        if params["ca_path"] and not os.path.isfile(params["ca_path"]):
-            raise WalgError(f"There is no file {params['ca_path']} on this host (walg_binary_mirror_ca).")
-        try:
-            return urls.open_url(
-                url,
-                timeout=timeout,
-                url_username=(params["url_username"] or None) if credentials else None,
-                url_password=(params["url_password"] or "") if credentials else "",
-                force_basic_auth=True,
-                follow_redirects="none",
-                ca_path=params["ca_path"] or None,
-                http_agent="mapswipe.walg",
-                use_netrc=False,
-                decompress=False,
-            )
-        except urls.ConnectionError as exc:
-            raise urllib.error.URLError(str(exc)) from exc
-
-    return open_url
+def _prune_others(module: AnsibleModule, answer: dict[str, Any]) -> None:
+    params = module.params
+    with _wanted.alone(Runner(), _wanted_by(module), None, _patience(module)):
+        plan = _prune.plan(params["path"], params["keep"], params["config_dir"], params["instance"])
+        if plan.unreadable:
+            _answer.warn(module, plan.warning())
+        if plan.changed and not module.check_mode:
+            _prune.apply(plan)
+    changed = answer["changed"] or plan.changed
+    answer.update(changed=changed, removed=plan.removed, diff=[answer["diff"], plan.diff()])
 
 
 if __name__ == "__main__":

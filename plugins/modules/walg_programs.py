@@ -54,8 +54,6 @@ files:
   elements: str
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
@@ -78,19 +76,10 @@ def main() -> None:
     path = module.params["path"]
     try:
         judge(module.params)
-        python = _programs.interpreter(Runner(), User.by_name(module.params["user"]))
-        plans = _programs.plan(path, python, module.params["wrappers"], os.geteuid(), os.getegid())
-        written = [plan for plan in plans if plan.differs()]
-        stale = _programs.stale(path, plans)
-        if not module.check_mode:
-            for plan in written:
-                plan.apply()
-            stale = _programs.stale(path, plans)  # a job may have started meanwhile, by the old launcher
-            for name in stale:
-                _programs.remove(name)
+        plan = _programs.plan_all(Runner(), path, module.params["wrappers"], User.by_name(module.params["user"]))
+        files = plan.files if module.check_mode else plan.apply()
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
-    files = [plan.path for plan in written] + stale
     listed = "".join(f"{name}\n" for name in files)
     _answer.succeed(module, changed=bool(files), path=path, files=files, diff={"before": "", "after": listed})
 

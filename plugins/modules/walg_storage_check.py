@@ -17,8 +17,8 @@ description:
     cluster. Every step has a time limit. WAL-G itself would retry for half an hour if a bucket or permission is missing.
   - Google credentials are checked first, by rules for what each WAL-G version can load. If the Python package C(google-auth) is
     installed, its answer is added.
-  - Without O(storage) it checks the instance as it is configured. With O(storage) it checks settings that are not on the host yet, with a
-    binary that is not installed yet. During the check these are in private files of the owner.
+  - Without O(storage) it checks the instance as it is configured. With O(storage) it checks settings that are not on the host yet.
+    During the check these are in private files of the owner.
   - In check mode it only lists.
 extends_documentation_fragment:
   - mapswipe.walg.instance
@@ -59,17 +59,6 @@ options:
   binary:
     description: Path of the WAL-G binary. Required with O(storage).
     type: str
-  binary_src:
-    description:
-      - File on the managed host that is, or will be, installed at O(binary). If it is not installed yet, a copy is used for the check.
-      - In check mode it may be missing if M(mapswipe.walg.walg_install) would install it; then nothing is checked.
-    type: str
-  binary_checksum:
-    description: Digest of O(binary_src) as C(sha256:HEX).
-    type: str
-  version:
-    description: The version that O(binary_src) must report.
-    type: str
   cluster:
     description: The cluster as M(mapswipe.walg.walg_instance_info) returns it. Required with O(storage).
     type: dict
@@ -102,23 +91,17 @@ write_answer:
   description: What the storage answered to the attempt to write.
   returned: when O(access=read_only) and writing was denied
   type: str
-unknown:
-  description: What could not be checked in check mode.
-  returned: when the storage was asked, or would have been
-  type: list
-  elements: str
 reason:
   description: Why the storage was not checked.
   returned: when it was not
   type: str
 """
 
-import contextlib
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._install import _binary, _workshop
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
     instance_options,
@@ -141,13 +124,10 @@ def main() -> None:
             "google_credentials": {"type": "raw", "no_log": True},
             "tune": {"type": "bool", "default": True},
             "binary": {"type": "str"},
-            "binary_src": {"type": "str"},
-            "binary_checksum": {"type": "str"},
-            "version": {"type": "str"},
             "cluster": {"type": "dict"},
             "directories": {"type": "dict"},
         },
-        required_by={"storage": ("binary", "cluster", "directories"), "binary_src": ("binary_checksum", "version")},
+        required_by={"storage": ("binary", "cluster", "directories")},
         supports_check_mode=True,
     )
     _answer.begin(module)
@@ -156,12 +136,14 @@ def main() -> None:
         found = _asked(Runner(), module)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
+    if "storage" in found.pop("unknown", []):
+        found["reason"] = found.pop("warning")
     if "warning" in found:
         _answer.warn(module, str(found.pop("warning")))
     _answer.succeed(module, changed=False, **found)
 
 
-def _asked(runner: Runner, module: AnsibleModule) -> dict[str, object]:
+def _asked(runner: Runner, module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     question = Question(params["access"], params["timeout"], module.check_mode)
     if not params["storage"]:
@@ -170,17 +152,7 @@ def _asked(runner: Runner, module: AnsibleModule) -> dict[str, object]:
     candidate = _config.candidate(params)
     if _storage_check.known(candidate, question):
         return {"reason": "these settings are in force, and WAL arrives in the storage"}
-    with contextlib.ExitStack() as stack:
-        binary = params["binary"]
-        if params["binary_src"]:
-            options = (params["binary_src"], params["binary_checksum"], binary, params["version"])
-            user = _workshop.starter(candidate.instance.cluster.os_user)
-            shop = stack.enter_context(_workshop.opened(runner, user, None))
-            made = _binary.plan(shop, *options, dry=module.check_mode)
-            if not made.reported:
-                return {"reason": "WAL-G is not on this host yet", "unknown": ["storage"]}
-            binary = _binary.runnable(made)
-        return _storage_check.check(runner, candidate, binary, question)
+    return _storage_check.check(runner, candidate, params["binary"], question)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,11 @@ def info(place: str, key: str = "config_dir") -> dict[str, Any]:
     return {"directories": {key: f"{place}/{key}"}, "cluster": {"data_dir": "/none"}}
 
 
+def instance(place: str, key: str = "config_dir") -> dict[str, Any]:
+    wrappers = {"wal-push": "#!/bin/sh\n"}
+    return {**info(place, key), "storage": "file:///none", "version": "3.0.8", "wrappers": wrappers}
+
+
 def schedule(place: str) -> dict[str, Any]:
     return {"cron_dir": f"{place}/cron.d", "state": "absent"}
 
@@ -91,6 +96,7 @@ ORDERS: list[tuple[str, Callable[[str], dict[str, Any]]]] = [
     ("walg_schedule", schedule),
     ("walg_config", config),
     ("walg_instance_info", info),
+    ("walg_instance", instance),
 ]
 
 
@@ -109,7 +115,7 @@ def test_a_place_that_others_can_exchange(
 @pytest.mark.parametrize("key", ["program_dir", "state_dir", "log_dir", "cron_dir", "bin_dir"])
 def test_each_directory_counts(ground: Path, sandbox: Sandbox, tally: Tally, key: str) -> None:
     place = own(ground / "theirs", "nobody")
-    for module, options in (("walg_config", config), ("walg_instance_info", info)):
+    for module, options in (("walg_config", config), ("walg_instance_info", info), ("walg_instance", instance)):
         answer = sandbox.module(module, options(str(place), key))
         tally.count(f"walg_{key}: {place} belongs to the user 'nobody'" not in answer.get("msg", ""))
 

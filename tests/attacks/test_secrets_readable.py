@@ -54,9 +54,9 @@ def _modules(sandbox: Sandbox, cluster: Cluster) -> Iterator[dict[str, Any]]:
         "secrets": _SECRETS,
         "google_credentials": {"type": "service_account", "client_email": "a@b.example", "private_key": _KEY},
     }
-    info = {"cluster": given, "directories": places, "version": sandbox.walg_version(), **settings}
-    found = sandbox.module("walg_instance_info", info)
+    found = sandbox.module("walg_instance_info", {"cluster": given, "directories": places})
     yield found
+    yield sandbox.module("walg_instance", sandbox.host_options(cluster, **settings))
     known = {"cluster": found["cluster"], "directories": found["directories"], "binary": str(sandbox.walg)}
     for name in ("walg_storage_check", "walg_config", "walg_config"):
         yield sandbox.module(name, {**settings, **known})

@@ -41,12 +41,9 @@ def cluster(sandbox: Sandbox) -> Cluster:
 
 def info(sandbox: Sandbox, cluster: Cluster, **given: str) -> dict[str, Any]:
     """What the first task of a play asks, in check mode."""
-    options = {
-        "cluster": {"data_dir": str(cluster.data_dir), "service": "pg_ctl", **given},
-        "directories": {key[len("walg_") :]: value for key, value in sandbox.directories().items()},
-        "purpose": "backup",
-    }
-    return in_time(SOON, lambda: sandbox.module("walg_instance_info", options, check=True)) or {"msg": "held up"}
+    known = {"data_dir": str(cluster.data_dir), "service": "pg_ctl", **given}
+    options = sandbox.host_options(cluster, purpose="backup", cluster=known)
+    return in_time(SOON, lambda: sandbox.module("walg_instance", options, check=True)) or {"msg": "held up"}
 
 
 def is_real(answer: dict[str, Any], cluster: Cluster) -> bool:
@@ -247,18 +244,15 @@ def test_a_socket_of_a_stranger_is_told_no_password(
     port = "5999"
     try:
         with holding(STRANGER, lambda: listen(place / f".s.PGSQL.{port}", notes / "heard")):
-            options = {
-                "cluster": {
-                    "data_dir": str(cluster.data_dir),
-                    "bin_dir": str(cluster.bin_dir),
-                    "socket_dir": str(place),
-                    "port": port,
-                },
-                "directories": {key[len("walg_") :]: value for key, value in sandbox.directories().items()},
-                "purpose": "backup",
-                "secrets": {"PGPASSWORD": "opensesame"},
+            known = {
+                "data_dir": str(cluster.data_dir),
+                "bin_dir": str(cluster.bin_dir),
+                "socket_dir": str(place),
+                "port": port,
             }
-            in_time(SOON, lambda: sandbox.module("walg_instance_info", options))
+            secrets = {"PGPASSWORD": "opensesame"}
+            options = sandbox.host_options(cluster, purpose="backup", cluster=known, secrets=secrets)
+            in_time(SOON, lambda: sandbox.module("walg_instance", options))
             heard = (notes / "heard").read_bytes() if (notes / "heard").exists() else b""
             tally.count(b"opensesame" in heard)
     finally:

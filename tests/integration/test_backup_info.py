@@ -163,8 +163,13 @@ def test_a_gap_splits_windows(sandbox: Sandbox, cluster: Cluster, storage: Path)
 
 def test_another_clusters_archive_is_shown(sandbox: Sandbox, cluster: Cluster) -> None:
     own = cluster.system_identifier()
-    record = (sandbox.host / "config" / "main.env").read_text().replace(own, "42")
-    answer = sandbox.module("walg_backup_info", {**sandbox.instance(), "record": record}, check=True)
+    path = sandbox.host / "config" / "main.env"
+    record = path.read_text()
+    path.write_text(record.replace(own, "42"))
+    try:
+        answer = sandbox.module("walg_backup_info", sandbox.instance(), check=True)
+    finally:
+        path.write_text(record)
     assert (answer["changed"], answer["foreign"]) == (False, [own])
     assert [one["foreign"] for one in answer["backups"]] == [True] * 3
     assert len(answer["windows"]) == 3

@@ -117,18 +117,6 @@ def test_a_release_is_installed_and_the_network_then_left_alone(
     assert (server.requests, files(place.parent)) == ([], before)
 
 
-def test_staged_first_then_put_in_place(sandbox: Sandbox, server: Releases, place: Path) -> None:
-    staged = install(sandbox, server, place, state="staged")
-    assert staged["changed"]
-    assert Path(staged["src"]).parent == place.parent
-    assert place.read_bytes() == OLD
-    assert not install(sandbox, server, place, state="staged")["changed"]
-    assert sizes(server).count("binary") == 1
-    assert install(sandbox, server, place)["changed"]
-    assert (sizes(server).count("binary"), digest(place)) == (1, digest(sandbox.walg))
-    assert not Path(staged["src"]).exists()
-
-
 def test_a_release_without_digests_needs_a_given_one(sandbox: Sandbox, server: Releases, place: Path) -> None:
     answer = install(sandbox, server, place, version="1.1")
     assert "The release v1.1 has no file with its digest: give it in walg_binary_checksum." in answer["msg"]
@@ -324,18 +312,20 @@ def versions(sandbox: Sandbox, directory: Path, *names: str) -> list[Path]:
     return paths
 
 
-def prune(sandbox: Sandbox, path: Path, keep: int, check: bool = False) -> list[str]:
-    """Prune beside a path and return the names that went."""
+def prune(sandbox: Sandbox, path: Path, keep: int, check: bool = False, stale: bool = False) -> list[str]:
+    """Prune beside a path, which is installed already, and return the names that went. ``stale``: remains of a dead run go, too."""
+    source = path.parent.parent / f"{path.parent.name}-{path.name}"
     options = {
-        "state": "pruned",
         "path": str(path),
         "version": "0.9.9",
+        "src": str(source),
+        "checksum": f"sha256:{digest(source)}",
         "keep": keep,
         "config_dir": str(path.parent / "etc"),
     }
     answer = sandbox.module("walg_install", options, check)
     assert not answer.get("failed"), answer
-    assert answer["changed"] == bool(answer["removed"])
+    assert answer["changed"] == (stale or bool(answer["removed"]))
     return [Path(one).name for one in answer["removed"]]
 
 
@@ -412,7 +402,6 @@ def test_remains_of_a_killed_download_go(sandbox: Sandbox, place: Path) -> None:
     for name, age in ((".mapswipe-walg.x1", 2), (".mapswipe-walg.x2", 0)):
         (directory / name).write_text("half")
         os.utime(directory / name, (time.time() - age * 86400,) * 2)
-    options = {"state": "pruned", "path": str(new), "version": "0.9.9", "config_dir": str(directory / "etc")}
-    assert sandbox.module("walg_install", options)["changed"]
+    assert prune(sandbox, new, 1, stale=True) == []
     assert (directory / ".mapswipe-walg.x2").exists()
     assert not (directory / ".mapswipe-walg.x1").exists()

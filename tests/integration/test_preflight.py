@@ -26,14 +26,10 @@ def host(make_sandbox: Callable[..., Sandbox]) -> tuple[Sandbox, Cluster]:
 
 
 def preflight(sandbox: Sandbox, cluster: Cluster, purpose: str = "backup", **archive: Any) -> dict[str, Any]:
-    """Ask as the roles do."""
-    options = {
-        "cluster": {key[len("walg_pg_") :]: value for key, value in cluster.variables().items()},
-        "directories": {key[len("walg_") :]: value for key, value in sandbox.directories().items()},
-        "purpose": purpose,
-        "archive": {"restart": "allowed", **archive},
-    }
-    return sandbox.module("walg_instance_info", options)
+    """Ask as the roles do in check mode."""
+    sandbox.storage(cluster.name)
+    options = sandbox.host_options(cluster, purpose=purpose, archive={"restart": "allowed", **archive})
+    return sandbox.module("walg_instance", options, check=True)
 
 
 def refusal(sandbox: Sandbox, cluster: Cluster, purpose: str = "backup", **archive: Any) -> str:

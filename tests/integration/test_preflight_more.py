@@ -44,20 +44,12 @@ def configured(make_sandbox: Callable[..., Sandbox], request: pytest.FixtureRequ
     return make
 
 
-def preflight(sandbox: Sandbox, cluster: Cluster, check: bool = False, **more: Any) -> dict[str, Any]:
+def preflight(sandbox: Sandbox, cluster: Cluster, check: bool = True, **more: Any) -> dict[str, Any]:
     """Ask as the role does; ``more`` goes to the cluster, but for the options of the module itself."""
-    given = {key[len("walg_pg_") :]: value for key, value in cluster.variables().items()}
     own = {name: more.pop(name) for name in ("secrets", "settings") if name in more}
-    options = {
-        "cluster": {**given, **more},
-        "directories": {key[len("walg_") :]: value for key, value in sandbox.directories().items()},
-        "purpose": "backup",
-        "archive": {"restart": "allowed"},
-        "version": sandbox.walg_version(),
-        "storage": sandbox.storage("main"),
-        **own,
-    }
-    return sandbox.module("walg_instance_info", options, check)
+    sandbox.storage(cluster.name)
+    options = sandbox.host_options(cluster, purpose="backup", archive={"restart": "allowed"}, **own)
+    return sandbox.module("walg_instance", {**options, "cluster": {**options["cluster"], **more}}, check)
 
 
 def refusal(sandbox: Sandbox, cluster: Cluster, **more: Any) -> str:

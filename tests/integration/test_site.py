@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from support import releases
 from support.observe import files
-from support.sandbox import Cluster, Sandbox
+from support.sandbox import Cluster, Play, Sandbox
 
 LOST = {"walg_restore_request": "r", "walg_restore_stop_running": True}
 
@@ -35,11 +35,13 @@ def test_check_mode_on_a_virgin_host_tells_the_truth(sandbox: Sandbox, cluster: 
         cluster.sql("SELECT * FROM pg_settings ORDER BY name"),
     ) == before
     assert {name: state for name, state in files(cluster.data_dir).items() if name.endswith(".conf")} == data
-    assert predicted.of("walg_archive")[0]["unknown"] == ["storage"]
+    assert "was not looked at" in predicted.of("walg_archive")[0]["warnings"][0]
     done = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster))
     assert done.rc == 0, done.stdout
     assert predicted.changed() == done.changed()
-    assert len(done.changed()) == 7
+    assert len(done.changed()) == 5
+    assert steps(predicted) == steps(done) == ["install", "programs", "settings"]
+    assert len(predicted.of("walg_instance")[0]["diff"]) == 4
 
 
 def test_check_mode_of_another_version(sandbox: Sandbox, cluster: Cluster) -> None:
@@ -52,10 +54,13 @@ def test_check_mode_of_another_version(sandbox: Sandbox, cluster: Cluster) -> No
     done = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster, **other))
     assert (predicted.rc, done.rc) == (0, 0), predicted.stdout + done.stdout
     assert predicted.changed() == done.changed()
-    assert [one.rpartition(" : ")[2] for one in done.changed()] == [
-        "Install | WAL-G",
-        "Configure | Settings of the instance",
-    ]
+    assert [one.rpartition(" : ")[2] for one in done.changed()] == ["Instance | The host is ready"]
+    assert steps(predicted) == steps(done) == ["install", "settings"]
+
+
+def steps(play: Play) -> list[str]:
+    """Return what made the host ready, or would have."""
+    return [one["step"] for one in play.of("walg_instance")[0]["steps"]]
 
 
 def foretold(sandbox: Sandbox, variables: dict[str, object]) -> str:

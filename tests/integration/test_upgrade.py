@@ -27,7 +27,6 @@ from support.sandbox import Cluster, Sandbox
 
 NEWER = os.environ.get("WALG_BINARY_NEWER", "")
 PLAYBOOK = str(Path(__file__).parent / "playbooks" / "install.yml")
-PRUNE = "mapswipe.walg.walg : Install | Old versions of WAL-G go"
 PASSWORD = "open-sesame-4711"  # of nobody
 
 
@@ -136,8 +135,9 @@ def test_a_virgin_host_by_version_and_mirror(sandbox: Sandbox, cluster: Cluster,
     play = install(sandbox, cluster, server, version, "--check")
     assert files(sandbox.host) == before
     assert [path for path, _sent in server.requests if not path.endswith(".sha256")] == []
-    assert play.of("walg_storage_check")[0]["unknown"] == ["storage"]
-    foretold = [one["url"] for one in play.of("walg_install")]
+    answer = play.of("walg_instance")[0]
+    assert answer["storage"] == {"asked": False, "reason": "WAL-G is not on this host yet"}
+    foretold = [answer["url"]]
     assert foretold[0].startswith(server.url)
     server.requests.clear()
     play = install(sandbox, cluster, server, version)
@@ -164,7 +164,7 @@ def test_up_and_down_while_segments_are_shipped(sandbox: Sandbox, cluster: Clust
         before = count[0]
         moved = install(sandbox, cluster, server, other)
         assert in_force(sandbox) == f"wal-g-{other}"
-        assert "Configure | Settings of the instance" in " ".join(moved.changed())
+        assert [one["step"] for one in moved.of("walg_instance")[0]["steps"]] == ["install", "settings"]
         backups.append(sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})["backup"]["name"])
         assert count[0] > before
     cluster.ship()
@@ -212,7 +212,7 @@ def test_old_versions_go_and_a_package_stays(sandbox: Sandbox, cluster: Cluster,
     version, (path, other) = sandbox.walg_version(), stamped(sandbox)
     assert binaries(sandbox) == sorted([f"wal-g-{version}", f"wal-g-{other}"])
     play = install(sandbox, cluster, server, version, walg_binary_keep=0)
-    assert play.changed() == [PRUNE]
+    assert [one["step"] for one in play.of("walg_instance")[0]["steps"]] == ["prune"]
     assert binaries(sandbox) == [f"wal-g-{version}"]
     package = sandbox.root / "package" / "wal-g"
     package.parent.mkdir()

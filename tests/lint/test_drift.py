@@ -99,6 +99,8 @@ def taken_as_text(tasks: str, options: dict[str, Any]) -> list[str]:
     """
     found = []
     for line in tasks.splitlines():
+        if line.lstrip().startswith("tags: "):  # a tag is a word of its own
+            continue
         for name, option in options.items():
             if option.get("type") not in ("bool", "int") or line.endswith(f': "{{{{ {name} }}}}"'):
                 continue
@@ -112,6 +114,7 @@ def taken_as_text(tasks: str, options: dict[str, Any]) -> list[str]:
     [
         ('  first: "{{ r_first }}"', True),
         ("  when: r_first | bool", True),
+        ("  tags: [r_first]", True),
         ("  when: r_first", False),
         ('  async: "{{ r_seconds + 600 }}"', False),
         ('  async: "{{ r_seconds | int + 600 }}"', True),
@@ -203,3 +206,33 @@ def test_the_action_group_is_the_modules_with_shared_options() -> None:
         if "mapswipe.walg.instance" in documentation(module).get("extends_documentation_fragment", [])
     ]
     assert group == sharing
+
+
+def untagged(tasks: Any, inherited: bool = False) -> list[str]:
+    """Names of the tasks, blocks looked into, that no tag chooses."""
+    found = []
+    for task in tasks or []:
+        tagged = inherited or bool(task.get("tags"))
+        inner = [one for key in ("block", "rescue", "always") for one in task.get(key, [])]
+        found += untagged(inner, tagged) if inner else [] if tagged else [str(task.get("name"))]
+    return found
+
+
+@pytest.mark.parametrize(
+    "place", sorted((ROOT / "roles").glob("*/tasks/*.yml")), ids=lambda one: f"{one.parts[-3]}-{one.stem}"
+)
+def test_every_task_has_a_tag(place: Path) -> None:
+    assert untagged(yaml.safe_load(place.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("place", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda one: one.stem)
+def test_playbooks_let_tags_through(place: Path) -> None:
+    """What they include is chosen by its own tags, and what they refuse is refused whatever is chosen."""
+    for play in yaml.safe_load(place.read_text(encoding="utf-8")):
+        for task in play["tasks"]:
+            assert "always" in task.get("tags", []), task["name"]
+
+
+def test_a_task_without_a_tag_is_seen() -> None:
+    inner = [{"name": "a", "block": [{"name": "b"}, {"name": "c", "tags": ["x"]}]}]
+    assert untagged([*inner, {"name": "d", "tags": ["always"]}, {"name": "e"}]) == ["b", "e"]

@@ -136,7 +136,7 @@ FLOORS = {
     "_install": 6,
     "_backup": 7,
     "_restore": 7,
-    "_setup": 7,
+    "_setup": 9,
     "_job": 8,
 }
 

@@ -204,15 +204,11 @@ def base_options(sandbox: ForkingSandbox, cluster: Cluster) -> dict[str, dict[st
             "src": str(sandbox.walg),
             "checksum": variables["walg_binary_checksum"],
         },
-        "walg_instance_info": {
-            **storage,
-            "version": variables["walg_version"],
-            "purpose": "backup",
-            "cluster": given,
-            "directories": places,
-            "archive": {},
-            "wanted": {"binary": binary, "managed": False, "keep": 1, "access": "write"},
+        "walg_instance": {
+            **sandbox.host_options(cluster, purpose="backup", archive={}),
+            "binary": binary,
         },
+        "walg_instance_info": {"instance": "main", "cluster": given, "directories": places},
         "walg_programs": {
             "path": found["directories"]["program_dir"],
             "user": sandbox.user,
@@ -220,5 +216,5 @@ def base_options(sandbox: ForkingSandbox, cluster: Cluster) -> dict[str, dict[st
         },
         "walg_restore": {**instance, "request": "r1", "stop_running": True},
         "walg_schedule": {**instance, "cron_dir": found["directories"]["cron_dir"]},
-        "walg_storage_check": {**storage, "binary": binary, "version": variables["walg_version"], **known},
+        "walg_storage_check": {**storage, "binary": binary, **known},
     }

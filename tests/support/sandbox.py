@@ -349,6 +349,22 @@ class Sandbox:
             **more,
         }
 
+    def host_options(self, cluster: Cluster, **more: Any) -> dict[str, Any]:
+        """Return the options of walg_instance for one cluster, as the role hands them on."""
+        given = self.variables(cluster)
+        files = CHECKOUT / "roles" / "walg" / "files"
+        return {
+            "instance": cluster.name,
+            "cluster": {key[len("walg_pg_") :]: value for key, value in cluster.variables().items()},
+            "directories": {key[len("walg_") :]: value for key, value in self.directories().items()},
+            "storage": given["walg_storage"],
+            "version": given["walg_version"],
+            "binary_src": given["walg_binary_src"],
+            "binary_checksum": given["walg_binary_checksum"],
+            "wrappers": {name: (files / name).read_text() for name in ("wal-push", "wal-fetch")},
+            **more,
+        }
+
     def marker(self, name: str = "main") -> Path:
         """Return the file that says how far the last restore of an instance came."""
         roots = os.geteuid() == 0 and not self.as_user

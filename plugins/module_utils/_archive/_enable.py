@@ -54,7 +54,6 @@ class ArchivePlan:
     main_file: str
     main_before: str
     main_after: str
-    unknown: list[str]
     owner: _ownership.OwnerPlan | None = None  # None: the storage could not be asked yet
 
     @property
@@ -138,7 +137,6 @@ def plan(
         facts.config_file,
         main_before,
         place.main_after,
-        ["storage"] if pending else [],
     )
     if made.restart and not restart:
         names = ", ".join(change.name for change in made.changes if change.restart)
@@ -293,7 +291,6 @@ def result(made: ArchivePlan) -> dict[str, Any]:
         "settings": made.wanted,
         "conf_file": made.conf_file,
         "restart": made.restart,
-        "unknown": made.unknown,
         "system_identifier": made.facts.system_identifier,
         "timeline": made.facts.timeline,
         "in_recovery": made.facts.in_recovery,

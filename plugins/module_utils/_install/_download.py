@@ -44,6 +44,36 @@ _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _OFFLINE = "If this host can't reach it, use a file (walg_binary_src) or a mirror (walg_binary_mirror)."
 
 
+def opener(
+    open_url: Callable[..., Any], failure: type[Exception], ca_path: str, username: str, password: str
+) -> Callable[[str, float, bool], Any]:
+    """Return what asks one server for one URL, following no redirect.
+
+    ``open_url``: Ansible's own client, with its proxies and certificates; ``failure``: what it raises beside those of urllib.
+    """
+
+    def ask(url: str, timeout: float, credentials: bool) -> Any:
+        if ca_path and not os.path.isfile(ca_path):
+            raise WalgError(f"There is no file {ca_path} on this host (walg_binary_mirror_ca).")
+        try:
+            return open_url(
+                url,
+                timeout=timeout,
+                url_username=(username or None) if credentials else None,
+                url_password=password if credentials else "",
+                force_basic_auth=True,
+                follow_redirects="none",
+                ca_path=ca_path or None,
+                http_agent="mapswipe.walg",
+                use_netrc=False,
+                decompress=False,
+            )
+        except failure as exc:
+            raise urllib.error.URLError(str(exc)) from exc
+
+    return ask
+
+
 class _OutOfTimeError(Exception):
     """The limit of the whole download; no OSError, so that nobody on the way takes it for one of the network's."""
 

@@ -33,6 +33,10 @@ class PrunePlan:
     def changed(self) -> bool:
         return bool(self.removed or self.forgotten or self.stale)
 
+    def warning(self) -> str:
+        """Say why nothing goes, where it can't be told what is used."""
+        return f"No version of WAL-G is removed: what these instances use can't be read: {', '.join(self.unreadable)}."
+
     def diff(self) -> dict[str, str]:
         """The files that go."""
         return {"before": "".join(f"{path}\n" for path in [*self.removed, *self.stale]), "after": ""}

@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 #: Options whose text has lines, or that are judged elsewhere: WAL-G's settings by the rule that knows them.
-_OTHERWISE_JUDGED = ("record", "wrappers", "settings", "secrets", "google_credentials")
+_OTHERWISE_JUDGED = ("wrappers", "settings", "secrets", "google_credentials")
 #: Options that are paths, and what messages call them. They are not expanded: nobody asks for what ~ and $HOME are to whoever runs this.
 _PATHS = {
     "bin_dir": "walg_bin_dir",
     "binary": "walg_binary_path",
+    "binary_src": "walg_binary_src",
     "ca_path": "walg_binary_mirror_ca",
     "config_dir": "walg_config_dir",
     "cron_dir": "walg_cron_dir",
     "log_dir": "walg_log_dir",
+    "mirror_ca": "walg_binary_mirror_ca",
     "path": "The option path",
     "program_dir": "walg_program_dir",
     "src": "walg_binary_src",
@@ -37,17 +39,21 @@ _PATHS = {
 #: Limits in seconds and numbers of things, and the least that each may be. None is so large that a clock could not hold it.
 _LEAST = {
     "backup_timeout": 1,
+    "download_timeout": 1,
     "fetch_stall_timeout": 0,
     "fetch_timeout": 1,
     "keep": 0,
     "push_timeout": 1,
     "recovery_timeout": 1,
+    "storage_timeout": 1,
     "timeout": 0,
 }
+#: Between the roles and the modules of this collection alone: no option, since it says nothing that a play could mean.
+PLANNED = "MAPSWIPE_WALG_PLANNED"
 _MOST = 10**9
-_LIMITED = ("archive", "restore", "wanted")
-_GROUPS = ("directories", "wanted")
-_SECRET = ("url_password", "primary_conninfo", "mirror", "storage", "restore")
+_LIMITED = ("archive", "restore")
+_GROUPS = ("directories",)
+_SECRET = ("url_password", "mirror_password", "primary_conninfo", "mirror", "storage", "restore")
 
 
 def refuse_unprintable(params: Mapping[str, Any]) -> None:
@@ -113,23 +119,32 @@ def instance_options() -> dict[str, dict[str, Any]]:
     return {
         "instance": {"type": "str", "default": "main"},
         "config_dir": {"type": "str", "default": "/etc/mapswipe-walg"},
-        "record": {"type": "str", "no_log": True},
     }
+
+
+def cluster_options() -> dict[str, Any]:
+    """Return the spec of the option that says what is known of the cluster."""
+    names = ("data_dir", "bin_dir", "socket_dir", "port", "user", "database", "os_user", "service")
+    known: dict[str, dict[str, Any]] = {name: {"type": "str"} for name in names}
+    return {"type": "dict", "default": {}, "options": {**known, "pg_untested": {"type": "bool"}}}
+
+
+def directory_options() -> dict[str, Any]:
+    """Return the spec of the option that names the collection's directories."""
+    names = ("bin_dir", "config_dir", "program_dir", "state_dir", "log_dir", "cron_dir")
+    return {"type": "dict", "default": {}, "options": {name: {"type": "str"} for name in names}}
 
 
 def instance_from(params: Mapping[str, Any], check_mode: bool, **least: int) -> _record.Instance:
     """Return the instance that the options mean. ``least`` as in judge().
 
-    In check mode the record that walg_config would write stands in for the file, so that what follows can be planned.
+    In check mode a role hands on the record that it would have written by then, so that what follows can be planned.
     """
     judge(params, **least)
-    name, config_dir, text = params["instance"], params["config_dir"], params.get("record")
-    if check_mode and text:
-        found = _record.parse(text, "the option record")
-        if (found.name, found.config_dir) != (name, config_dir):
-            raise WalgError(
-                f"The record is of the instance {found.name!r} in {found.config_dir}, not of {name!r} in {config_dir}."
-            )
+    name, config_dir = params["instance"], params["config_dir"]
+    text = os.environ.get(PLANNED, "") if check_mode else ""
+    found = _record.parse(text, "The record that is planned") if text else None
+    if found and (found.name, found.config_dir) == (name, config_dir):
         return found
     return _record.require(config_dir, name)
 

@@ -13,6 +13,7 @@ import inspect
 import os
 import re
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
@@ -84,7 +85,37 @@ def interpreter(runner: Runner, user: User) -> str:
     )
 
 
-def plan(directory: str, python: str, wrappers: dict[str, str], uid: int, gid: int) -> list[FilePlan]:
+@dataclass(frozen=True)
+class Plan:
+    """What would be written into the program directory, and what other versions left there."""
+
+    directory: str
+    wanted: list[FilePlan]
+    written: list[FilePlan]
+    left: list[str]
+
+    @property
+    def files(self) -> list[str]:
+        """The files that are, or would be, written or removed."""
+        return [one.path for one in self.written] + self.left
+
+    def apply(self) -> list[str]:
+        """Write and remove; return the files."""
+        for one in self.written:
+            one.apply()
+        left = stale(self.directory, self.wanted)  # a job may have started meanwhile, by the old launcher
+        for name in left:
+            remove(name)
+        return [one.path for one in self.written] + left
+
+
+def plan_all(runner: Runner, directory: str, wrappers: Mapping[str, str], user: User) -> Plan:
+    """Plan library, launcher and wrappers for a job of ``user``, owned by whoever installs them."""
+    wanted = plan(directory, interpreter(runner, user), wrappers, os.geteuid(), os.getegid())
+    return Plan(directory, wanted, [one for one in wanted if one.differs()], stale(directory, wanted))
+
+
+def plan(directory: str, python: str, wrappers: Mapping[str, str], uid: int, gid: int) -> list[FilePlan]:
     """Return the files and directories of the program directory, parents first and the launcher last.
 
     The library lies in a package of its own for each version, so a job that starts meanwhile runs the old code or the new, whole.

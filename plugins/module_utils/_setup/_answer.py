@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 #: Parts of answers that later tasks use. They say what the play and the host say, and hold no text of a server or a program.
-FACTS = ("cluster", "directories", "record", "settled", "path", "src", "settings_file", "record_file")
+FACTS = ("cluster", "directories", "binary", "upload", "path", "src", "settings_file", "record_file", "_planned")
 
 
 #: Options that are kept out of the system's log as a whole, since a secret may stand in them by mistake; what is right in them may
 #: be shown.
 _ADDRESSES = ("storage", "mirror")
-_SECRET = ("secrets", "url_password", "primary_conninfo")
+_SECRET = ("secrets", "url_password", "mirror_password", "primary_conninfo")
 
 
 class Module(Protocol):

@@ -14,7 +14,13 @@ from written import EXAMPLES, OPTIONS, PAGES, PLAY_VARIABLES, ROLES, ROOT, block
 
 MODULES = {path.stem for path in ROOT.glob("plugins/modules/*.py")}
 PLAYBOOKS = {path.stem for path in ROOT.glob("playbooks/*.yml")}
-KNOWN = {*OPTIONS, *PLAY_VARIABLES, *MODULES, *ROLES}
+TAGS = {
+    tag
+    for path in ROOT.glob("roles/*/tasks/*.yml")
+    for found in re.findall(r"^ *tags: \[(.*)\]$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    for tag in found.split(", ")
+}
+KNOWN = {*OPTIONS, *PLAY_VARIABLES, *MODULES, *ROLES, *TAGS}
 # A file and a WAL-G call, not options.
 OTHER_WORDS = {"mapswipe_walg"}
 
@@ -85,7 +91,7 @@ def test_make_knows_the_targets(name: str) -> None:
 def test_the_tasks_that_are_shown_exist() -> None:
     """Integration tests compare the README's with real runs; this tells of a renamed task at once."""
     shown = re.findall(r"TASK \[mapswipe\.walg\.(\w+) : ([^]]+)\]", "".join(map(text_of, PAGES)))
-    assert len(shown) > 15
+    assert len(shown) > 12
     for role, name in shown:
         text = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob(f"roles/{role}/tasks/*.yml"))
         names = [re.split(r"\{\{[^}]*\}\}", found) for found in re.findall(r"- name: (.*)", text)]

@@ -49,7 +49,7 @@ def test_check_do_check_do(capfd: pytest.CaptureFixture[str], tmp_path: Path) ->
     second = run(capfd, options(tmp_path))
     assert second["changed"] is True
     assert second["diff"] == first["diff"]
-    assert second["record"] == first["record"] == (tmp_path / "etc" / "main.env").read_text()
+    assert second["diff"][1]["after"] == (tmp_path / "etc" / "main.env").read_text()
     assert SECRET in (tmp_path / "etc" / "main.json").read_text()
     written = (tmp_path / "etc" / "main.json").stat().st_mtime_ns
     assert run(capfd, options(tmp_path), check=True)["changed"] is False

@@ -53,9 +53,9 @@ def test_facts_are_handed_on_as_they_are() -> None:
     module = Module(instance="main", secrets={"PGPASSWORD": "main", "OS_PASSWORD": "postgres", "SSH_PASSWORD": "var"})
     cluster = {"data_dir": "/var/lib/postgresql/14/main", "os_user": "postgres"}
     with pytest.raises(_EndError):
-        _answer.succeed(module, changed=True, cluster=cluster, record="A='main'\n", note="postgres said no")
+        _answer.succeed(module, changed=True, cluster=cluster, record_file="/etc/main.env", note="postgres said no")
     assert module.no_log_values == set(), "Ansible hides nothing in it"
-    assert (module.answer["cluster"], module.answer["record"]) == (cluster, "A='main'\n")
+    assert (module.answer["cluster"], module.answer["record_file"]) == (cluster, "/etc/main.env")
     assert module.answer["note"] == "******** said no"
     assert module.answer["changed"] is True
 

@@ -1,0 +1,380 @@
+#!/usr/bin/python
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a host ready for one instance: WAL-G, programs, settings."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: walg_instance
+short_description: A host is ready to archive, back up and restore one PostgreSQL cluster
+version_added: 0.1.0
+author:
+  - The mapswipe.walg contributors (@mapswipe)
+description:
+  - Finds the cluster, refuses what the host or the options tell to fail, asks the storage, and then puts in place WAL-G, the programs that
+    run on the host without Ansible, and the settings of the instance. Versions of WAL-G that nobody uses any more are removed.
+  - It is one plan. Nothing is changed before all that can be refused was refused, and the storage has answered the very WAL-G that will be
+    installed. Check mode shows that plan, as far as it can be made without a download.
+  - It starts nothing and changes nothing in PostgreSQL; M(mapswipe.walg.walg_archive), M(mapswipe.walg.walg_backup) and
+    M(mapswipe.walg.walg_schedule) do, once it has run.
+  - A run that was killed is finished by the next one.
+  - M(mapswipe.walg.walg_install), M(mapswipe.walg.walg_programs), M(mapswipe.walg.walg_config) and M(mapswipe.walg.walg_storage_check)
+    do its parts one by one.
+extends_documentation_fragment:
+  - mapswipe.walg.host
+  - mapswipe.walg.attributes
+options:
+  storage:
+    description: Where WAL-G writes, as one URL such as C(gs://bucket/path), C(s3://bucket/path) or C(file:///dir).
+    type: str
+    required: true
+  settings:
+    description: WAL-G settings by their own names, as a dictionary. Names that carry a secret are refused here.
+    type: raw
+    default: {}
+  secrets:
+    description: WAL-G settings that are secret, by their own names, as a dictionary. They appear in no output.
+    type: raw
+  google_credentials:
+    description: Content of a Google service account key, as text or as a dictionary, as in M(mapswipe.walg.walg_config).
+    type: raw
+  tune:
+    description: Whether WAL-G's concurrency is chosen by the host's cores and memory, where O(settings) doesn't say it.
+    type: bool
+    default: true
+  access:
+    description:
+      - What this host has to be able to do in the storage. V(write) is everything; V(read) is listing and reading.
+      - V(read_only) is for the key of a host that only restores. Writing is tried, and it is a warning if it works.
+      - With V(write) the storage is not asked again where these settings are in force and WAL arrives.
+    type: str
+    choices: [write, read, read_only]
+    default: write
+  storage_timeout:
+    description: Seconds that one step of asking the storage may take.
+    type: int
+    default: 30
+  version:
+    description: The WAL-G version that is wanted. One that can't serve this PostgreSQL on that storage is refused, with one that can.
+    type: str
+    required: true
+  binary:
+    description:
+      - Where WAL-G has to be. Without it, C(wal-g-VERSION) in the directory for programs.
+      - Given without O(binary_src), it is there already, from a package for example. Then it is never replaced or removed.
+    type: str
+  binary_src:
+    description: File to install WAL-G from. Without it, the release is downloaded.
+    type: str
+  binary_remote_src:
+    description:
+      - Whether O(binary_src) is on the managed host. V(false) means that it is brought from the controller, to the path that RV(upload)
+        tells in check mode, before this module runs.
+    type: bool
+    default: true
+  binary_checksum:
+    description: Digest of the binary as C(sha256:HEX). Required with O(binary_src), else the digest that the release publishes counts.
+    type: str
+  mirror:
+    description: Where releases are downloaded from, as in M(mapswipe.walg.walg_install).
+    type: str
+    default: https://github.com/wal-g/wal-g/releases/download
+  mirror_username:
+    description: User name for O(mirror).
+    type: str
+  mirror_password:
+    description: Password for O(mirror).
+    type: str
+  mirror_ca:
+    description: File on the managed host with the certificates to trust for O(mirror), in place of the host's own.
+    type: str
+  download_timeout:
+    description: Seconds that a whole download may take.
+    type: int
+    default: 600
+  keep:
+    description: How many versions of WAL-G stay that no instance uses, the last installed first.
+    type: int
+    default: 1
+  push_timeout:
+    description: Seconds after which a wal-push is ended, as in M(mapswipe.walg.walg_config).
+    type: int
+    default: 15
+  fetch_timeout:
+    description: Seconds after which a wal-fetch is ended, as in M(mapswipe.walg.walg_config).
+    type: int
+    default: 60
+  backup_timeout:
+    description: Seconds after which a base backup is ended.
+    type: int
+    default: 86400
+  wrappers:
+    description: The programs that PostgreSQL calls, name to text. The role P(mapswipe.walg.walg#role) passes its own.
+    type: dict
+    required: true
+  purpose:
+    description:
+      - What the instance will be used for. The module then fails early, before anything is installed or written, if this can't work here.
+      - Both reject a data directory that a cluster manager controls (Patroni, repmgr, Pacemaker, Stolon, pg_auto_failover, EDB
+        Failover Manager), and a O(version) that does not serve that purpose.
+      - V(backup) also rejects a data directory that is missing, empty, not a cluster or of another major version than the
+        programs, and one without a running server.
+    type: str
+    choices: [backup, restore]
+  archive:
+    description: With O(purpose=backup), the options for M(mapswipe.walg.walg_archive), so that it is known early if it would fail.
+    type: dict
+    suboptions:
+      timeout:
+        description: As in M(mapswipe.walg.walg_archive).
+        type: int
+        default: 60
+      restart:
+        description: As in M(mapswipe.walg.walg_archive).
+        type: str
+        choices: [never, allowed]
+        default: never
+      replace:
+        description: As in M(mapswipe.walg.walg_archive).
+        type: bool
+        default: false
+  schedule:
+    description: Options of M(mapswipe.walg.walg_schedule), checked here before anything is installed.
+    type: dict
+    suboptions:
+      minute:
+        description: As there.
+        type: str
+      hour:
+        description: As there.
+        type: str
+        default: "2"
+      weekday:
+        description: As there.
+        type: str
+        default: "*"
+  restore:
+    description:
+      - Options of M(mapswipe.walg.walg_restore), checked here before anything is installed. C(request) must be one of them.
+    type: dict
+  variables:
+    description: Names of the play's variables that begin with C(walg_).
+    type: list
+    elements: str
+    default: []
+  known_variables:
+    description:
+      - Names that the roles know. A name in O(variables) that is not among them is an error that suggests the nearest one. Ansible
+        itself does not notice a mistyped variable.
+    type: list
+    elements: str
+    default: []
+notes:
+  - Run it as root, or as the operating system user that owns the data directory. As root it drops to that user for
+    everything that WAL-G and PostgreSQL do.
+seealso:
+  - module: mapswipe.walg.walg_instance_info
+"""
+
+EXAMPLES = r"""
+- name: The only cluster of this host is ready to be backed up
+  mapswipe.walg.walg_instance:
+    storage: gs://example-backups/db1
+    google_credentials: "{{ lookup('ansible.builtin.file', 'serviceAccountKey.json') }}"
+    version: 3.0.8
+    purpose: backup
+    wrappers:
+      wal-push: "{{ lookup('ansible.builtin.file', 'wal-push', rstrip=false) }}"
+      wal-fetch: "{{ lookup('ansible.builtin.file', 'wal-fetch', rstrip=false) }}"
+"""
+
+RETURN = r"""
+cluster:
+  description: The cluster.
+  returned: success
+  type: dict
+  sample:
+    data_dir: /var/lib/postgresql/14/main
+    bin_dir: /usr/lib/postgresql/14/bin
+    socket_dir: /var/run/postgresql
+    port: "5432"
+    user: postgres
+    os_user: postgres
+    service: systemd:postgresql@14-main.service
+    start_options: ""
+    system_identifier: "7310203040506070809"
+    config_file: /etc/postgresql/14/main/postgresql.conf
+    database: postgres
+    pg_untested: ""
+directories:
+  description: Where the collection's files go. C(state_dir) and C(log_dir) are the instance's own.
+  returned: success
+  type: dict
+  sample:
+    bin_dir: /usr/local/bin
+    config_dir: /etc/mapswipe-walg
+    program_dir: /usr/local/lib/mapswipe-walg
+    state_dir: /var/lib/mapswipe-walg/main
+    log_dir: /var/log/mapswipe-walg/main
+    cron_dir: /etc/cron.d
+binary:
+  description: Where WAL-G is.
+  returned: success
+  type: str
+  sample: /usr/local/bin/wal-g-3.0.8
+version:
+  description: The version that was asked for.
+  returned: success
+  type: str
+  sample: 3.0.8
+asset:
+  description: Name of the published build.
+  returned: when a release had to be looked at
+  type: str
+  sample: wal-g-pg-22.04-amd64
+url:
+  description: What was downloaded, or in check mode would be.
+  returned: when something had to be downloaded
+  type: str
+upload:
+  description: Where the controller's file has to be brought.
+  returned: when O(binary_remote_src=false) and the file is not in place yet
+  type: str
+settings_file:
+  description: The settings that WAL-G reads.
+  returned: success
+  type: str
+  sample: /etc/mapswipe-walg/main.json
+record_file:
+  description: The instance's record.
+  returned: success
+  type: str
+  sample: /etc/mapswipe-walg/main.env
+storage:
+  description: What the storage answered.
+  returned: success
+  type: dict
+  contains:
+    asked:
+      description: Whether it was asked.
+      returned: always
+      type: bool
+    reason:
+      description: Why it was not asked.
+      returned: when it was not
+      type: str
+    backups:
+      description: Number of base backups there.
+      returned: when it was asked
+      type: int
+    can_write:
+      description: Whether an object could be put and removed.
+      returned: when that was tried
+      type: bool
+    write_answer:
+      description: What the storage answered to the attempt to write.
+      returned: when O(access=read_only) and it refused
+      type: str
+steps:
+  description: What was done, or in check mode would be, in order. A failure has those that were done before it.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    step:
+      description: V(install), V(programs), V(settings) or V(prune).
+      type: str
+    what:
+      description: The file or directory that it was about.
+      type: str
+  sample:
+    - step: install
+      what: /usr/local/bin/wal-g-3.0.8
+step:
+  description: The step that failed; V(install), V(storage), V(programs), V(settings) or V(prune).
+  returned: failure within a step
+  type: str
+"""
+
+from ansible.module_utils import urls
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._install._download import Web, opener
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
+    cluster_options,
+    directory_options,
+    judge,
+)
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _make_ready
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _releases
+
+_ARCHIVE = {
+    "timeout": {"type": "int", "default": 60},
+    "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
+    "replace": {"type": "bool", "default": False},
+}
+_SCHEDULE = {
+    "minute": {"type": "str"},
+    "hour": {"type": "str", "default": "2"},
+    "weekday": {"type": "str", "default": "*"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "instance": {"type": "str", "default": "main"},
+            "cluster": cluster_options(),
+            "directories": directory_options(),
+            "storage": {"type": "str", "required": True, "no_log": True},
+            # raw: a failed conversion would print the value
+            "settings": {"type": "raw", "default": {}, "no_log": True},
+            "secrets": {"type": "raw", "no_log": True},
+            "google_credentials": {"type": "raw", "no_log": True},
+            "tune": {"type": "bool", "default": True},
+            "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
+            "storage_timeout": {"type": "int", "default": 30},
+            "version": {"type": "str", "required": True},
+            "binary": {"type": "str"},
+            "binary_src": {"type": "str"},
+            "binary_remote_src": {"type": "bool", "default": True},
+            "binary_checksum": {"type": "str"},
+            "mirror": {"type": "str", "default": _releases.PUBLISHED, "no_log": True},
+            "mirror_username": {"type": "str"},
+            "mirror_password": {"type": "str", "no_log": True},
+            "mirror_ca": {"type": "str"},
+            "download_timeout": {"type": "int", "default": 600},
+            "keep": {"type": "int", "default": 1},
+            "push_timeout": {"type": "int", "default": 15},
+            "fetch_timeout": {"type": "int", "default": 60},
+            "backup_timeout": {"type": "int", "default": 86400},
+            "wrappers": {"type": "dict", "required": True},
+            "purpose": {"type": "str", "choices": ["backup", "restore"]},
+            "archive": {"type": "dict", "options": _ARCHIVE},
+            "schedule": {"type": "dict", "options": _SCHEDULE},
+            "restore": {"type": "dict", "no_log": True},
+            "variables": {"type": "list", "elements": "str", "default": []},
+            "known_variables": {"type": "list", "elements": "str", "default": []},
+        },
+        required_by={"binary_src": "binary_checksum"},
+        supports_check_mode=True,
+    )
+    _answer.begin(module)
+    params = module.params
+    try:
+        judge(params)
+        options = (params["mirror_ca"] or "", params["mirror_username"] or "", params["mirror_password"] or "")
+        web = Web(opener(urls.open_url, urls.ConnectionError, *options), params["download_timeout"])
+        answer = _make_ready.make_ready(Runner(), web, params, module.check_mode)
+    except (WalgError, OSError) as exc:
+        _answer.fail(module, exc)
+    for warning in answer.pop("warnings"):
+        _answer.warn(module, warning)
+    _answer.succeed(module, **answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,13 +13,13 @@ version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
-  - Finds the cluster, refuses what the host or the options tell to fail, asks the storage, and then puts in place WAL-G, the programs that
-    run on the host without Ansible, and the settings of the instance. Versions of WAL-G that nobody uses any more are removed.
-  - It is one plan. Nothing is changed before all that can be refused was refused, and the storage has answered the very WAL-G that will be
-    installed. Check mode shows that plan, as far as it can be made without a download.
+  - Finds the cluster, checks the options, the host and the storage, and then installs WAL-G and the programs that run on the host
+    without Ansible, and writes the settings of the instance. Versions of WAL-G that are no longer used are removed.
+  - It is one plan. Nothing changes until everything that can be rejected has been checked, and the storage has answered the very WAL-G
+    that will be installed. Check mode shows that plan, except for what needs a download.
   - It starts nothing and changes nothing in PostgreSQL; M(mapswipe.walg.walg_archive), M(mapswipe.walg.walg_backup) and
     M(mapswipe.walg.walg_schedule) do, once it has run.
-  - A run that was killed is finished by the next one.
+  - The next run finishes one that was killed.
   - M(mapswipe.walg.walg_install), M(mapswipe.walg.walg_programs), M(mapswipe.walg.walg_config) and M(mapswipe.walg.walg_storage_check)
     do its parts one by one.
 extends_documentation_fragment:
@@ -31,7 +31,7 @@ options:
     type: str
     required: true
   settings:
-    description: WAL-G settings by their own names, as a dictionary. Names that carry a secret are refused here.
+    description: WAL-G settings by their own names, as a dictionary. Names that carry a secret are rejected here.
     type: raw
     default: {}
   secrets:
@@ -46,9 +46,9 @@ options:
     default: true
   access:
     description:
-      - What this host has to be able to do in the storage. V(write) is everything; V(read) is listing and reading.
+      - What this host must be able to do in the storage. V(write) is everything; V(read) is listing and reading.
       - V(read_only) is for the key of a host that only restores. Writing is tried, and it is a warning if it works.
-      - With V(write) the storage is not asked again where these settings are in force and WAL arrives.
+      - With V(write) the storage is not asked again if these settings are in force and WAL arrives.
     type: str
     choices: [write, read, read_only]
     default: write
@@ -57,25 +57,26 @@ options:
     type: int
     default: 30
   version:
-    description: The WAL-G version that is wanted. One that can't serve this PostgreSQL on that storage is refused, with one that can.
+    description:
+      - The WAL-G version. One that can't serve this PostgreSQL on that storage is rejected, and the error names one that can.
     type: str
     required: true
   binary:
     description:
-      - Where WAL-G has to be. Without it, C(wal-g-VERSION) in the directory for programs.
-      - Given without O(binary_src), it is there already, from a package for example. Then it is never replaced or removed.
+      - Path of the WAL-G binary. If not given, C(wal-g-VERSION) in C(bin_dir).
+      - Without O(binary_src), it must exist already, for example from a package. Then it is never replaced or removed.
     type: str
   binary_src:
-    description: File to install WAL-G from. Without it, the release is downloaded.
+    description: File to install WAL-G from. If not given, the release is downloaded.
     type: str
   binary_remote_src:
     description:
-      - Whether O(binary_src) is on the managed host. V(false) means that it is brought from the controller, to the path that RV(upload)
-        tells in check mode, before this module runs.
+      - Whether O(binary_src) is on the managed host. V(false) means that it is on the controller, and is uploaded to the path that
+        RV(upload) shows in check mode, before this module runs.
     type: bool
     default: true
   binary_checksum:
-    description: Digest of the binary as C(sha256:HEX). Required with O(binary_src), else the digest that the release publishes counts.
+    description: Digest of the binary as C(sha256:HEX). Required with O(binary_src). For downloads it defaults to the published digest.
     type: str
   mirror:
     description: Where releases are downloaded from, as in M(mapswipe.walg.walg_install).
@@ -95,7 +96,7 @@ options:
     type: int
     default: 600
   keep:
-    description: How many versions of WAL-G stay that no instance uses, the last installed first.
+    description: How many unused versions of WAL-G to keep, the last installed first.
     type: int
     default: 1
   push_timeout:
@@ -239,7 +240,7 @@ url:
   returned: when something had to be downloaded
   type: str
 upload:
-  description: Where the controller's file has to be brought.
+  description: Where the controller's file must be uploaded to.
   returned: when O(binary_remote_src=false) and the file is not in place yet
   type: str
 settings_file:
@@ -275,7 +276,7 @@ storage:
       type: bool
     write_answer:
       description: What the storage answered to the attempt to write.
-      returned: when O(access=read_only) and it refused
+      returned: when O(access=read_only) and writing was denied
       type: str
 steps:
   description: What was done, or in check mode would be, in order. A failure has those that were done before it.

@@ -174,7 +174,7 @@ def test_what_differs_is_a_step(
     [
         ({"settings": {"NO_SUCH_SETTING": 4}}, "NO_SUCH_SETTING"),
         ({"google_credentials": "no JSON"}, "walg_google_credentials"),
-        ({"version": "3.0.7"}, "Install: The binary reports version 'v3.0.8', wanted '3.0.7'"),
+        ({"version": "3.0.7"}, "Install: The binary reports version 'v3.0.8', expected '3.0.7'"),
         ({"version": "new"}, "new"),
         ({"binary_checksum": f"sha256:{0:064}"}, "Install: The digest of"),
         ({"binary_checksum": "md5:0"}, "Install: The checksum 'md5:0' is not sha256:HEX"),

@@ -67,14 +67,23 @@ def comments(text: str) -> str:
     return "\n".join(line.lstrip()[1:] for line in text.splitlines() if line.lstrip().startswith("#"))
 
 
+def complaints(script: str) -> list[str]:
+    """Return what a wrapper says or fails with."""
+    return re.findall(r'\b(?:say|fail) "((?:[^"\\]|\\.)*)"', script, re.DOTALL)
+
+
 YAML = sorted(path for pattern in ("roles/*/*/*.yml", "playbooks/*.yml") for path in ROOT.glob(pattern))
 CODE = sorted(ROOT.glob("plugins/**/*.py"))
+WRAPPERS = sorted(ROOT.glob("roles/walg/files/*"))
 TEXTS = {
     **{page: [text_of(page).replace(LIST, "")] for page in PAGES},
     **{example: [comments(text_of(example))] for example in EXAMPLES},
     **{str(path.relative_to(ROOT)): list(values(yaml.safe_load(path.read_text(encoding="utf-8")))) for path in YAML},
+    **{str(path.relative_to(ROOT)): complaints(path.read_text(encoding="utf-8")) for path in WRAPPERS},
     **{
-        str(path.relative_to(ROOT)): [piece for text in said(path.read_text(encoding="utf-8")) for piece in pieces(text)]
+        str(path.relative_to(ROOT)): [
+            piece for text in said(path.read_text(encoding="utf-8")) for piece in pieces(text)
+        ]
         for path in CODE
     },
 }
@@ -85,6 +94,7 @@ def test_there_is_something_to_check() -> None:
     assert {"goes on", "say so with", "wanted:", "is refused", "anew"} <= set(PHRASES)
     assert len(CODE) > 70
     assert len(YAML) > 8
+    assert sum(len(complaints(path.read_text(encoding="utf-8"))) for path in WRAPPERS) > 30
 
 
 @pytest.mark.parametrize("phrase", PHRASES)

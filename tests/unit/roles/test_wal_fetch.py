@@ -449,7 +449,7 @@ def test_wrong_usage(bench: Bench, args: list[str], wanted: int) -> None:
     """255 unless it is clearly a standby."""
     code, err = bench.run(*args)
     assert code == wanted
-    assert "wanted: " in err
+    assert "expected: " in err
 
 
 def test_a_closed_stderr(bench: Bench) -> None:

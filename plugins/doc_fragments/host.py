@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the options that say which cluster is meant, and where files go. Private to this collection."""
+"""Documentation of the options for a cluster and the directories of files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   instance:
-    description: Name of the cluster on this host; small letters, digits, C(-) and C(_). It names files.
+    description: Name of the cluster on this host. Lower-case letters, digits, C(-) and C(_) are allowed. It is part of file names.
     type: str
     default: main
   cluster:

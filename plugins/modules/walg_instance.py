@@ -8,18 +8,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: walg_instance
-short_description: A host is ready to archive, back up and restore one PostgreSQL cluster
+short_description: Prepare a host to archive, back up and restore one PostgreSQL cluster
 version_added: 0.1.0
 author:
   - The mapswipe.walg contributors (@mapswipe)
 description:
   - Finds the cluster, checks the options, the host and the storage, and then installs WAL-G and the programs that run on the host
     without Ansible, and writes the settings of the instance. Versions of WAL-G that are no longer used are removed.
-  - It is one plan. Nothing changes until everything that can be rejected has been checked, and the storage has answered the very WAL-G
-    that will be installed. Check mode shows that plan, except for what needs a download.
-  - It starts nothing and changes nothing in PostgreSQL; M(mapswipe.walg.walg_archive), M(mapswipe.walg.walg_backup) and
-    M(mapswipe.walg.walg_schedule) do, once it has run.
-  - The next run finishes one that was killed.
+  - Nothing changes until all checks have passed and the storage has answered the WAL-G that will be installed. Check mode shows the same
+    plan, except for what needs a download.
+  - It starts nothing and changes nothing in PostgreSQL. Use M(mapswipe.walg.walg_archive), M(mapswipe.walg.walg_backup) and
+    M(mapswipe.walg.walg_schedule) after it.
+  - If a run was killed, the next run finishes it.
   - M(mapswipe.walg.walg_install), M(mapswipe.walg.walg_programs), M(mapswipe.walg.walg_config) and M(mapswipe.walg.walg_storage_check)
     do its parts one by one.
 extends_documentation_fragment:
@@ -31,29 +31,29 @@ options:
     type: str
     required: true
   settings:
-    description: WAL-G settings by their own names, as a dictionary. Names that carry a secret are rejected here.
+    description: WAL-G settings under their own names, as a dictionary. Secret ones are rejected here.
     type: raw
     default: {}
   secrets:
-    description: WAL-G settings that are secret, by their own names, as a dictionary. They appear in no output.
+    description: Secret WAL-G settings under their own names, as a dictionary. They appear in no output.
     type: raw
   google_credentials:
     description: Content of a Google service account key, as text or as a dictionary, as in M(mapswipe.walg.walg_config).
     type: raw
   tune:
-    description: Whether WAL-G's concurrency is chosen by the host's cores and memory, where O(settings) doesn't say it.
+    description: Whether to choose WAL-G's concurrency by the host's cores and memory. A value in O(settings) takes precedence.
     type: bool
     default: true
   access:
     description:
       - What this host must be able to do in the storage. V(write) is everything; V(read) is listing and reading.
-      - V(read_only) is for the key of a host that only restores. Writing is tried, and it is a warning if it works.
-      - With V(write) the storage is not asked again if these settings are in force and WAL arrives.
+      - V(read_only) is for the key of a host that only restores. The module tries to write, and warns if that works.
+      - With V(write) the storage is not checked again if these settings are in force and WAL arrives.
     type: str
     choices: [write, read, read_only]
     default: write
   storage_timeout:
-    description: Seconds that one step of asking the storage may take.
+    description: Maximum duration of each step of the storage check, in seconds.
     type: int
     default: 30
   version:
@@ -63,7 +63,7 @@ options:
     required: true
   binary:
     description:
-      - Path of the WAL-G binary. If not given, C(wal-g-VERSION) in C(bin_dir).
+      - Path of the WAL-G binary. If not given, it is C(wal-g-VERSION) in C(bin_dir).
       - Without O(binary_src), it must exist already, for example from a package. Then it is never replaced or removed.
     type: str
   binary_src:
@@ -89,10 +89,10 @@ options:
     description: Password for O(mirror).
     type: str
   mirror_ca:
-    description: File on the managed host with the certificates to trust for O(mirror), in place of the host's own.
+    description: File on the managed host with the certificates to trust for O(mirror), instead of the host's own.
     type: str
   download_timeout:
-    description: Seconds that a whole download may take.
+    description: Maximum duration of a whole download, in seconds.
     type: int
     default: 600
   keep:
@@ -112,7 +112,7 @@ options:
     type: int
     default: 86400
   wrappers:
-    description: The programs that PostgreSQL calls, name to text. The role P(mapswipe.walg.walg#role) passes its own.
+    description: The texts of the programs that PostgreSQL calls, by name. The role P(mapswipe.walg.walg#role) passes its own.
     type: dict
     required: true
   purpose:
@@ -180,7 +180,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The only cluster of this host is ready to be backed up
+- name: Prepare the only cluster of this host for backups
   mapswipe.walg.walg_instance:
     storage: gs://example-backups/db1
     google_credentials: "{{ lookup('ansible.builtin.file', 'serviceAccountKey.json') }}"
@@ -210,7 +210,7 @@ cluster:
     database: postgres
     pg_untested: ""
 directories:
-  description: Where the collection's files go. C(state_dir) and C(log_dir) are the instance's own.
+  description: Where the collection's files are. C(state_dir) and C(log_dir) are the instance's own.
   returned: success
   type: dict
   sample:
@@ -232,7 +232,7 @@ version:
   sample: 3.0.8
 asset:
   description: Name of the published build.
-  returned: when a release had to be looked at
+  returned: when it comes from a release
   type: str
   sample: wal-g-pg-22.04-amd64
 url:
@@ -259,11 +259,11 @@ storage:
   type: dict
   contains:
     asked:
-      description: Whether it was asked.
+      description: Whether the storage was checked.
       returned: always
       type: bool
     reason:
-      description: Why it was not asked.
+      description: Why it was not checked.
       returned: when it was not
       type: str
     backups:
@@ -271,7 +271,7 @@ storage:
       returned: when it was asked
       type: int
     can_write:
-      description: Whether an object could be put and removed.
+      description: Whether an object could be written and removed.
       returned: when that was tried
       type: bool
     write_answer:
@@ -279,7 +279,7 @@ storage:
       returned: when O(access=read_only) and writing was denied
       type: str
 steps:
-  description: What was done, or in check mode would be, in order. A failure has those that were done before it.
+  description: What was done, or would be done in check mode, in order. After a failure, the steps that were done before it.
   returned: always
   type: list
   elements: dict
@@ -288,7 +288,7 @@ steps:
       description: V(install), V(programs), V(settings) or V(prune).
       type: str
     what:
-      description: The file or directory that it was about.
+      description: The file or directory concerned.
       type: str
   sample:
     - step: install

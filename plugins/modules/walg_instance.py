@@ -26,10 +26,24 @@ extends_documentation_fragment:
   - mapswipe.walg.host
   - mapswipe.walg.attributes
 options:
-  storage:
-    description: Where WAL-G writes, as one URL such as C(gs://bucket/path), C(s3://bucket/path) or C(file:///dir).
+  state:
+    description:
+      - V(present) makes the host ready.
+      - V(absent) removes the instance from the host. First PostgreSQL's archiving goes and is proved to be off, then the cron file, the
+        programs and WAL-G unless another instance uses them, and the instance's settings, state and logs. The storage is left alone. It is
+        an error while a restore is not finished.
     type: str
-    required: true
+    choices: [present, absent]
+    default: present
+  restart:
+    description: With O(state=absent), whether the server may be restarted to switch C(archive_mode) off.
+    type: str
+    choices: [never, allowed]
+    default: never
+  storage:
+    description:
+      - Where WAL-G writes, as one URL such as C(gs://bucket/path), C(s3://bucket/path) or C(file:///dir). Required with O(state=present).
+    type: str
   settings:
     description: WAL-G settings under their own names, as a dictionary. Secret ones are rejected here.
     type: raw
@@ -59,8 +73,8 @@ options:
   version:
     description:
       - The WAL-G version. One that can't serve this PostgreSQL on that storage is rejected, and the error names one that can.
+      - Required with O(state=present).
     type: str
-    required: true
   binary:
     description:
       - Path of the WAL-G binary. If not given, it is C(wal-g-VERSION) in C(bin_dir).
@@ -112,9 +126,10 @@ options:
     type: int
     default: 86400
   wrappers:
-    description: The texts of the programs that PostgreSQL calls, by name. The role P(mapswipe.walg.walg#role) passes its own.
+    description: >-
+      The texts of the programs that PostgreSQL calls, by name. The role P(mapswipe.walg.walg#role) passes its own.
+      Required with O(state=present).
     type: dict
-    required: true
   purpose:
     description:
       - What the instance will be used for. The module then fails early, before anything is installed or written, if this can't work here.
@@ -189,12 +204,17 @@ EXAMPLES = r"""
     wrappers:
       wal-push: "{{ lookup('ansible.builtin.file', 'wal-push', rstrip=false) }}"
       wal-fetch: "{{ lookup('ansible.builtin.file', 'wal-fetch', rstrip=false) }}"
+
+- name: Remove it from this host; the server may be restarted
+  mapswipe.walg.walg_instance:
+    state: absent
+    restart: allowed
 """
 
 RETURN = r"""
 cluster:
   description: The cluster.
-  returned: success
+  returned: O(state=present)
   type: dict
   sample:
     data_dir: /var/lib/postgresql/14/main
@@ -222,7 +242,7 @@ directories:
     cron_dir: /etc/cron.d
 binary:
   description: Where WAL-G is.
-  returned: success
+  returned: O(state=present)
   type: str
   sample: /usr/local/bin/wal-g-3.0.8
 version:
@@ -285,7 +305,9 @@ steps:
   elements: dict
   contains:
     step:
-      description: V(install), V(programs), V(settings) or V(prune).
+      description:
+        - V(install), V(programs), V(settings) or V(prune).
+        - With O(state=absent), V(archive), V(schedule), V(programs) or V(settings).
       type: str
     what:
       description: The file or directory concerned.
@@ -309,7 +331,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
     directory_options,
     judge,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _make_ready
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _make_ready, _remove
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _releases
 
 _ARCHIVE = {
@@ -330,7 +352,9 @@ def main() -> None:
             "instance": {"type": "str", "default": "main"},
             "cluster": cluster_options(),
             "directories": directory_options(),
-            "storage": {"type": "str", "required": True, "no_log": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
+            "storage": {"type": "str", "no_log": True},
             # raw: a failed conversion would print the value
             "settings": {"type": "raw", "default": {}, "no_log": True},
             "secrets": {"type": "raw", "no_log": True},
@@ -338,7 +362,7 @@ def main() -> None:
             "tune": {"type": "bool", "default": True},
             "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
             "storage_timeout": {"type": "int", "default": 30},
-            "version": {"type": "str", "required": True},
+            "version": {"type": "str"},
             "binary": {"type": "str"},
             "binary_src": {"type": "str"},
             "binary_remote_src": {"type": "bool", "default": True},
@@ -352,7 +376,7 @@ def main() -> None:
             "push_timeout": {"type": "int", "default": 15},
             "fetch_timeout": {"type": "int", "default": 60},
             "backup_timeout": {"type": "int", "default": 86400},
-            "wrappers": {"type": "dict", "required": True},
+            "wrappers": {"type": "dict"},
             "purpose": {"type": "str", "choices": ["backup", "restore"]},
             "archive": {"type": "dict", "options": _ARCHIVE},
             "schedule": {"type": "dict", "options": _SCHEDULE},
@@ -360,6 +384,7 @@ def main() -> None:
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},
         },
+        required_if=[("state", "present", ("storage", "version", "wrappers"))],
         required_by={"binary_src": "binary_checksum"},
         supports_check_mode=True,
     )
@@ -369,7 +394,10 @@ def main() -> None:
         judge(params)
         options = (params["mirror_ca"] or "", params["mirror_username"] or "", params["mirror_password"] or "")
         web = Web(opener(urls.open_url, urls.ConnectionError, *options), params["download_timeout"])
-        answer = _make_ready.make_ready(Runner(), web, params, module.check_mode)
+        if params["state"] == "absent":
+            answer = _remove.remove(Runner(), params, module.check_mode)
+        else:
+            answer = _make_ready.make_ready(Runner(), web, params, module.check_mode)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     for warning in answer.pop("warnings"):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .._instance._record import Instance
     from .._postgres._server import ServerFacts
 
-_FILES = """
+FILES = """
 SELECT json_agg(json_build_object('name', f.name, 'setting', f.setting, 'sourcefile', f.sourcefile, 'sourceline', f.sourceline,
                                   'error', f.error, 'context', s.context) ORDER BY seqno)
 FROM pg_file_settings f LEFT JOIN pg_settings s USING (name)
@@ -112,7 +112,7 @@ def plan(
     server = Server(runner, instance.cluster)
     facts = server.own_facts()
     current = server.settings(_archive_settings.NAMES)
-    files = server.ask_json(_FILES) or []
+    files = server.ask_json(FILES) or []
     owner = instance.owner
     main_before = call_as(owner, read_conf, facts.config_file) or ""
     place = _conf_place.choose(facts.config_file, main_before, facts.data_directory)
@@ -171,7 +171,7 @@ def _refuse_unwritable(made: ArchivePlan) -> None:
     main, owner = os.path.realpath(made.main_file), made.instance.owner
     edits_main = made.main_before != made.main_after
     for path, needed in ((made.conf_file, made.conf_before != made.conf_after), (main, edits_main)):
-        if needed and _writer(path, owner) is None:
+        if needed and writer(path, owner) is None:
             included = _conf_place.in_data_dir(made.facts.data_directory)
             raise WalgError(
                 f"{os.path.dirname(path)} holds PostgreSQL's configuration, and {owner.name!r} can't write there. Put this line at the "
@@ -185,7 +185,7 @@ def _refuse_unwritable(made: ArchivePlan) -> None:
         )
 
 
-def _writer(path: str, owner: User) -> User | None:
+def writer(path: str, owner: User) -> User | None:
     """Return who writes a file of the configuration: the cluster's owner, or root in what is root's own all the way up."""
     directory = os.path.dirname(path)
     if call_as(owner, os.access, directory, os.W_OK):
@@ -238,10 +238,10 @@ def _put_in_force(runner: Runner, made: ArchivePlan, server: Server) -> None:
     call_as(instance.owner, _forget_proof, instance.files.proof)
     owner, main = instance.owner, os.path.realpath(made.main_file)
     if made.conf_before != made.conf_after:
-        writer = _writer(made.conf_file, owner)
-        call_as(writer, _write_ours, made.conf_file, made.conf_after, 0o600 if writer == owner else 0o644)
+        who = writer(made.conf_file, owner)
+        call_as(who, _write_ours, made.conf_file, made.conf_after, 0o600 if who == owner else 0o644)
     if made.main_before != made.main_after:  # last, so that PostgreSQL never sees the include without our file
-        call_as(_writer(main, owner), _write_main, main, made.main_after)
+        call_as(writer(main, owner), write_main, main, made.main_after)
     server.ask("SELECT pg_reload_conf()")
     if made.restart:
         Service(runner, instance.cluster, os.path.join(instance.log_dir, "server.log")).restart()
@@ -278,7 +278,7 @@ def _write_ours(path: str, text: str, mode: int) -> None:
     write_atomic(path, text, mode)
 
 
-def _write_main(path: str, text: str) -> None:
+def write_main(path: str, text: str) -> None:
     """Write it as the server can still read it: with its mode, and where root writes, with its owner."""
     found = os.stat(path)
     ids = (found.st_uid, found.st_gid) if os.geteuid() == 0 else (-1, -1)

@@ -46,12 +46,12 @@ def held(instance: Instance) -> Iterator[None]:
     with _locks.held(instance.files.backup_lock, what, owner):
         call_as(owner, write_atomic, instance.files.storage_change, f"to {instance.storage}\n", 0o644)
         try:
-            _await_pushes(instance)
+            await_pushes(instance)
         except WalgError:
             lift(instance)
             raise
         yield
-        _await_pushes(instance)  # of a command that is not ours, and heeds no mark
+        await_pushes(instance)  # of a command that is not ours, and heeds no mark
         call_as(owner, forget_sent, instance.cluster.data_dir)
         lift(instance)
 
@@ -78,7 +78,8 @@ def _unlink(path: str) -> None:
         os.unlink(path)
 
 
-def _await_pushes(instance: Instance) -> None:
+def await_pushes(instance: Instance) -> None:
+    """Wait until no wal-push of this cluster runs. Raises WalgError where one does not end."""
     running = _pushes(instance)
     limit = instance.push_timeout + _GRACE
     if not wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in running), limit, every=0.05):

@@ -66,6 +66,12 @@ def with_include(text: str) -> str:
     return text + ("" if text.endswith("\n") or not text else "\n") + f"\n{INCLUDE_LINE}\n"
 
 
+def without_include(text: str) -> str:
+    """Return postgresql.conf without the line that with_include() adds."""
+    text = text.replace(f"\n\n{INCLUDE_LINE}\n", "\n")
+    return "".join(line for line in text.splitlines(keepends=True) if line.strip() != INCLUDE_LINE)
+
+
 @dataclass(frozen=True)
 class Line:
     """One setting as it stands in a configuration file; without a name it is a line that PostgreSQL would refuse."""

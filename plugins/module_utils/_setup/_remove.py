@@ -1,0 +1,161 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Flow: an instance leaves the host. Archiving goes first and is proved to be off; the record goes last, so that a killed run is finished.
+
+The storage is left as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from .._archive import _disable
+from .._errors import WalgError
+from .._host import _locks, _mounts
+from .._host._files import read_text, sweep
+from .._host._users import call_as
+from .._install import _installed
+from .._instance import _directories, _record
+from .._job import _programs
+from .._restore import _state, _ways
+from . import _variables
+from ._steps import Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._host._process import Runner
+    from .._instance._record import Instance
+
+_WRAPPERS = ("wal-push", "wal-fetch")
+
+
+def remove(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, Any]:
+    """Remove an instance; return the module's answer. ``params``: the options of walg_instance; ``dry``: only say what would be done."""
+    _variables.refuse_unknown(params["variables"], params["known_variables"])
+    directories = _directories.of_instance(params["instance"], params["directories"])
+    _directories.refuse_loose(directories)
+    instance, steps = _record.load(directories["config_dir"], params["instance"]), Steps()
+    cron = os.path.join(directories["cron_dir"], f"mapswipe-walg-{params['instance']}")
+    if instance is None:
+        _remove_file(steps, "schedule", cron, dry)
+        return {"directories": directories, "warnings": [], **steps.answer()}
+    _refuse_open_restore(instance)
+    archive = _disable.plan(runner, instance, params["restart"] == "allowed")
+    last = not _others(instance, directories["bin_dir"])
+    with contextlib.nullcontext() if dry else _no_backup(instance):
+        if archive and archive.changed:
+            with steps.within("archive"):
+                if not dry:
+                    _disable.apply(runner, archive)
+                steps.add("archive", archive.conf_file, [archive.diff()])
+        _remove_file(steps, "schedule", cron, dry)
+        if last:
+            with steps.within("programs"):
+                _remove_programs(steps, instance, directories["bin_dir"], dry)
+        with steps.within("settings"):
+            _remove_instance(steps, instance, dry)
+    if last and not dry:
+        for path in (instance.config_dir, os.path.dirname(instance.state_dir), os.path.dirname(instance.log_dir)):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)  # where nothing of others is in it
+    return {"directories": directories, "warnings": [], **steps.answer()}
+
+
+def _refuse_open_restore(instance: Instance) -> None:
+    marker = _state.load(instance)
+    if marker is None or marker.state == "done" or (marker.state == "rolled back" and not marker.moved_back):
+        return
+    raise WalgError(
+        f"The restore {marker.request!r} of {marker.data_dir} is {marker.state}. Finish it first. {_ways.of(marker)}",
+        found=marker.state,
+    )
+
+
+@contextlib.contextmanager
+def _no_backup(instance: Instance) -> Any:
+    """Keep base backups from beginning. One that runs has to end first."""
+    if not os.path.isdir(instance.state_dir):
+        yield
+        return
+    with _locks.held(instance.files.backup_lock, f"A base backup of the instance {instance.name!r}", instance.owner):
+        yield
+
+
+def _others(instance: Instance, bin_dir: str) -> bool:
+    """Say whether this host has other instances, in any directory of records that is known."""
+    known = {*_installed.load(bin_dir).config_dirs, *_installed.load(os.path.dirname(instance.binary)).config_dirs}
+    for directory in {*known, instance.config_dir}:
+        with contextlib.suppress(FileNotFoundError):
+            records = {os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".env")}
+            if records - {instance.record_file}:
+                return True
+    return False
+
+
+def _remove_file(steps: Steps, step: str, path: str, dry: bool) -> None:
+    text = read_text(path)
+    if text is None:
+        return
+    if not dry:
+        os.unlink(path)
+    steps.add(step, path, [{"before": text, "after": ""}])
+
+
+def _remove_programs(steps: Steps, instance: Instance, bin_dir: str, dry: bool) -> None:
+    """Remove what runs on the host, and the versions of WAL-G that we installed. Files of others stay."""
+    place = instance.program_dir
+    names = [*(os.path.join(place, one) for one in (*_WRAPPERS, _programs.JOB, _programs.PACKAGE))]
+    found = [path for path in names if os.path.lexists(path)]
+    records = {directory: _installed.load(directory) for directory in (bin_dir, os.path.dirname(instance.binary))}
+    for directory, record in records.items():
+        paths = [os.path.join(directory, name) for name in record.binaries]
+        found += [path for path in paths if _installed.ours(record, path)]
+        note = os.path.join(directory, _installed.NAME)
+        found += [note] if os.path.lexists(note) else []
+    found = list(dict.fromkeys(found))
+    if not found:
+        return
+    if not dry:
+        for path in found:
+            _programs.remove(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(place)  # where nothing of others is in it
+    steps.add("programs", place, [{"before": "".join(f"{path}\n" for path in found), "after": ""}])
+
+
+def _remove_instance(steps: Steps, instance: Instance, dry: bool) -> None:
+    """Remove settings, state and logs, and at last the record, by which a run that is killed before is known and finished."""
+    credentials = _record.credentials_path(instance.config_dir, instance.name)
+    files = [path for path in (instance.settings_file, credentials) if os.path.lexists(path)]
+    restores = _state.directory(instance)
+    trees = [path for path in dict.fromkeys((instance.state_dir, instance.log_dir, restores)) if os.path.isdir(path)]
+    if not dry:
+        for path in files:
+            os.unlink(path)
+        sweep(instance.config_dir)
+        for path in trees:
+            _remove_tree(instance, path)
+        os.unlink(instance.record_file)
+    listed = "".join(f"{path}\n" for path in (*files, *trees, instance.record_file))
+    steps.add("settings", instance.config_dir, [{"before": listed, "after": ""}])
+
+
+def _remove_tree(instance: Instance, path: str) -> None:
+    """Remove a directory of the owner's as the owner: no link in it leads root elsewhere."""
+    _mounts.refuse(path)
+    roots = os.stat(path).st_uid == os.geteuid()
+    call_as(None if roots else instance.owner, _empty, path)
+    os.rmdir(path)
+
+
+def _empty(path: str) -> None:
+    for entry in os.scandir(path):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)

@@ -203,14 +203,143 @@ EXAMPLES = r"""
 RETURN = r"""
 restore:
   description:
-    - In check mode the plan, otherwise what was done, and where recovery ended.
-    - C(archive_mode) is that of the restored server, if it was started.
-    - C(subscriptions) are those of the cluster at the target. Those of a copy (O(archive=none)) were disabled; see C(notes).
-    - C(made_again) has the tablespaces, by OID, that are newer than the base backup. Replay re-created them in their old directories.
+    - The restore, with the same keys in check mode and in the run. A key is null where it does not apply, or is not known yet.
   returned: success
   type: dict
+  contains:
+    request:
+      description: Name of the restore.
+      type: str
+    state:
+      description:
+        - V(planned) in check mode; V(paused) or V(shut down) while it waits at its target; V(done); V(rolled back); V(discarded).
+        - V(unknown) if there was nothing to discard.
+      type: str
+    data_dir:
+      description: The data directory.
+      type: str
+    target:
+      description: The point to restore to, as C(kind), C(value) and C(inclusive).
+      type: dict
+    action:
+      description: What follows at the target, see O(action).
+      type: str
+    standby:
+      description: Whether it becomes a standby.
+      type: bool
+    backup:
+      description: The base backup that is fetched, as M(mapswipe.walg.walg_backup_info) lists it.
+      type: dict
+    chain:
+      description: Names of the base backups that are fetched; a delta rests on others.
+      type: list
+      elements: str
+    skipped_backups:
+      description: Newer base backups that do not lead to the target, or whose WAL the storage lacks.
+      type: list
+      elements: str
+    older_backups:
+      description: Base backups that lead there as well.
+      type: list
+      elements: str
+    orphan_timelines:
+      description: Timelines of the archive that are not the cluster's own, such as old drills.
+      type: list
+      elements: int
+    last_segments:
+      description: The last WAL segment that recovery can't find missing, by timeline.
+      type: list
+      elements: str
+    segments:
+      description: Number of WAL segments that recovery reads from the storage at most.
+      type: int
+    salvaged_segments:
+      description: WAL segments of the old cluster that never reached the archive, and are used.
+      type: list
+      elements: str
+    data_dir_found:
+      description: What was in the data directory before, such as V(cluster), V(empty) or V(absent).
+      type: str
+    kept_as:
+      description: Where the old data directory is kept.
+      type: str
+    places:
+      description:
+        - Directories outside the data directory, each with its C(path), the C(link) to it and where the old one is kept (C(kept_as)).
+      type: list
+      elements: dict
+    links:
+      description: Symbolic links in the data directory to what is not data, and their targets.
+      type: dict
+    host_was:
+      description: The host that was backed up, as C(hostname), C(libc) and C(limits).
+      type: dict
+    settings:
+      description: Settings used instead of the cluster's own, see O(settings).
+      type: dict
+    bytes:
+      description: Room that the restore needs at most, in bytes.
+      type: int
+    free_bytes:
+      description: Free room in the data directory's file system, in bytes.
+      type: int
+    notes:
+      description: What nobody should find out by surprise.
+      type: list
+      elements: str
+    timeline:
+      description: The timeline that recovery follows; after the run, the one that the cluster is on.
+      type: int
+    system_identifier:
+      description: System identifier of the recovered cluster.
+      type: str
+    replayed_lsn:
+      description: Where replay ended.
+      type: str
+    last_commit:
+      description: Time of the last commit that was replayed.
+      type: str
+    stopped_at:
+      description: PostgreSQL's own log line on the target that it stopped at.
+      type: str
+    made_again:
+      description: Tablespaces that are newer than the base backup, by OID. Replay made them where they were.
+      type: dict
+    subscriptions:
+      description:
+        - The cluster's subscriptions at the target. Those of a copy (O(archive=none)) were disabled, which C(notes) say.
+      type: list
+      elements: dict
+    connect:
+      description: How to look at a restore that is paused.
+      type: str
+    started:
+      description: Whether the server runs.
+      type: bool
+    archive_mode:
+      description: The restored server's, where it was started.
+      type: str
+    registered:
+      description: The entry for Debian's cluster tools, where one was made.
+      type: dict
+    differs:
+      description: What the lost server had otherwise, by setting, as C(then) and C(now).
+      type: dict
+    seconds:
+      description: Seconds by phase.
+      type: dict
+    finished:
+      description: When it was done or rolled back.
+      type: str
+    restored_kept_as:
+      description: Where the restored directory is kept after a rollback.
+      type: str
+    saved_wal:
+      description: WAL of a cluster that was overwritten, which exists nowhere else and is kept here.
+      type: str
   sample:
     request: lost-disk-2026-01-31
+    state: done
     data_dir: /var/lib/postgresql/14/main
     kept_as: /var/lib/postgresql/14/main.before-lost-disk-2026-01-31
     replayed_lsn: 0/5000148
@@ -306,7 +435,7 @@ def main() -> None:
         instance = instance_from(params, module.check_mode)
         limits = params["fetch_timeout"], params["recovery_timeout"], params["fetch_stall_timeout"]
         missing = pending(instance, "wal-fetch") if module.check_mode else []
-        run = _request.Run(Runner(), instance, _options.wish(params), *limits, missing)
+        run = _request.RestoreRequest(Runner(), instance, _options.from_params(params), *limits, missing)
         verb = "roll back" if params["rollback"] else "discard" if params["discard"] else "restore"
         if module.check_mode or run.settled(verb):  # nothing is written
             answer = run.act(verb, check=True)

@@ -153,7 +153,7 @@ def turned(hands: Hands, place: Path) -> None:
     ]
     for way in (_journal.run, _journal.back):
         with contextlib.suppress(WalgError, OSError):
-            way(_journal.encode(steps), hands.call, uid)
+            way(steps, hands.call, uid)
 
 
 def cleared(hands: Hands, place: Path) -> None:

@@ -15,8 +15,11 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._record import Instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._cluster import Cluster
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._targets import Target
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _layout, _start_check
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import Marker
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._answer import Answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._recovery_plan import RecoveryPlan
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import RestoreState
 from support.observe import kept
 from support.sandbox import Sandbox
 
@@ -40,9 +43,18 @@ class Recovered:
         )
         state = str(sandbox.host)
         self.instance = Instance("main", state, state, state, state, "wal-g", "file:///s", cluster)
-        places = _layout.encode([_layout.place(str(self.data_dir), "", "r1")])
-        plan = {"major": sandbox.major()}
-        self.marker = Marker("r1", "recovered", {"kind": "latest"}, False, "b", "7", str(self.data_dir), places, plan)
+        self.state = RestoreState(
+            request="r1",
+            state="recovered",
+            target=Target(),
+            standby=False,
+            backup="b",
+            system_identifier="7",
+            data_dir=str(self.data_dir),
+            places=[_layout.place(str(self.data_dir), "", "r1")],
+            recovery=RecoveryPlan(major=sandbox.major(), segment_size=1 << 24, timeline=1, along=1),
+            answer=Answer(request="r1"),
+        )
 
     def shell(self, text: str) -> None:
         done = self.sandbox.run(["sh", "-ec", text], user=self.sandbox.user)
@@ -53,7 +65,7 @@ class Recovered:
         before = kept(self.work)
         told = ""
         try:
-            _start_check.StartCheck(Runner(), self.instance, self.marker).refuse()
+            _start_check.StartCheck(Runner(), self.instance, self.state).refuse()
         except WalgError as exc:
             told = exc.msg
         assert kept(self.work) == before

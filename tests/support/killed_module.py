@@ -28,7 +28,7 @@ def main() -> None:
         if function not in (_journal._do, _journal._undo):
             return real(self, directory, function, *given)
         if when == "before" and count == number - 1:
-            done = bool(real(self, directory, _journal._done, given[0]))
+            done = bool(real(self, directory, given[0].done))
             if done == (function is _journal._undo):  # it would do something
                 os.kill(os.getpid(), signal.SIGKILL)
         answer = real(self, directory, function, *given)

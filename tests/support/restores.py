@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans and markers of restores for tests: as the library makes them, for a world's data directory."""
+"""Plans and states of restores for tests: as the library makes them, for a world's data directory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _data_dir
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._service import Service
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._targets import Target
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _layout, _start_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _layout, _start_check, _state
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._answer import Answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._options import RestoreOptions
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore._plan import RestorePlan
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import Marker
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._wish import Wish
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._recovery_plan import RecoveryPlan
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups
 from support.walg_world import IDENTIFIER, SIZE, World, listed, segment
 
@@ -38,8 +39,8 @@ def restore_plan(world: World, **changes: Any) -> RestorePlan:
     """The plan of a restore to the latest state from one base backup, with changes."""
     (backup,) = _backups.parse_list(json.dumps([listed(1, 2, "2026-01-02T00:00:00Z")]))
     made = RestorePlan(
-        Wish("r1"),
-        backup,
+        options=RestoreOptions("r1"),
+        backup=backup,
         chain=[backup],
         skipped=[],
         timeline=1,
@@ -57,34 +58,29 @@ def restore_plan(world: World, **changes: Any) -> RestorePlan:
     return replace(made, **changes)
 
 
-def run_plan(**changes: Any) -> dict[str, Any]:
-    """What a marker keeps of a plan, as far as the run after the fetch looks at it."""
-    kept: dict[str, Any] = {
-        "timeline": 1,
-        "segment_size": SIZE,
-        "last_segments": [segment(1, 5)],
-        "salvaged_segments": [],
-        "major": 14,
-        "primary_conninfo": "",
-        "archive": "resume",
-        "icu": "",
-        "other_host_allowed": False,
-    }
-    return {**kept, **changes}
+def recovery_plan(**changes: Any) -> RecoveryPlan:
+    """What a state keeps of a plan for the run after the fetch."""
+    made = RecoveryPlan(
+        major=14, segment_size=SIZE, timeline=1, along=1, last_segments=[segment(1, 5)], backup=NAME, check_start=True
+    )
+    return replace(made, **changes)
 
 
-def marker(world: World, state: str, request: str = "r1", target: Target = LATEST, *, keeps_old: bool = True) -> Marker:
-    """A marker in a state."""
-    return Marker(
-        request,
-        state,
-        target.as_dict(),
+def restore_state(
+    world: World, state: _state.State, request: str = "r1", target: Target = LATEST, *, keeps_old: bool = True
+) -> _state.RestoreState:
+    """A restore in a state."""
+    return _state.RestoreState(
+        request=request,
+        state=state,
+        target=target,
         standby=False,
         backup=NAME,
         system_identifier=IDENTIFIER,
         data_dir=os.path.realpath(world.data_dir),
-        places=_layout.encode([data_place(world, request)]),
-        plan=run_plan(),
+        places=[data_place(world, request)],
+        recovery=recovery_plan(),
+        answer=Answer(request=request),
         keeps_old=keeps_old,
     )
 

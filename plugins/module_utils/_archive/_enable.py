@@ -153,7 +153,7 @@ def plan(
     _refuse_unwritable(made)
     if pending:
         return made
-    made = replace(made, owner=_ownership.plan(_client.client(runner, instance), facts, take_over))
+    made = replace(made, owner=_ownership.plan(_client.Walg.of(runner, instance), facts, take_over))
     if made.changed:
         _refuse_unfit(runner, made)
     return made
@@ -209,7 +209,7 @@ def _refuse_unfit(runner: Runner, made: ArchivePlan) -> None:
     refusals = _compatibility.check_pair(version, facts.major, kind, "backup", untested=instance.cluster.untested)
     if refusals:
         raise WalgError(" ".join(refusals))
-    walg = _client.client(runner, instance)
+    walg = _client.Walg.of(runner, instance)
     found = walg.backups()
     _backups.refuse_foreign(found, facts.system_identifier, instance.storage)
     if not found and made.owner is not None and made.owner.before is None:
@@ -220,7 +220,7 @@ def apply(runner: Runner, made: ArchivePlan) -> None:
     """Say whose archive it is, write our files, reload, restart if the plan says so, and prove by what is in force."""
     instance, server = made.instance, Server(runner, made.instance.cluster)
     if made.owner is not None:
-        _ownership.apply(_client.client(runner, instance), made.owner, instance.state_dir)
+        _ownership.apply(_client.Walg.of(runner, instance), made.owner, instance.state_dir)
     if not made.server_changed:
         return
     with _storage_move.held(instance) if _takes_over(made) else contextlib.nullcontext():

@@ -12,7 +12,7 @@ from .._errors import WalgError
 from .._host import _times
 from .._postgres import _wal
 from .._walg import _backups, _segment_size
-from .._walg._client import client
+from .._walg._client import Walg
 from . import _ownership, _recoverable, _trunk, _wal_path
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _READ_BACK = 16
 
 def look(runner: Runner, instance: Instance, now: datetime, *, read_last_commit: bool = False) -> dict[str, Any]:
     """Return backups, chains, timelines and recoverable windows of an instance's archive, and whose it is by its marker."""
-    walg = client(runner, instance)
+    walg = Walg.of(runner, instance)
     listed = _oldest_first(walg.backups())
     size = _segment_size.of(instance, listed)
     archive = walg.archive(size, listed)

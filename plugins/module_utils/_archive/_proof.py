@@ -24,7 +24,7 @@ from .._host._waiting import wait_until
 from .._instance import _record
 from .._postgres._server import Server
 from .._walg import _segment_size, _settings
-from .._walg._client import client
+from .._walg._client import Walg
 from . import _present
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _prove(runner: Runner, instance: Instance, server: Server, facts: ServerFact
         )
     with tempfile.TemporaryDirectory(prefix="check-", dir=instance.state_dir) as directory:
         destination = os.path.join(directory, segment)
-        fetched = client(runner, instance).fetch_segment(segment, destination, facts.segment_size)
+        fetched = Walg.of(runner, instance).fetch_segment(segment, destination, facts.segment_size)
         size = os.path.getsize(destination) if os.path.exists(destination) else 0
     if fetched.rc != 0 or size != facts.segment_size:
         raise WalgError(

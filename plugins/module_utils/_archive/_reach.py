@@ -44,4 +44,4 @@ def latest(
             found=followed,
             wanted=timeline,
         )
-    return _choose_backup.choose(_choose_backup.Situation(storage, mine, archive), Target(), timeline)
+    return _choose_backup.pick(_choose_backup.ArchiveView(storage, mine, archive), Target(), timeline)

@@ -71,8 +71,8 @@ class Window:
         if isinstance(target, int):
             if target < self.first.lsn:
                 return "below"
-            if target > self.last.lsn:
-                return "above"
+            if target > self.last.lsn or (target == self.last.lsn and not self.last.lsn_known):
+                return "above"  # an estimated end is that of a segment, and no record begins there
             sure = self.last.lsn if self.last.lsn_known else self.last.lsn - self.segment_size
             return "inside" if target <= max(sure, self.first.lsn) else "unknown"
         when = _times.moment(target)
@@ -178,7 +178,7 @@ def _joined_to_own(legs: Sequence[Leg], runs: Mapping[int, list[_Run]], size: in
 
 def _last_segment(backup: Backup, size: int) -> int:
     """Return the number of the last segment without which a backup is not consistent."""
-    return max(backup.finish_lsn - 1, backup.start_lsn) // size
+    return backup.last_lsn // size
 
 
 def _along(
@@ -192,9 +192,9 @@ def _along(
     size, timeline = archive.segment_size, legs[-1].timeline
     begins = [run[0] for run in present]
     inside: dict[int, list[Backup]] = {}
-    for leg in legs:
+    for leg, limit in _wal_path.with_limits(legs):
         for backup in backups.get(leg.timeline, []):
-            if leg.last is not None and backup.finish_lsn > leg.last:
+            if limit is not None and backup.finish_lsn > limit:
                 break  # it ended after this line had left its timeline
             place = bisect_right(begins, backup.start_lsn // size) - 1
             if place >= 0 and _last_segment(backup, size) < present[place][1]:
@@ -203,15 +203,15 @@ def _along(
     for place in sorted(inside):
         members = sorted(inside[place], key=lambda one: (one.finish_lsn, one.name))
         after, opener = present[place][1], members[0]
-        last = _wal_path._name_on(legs, after - 1, size)
+        last = _wal_path.name_on(legs, after - 1, size)
         found.append(
             Window(
                 timeline,
                 Bound(opener.timeline, opener.finish_lsn, opener.finish_time or None, True, bool(opener.finish_time)),
-                Bound(_wal_path._leg_of(legs, after - 1, size), after * size, uploaded.get(last)),
+                Bound(_wal_path.timeline_at(legs, after - 1, size), after * size, uploaded.get(last)),
                 tuple(one.name for one in members),
                 size,
-                _wal_path._name_on(legs, after, size) if place + 1 < len(present) else None,
+                _wal_path.name_on(legs, after, size) if place + 1 < len(present) else None,
             )
         )
     return found

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .._postgres import _wal
 from .._postgres._wal import segment_name
-from .._walg._inventory import Inventory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .._walg._backups import Backup
+    from .._walg._inventory import Inventory
 
 
 @dataclass(frozen=True)
@@ -22,21 +27,59 @@ class Leg:
     last: int | None
 
 
+def line(timeline: int, archive: Inventory) -> list[Leg]:
+    """Return the legs of a timeline's history, from its oldest known ancestor (whose ``first`` is 0) to itself."""
+    legs = [Leg(timeline, 0, None)]
+    while True:
+        wal = archive.timelines.get(legs[0].timeline)
+        if wal is None or wal.parent is None or wal.switch_lsn is None or wal.parent >= wal.timeline:
+            return legs  # no history known, or a damaged one, which must not loop
+        legs[0] = Leg(wal.timeline, wal.switch_lsn, legs[0].last)
+        legs.insert(0, Leg(wal.parent, 0, wal.switch_lsn))
+
+
+def with_limits(legs: Sequence[Leg]) -> list[tuple[Leg, int | None]]:
+    """Return each leg of a line with the LSN by which a base backup on it has to be consistent: where the line leaves it (None: never)."""
+    found: list[tuple[Leg, int | None]] = []
+    limit: int | None = None
+    for leg in reversed(legs):
+        found.insert(0, (leg, limit))
+        limit = leg.first if limit is None else min(limit, leg.first)
+    return found
+
+
 def path_to(timeline: int, start: int, consistent: int, start_timeline: int, archive: Inventory) -> list[Leg] | None:
     """Return the legs from ``start`` on ``start_timeline`` to the end of ``timeline``; None if it doesn't lead there.
 
     ``consistent``: the end of the base backup; a timeline that was left before it can't be followed.
     """
-    legs = [Leg(timeline, start, None)]
-    while legs[0].timeline != start_timeline:
-        wal = archive.timelines.get(legs[0].timeline)
-        if wal is None or wal.parent is None or wal.switch_lsn is None or wal.switch_lsn < consistent:
-            return None  # no history known, or that timeline left before our start
-        if wal.parent >= wal.timeline:
-            return None  # a damaged history must not loop
-        legs[0] = Leg(wal.timeline, wal.switch_lsn, legs[0].last)
-        legs.insert(0, Leg(wal.parent, start, wal.switch_lsn))
-    return legs
+    legs = line(timeline, archive)
+    for place, (leg, limit) in enumerate(with_limits(legs)):
+        if leg.timeline == start_timeline:
+            return (
+                None
+                if limit is not None and limit < consistent
+                else [Leg(leg.timeline, start, leg.last), *legs[place + 1 :]]
+            )
+    return None
+
+
+def cut(legs: Sequence[Leg], lsn: int, size: int) -> list[Leg]:
+    """Return the legs up to and with the segment that holds ``lsn``; where a timeline was left, the next one has that segment."""
+    kept: list[Leg] = []
+    for leg in legs:
+        if leg.last is not None and lsn // size >= leg.last // size:
+            kept.append(leg)
+            continue
+        return [*kept, Leg(leg.timeline, leg.first, (lsn // size + 1) * size)]
+    return kept
+
+
+def lacking(backup: Backup, timeline: int, archive: Inventory) -> list[str]:
+    """Return the segments that a base backup needs to be consistent, on its way to ``timeline``, and the storage lacks."""
+    legs = path_to(timeline, backup.start_lsn, backup.finish_lsn, backup.timeline, archive)
+    legs = legs or [Leg(backup.timeline, backup.start_lsn, None)]
+    return gaps(cut(legs, backup.last_lsn, archive.segment_size), archive)
 
 
 def needed_segments(legs: Sequence[Leg], archive: Inventory) -> Iterator[tuple[int, int, int]]:
@@ -74,23 +117,12 @@ def last_listed(legs: Sequence[Leg], archive: Inventory) -> list[str]:
     ]
 
 
-def line(timeline: int, archive: Inventory) -> list[Leg]:
-    """Return the legs of a timeline's history, from its oldest known ancestor (whose ``first`` is 0) to itself."""
-    legs = [Leg(timeline, 0, None)]
-    while True:
-        wal = archive.timelines.get(legs[0].timeline)
-        if wal is None or wal.parent is None or wal.switch_lsn is None or wal.parent >= wal.timeline:
-            return legs
-        legs[0] = Leg(wal.timeline, wal.switch_lsn, legs[0].last)
-        legs.insert(0, Leg(wal.parent, 0, wal.switch_lsn))
-
-
 def name_at(timeline: int, number: int, archive: Inventory) -> str:
     """Return the name of the segment that a recovery along a timeline reads for a number."""
-    return _name_on(line(timeline, archive), number, archive.segment_size)
+    return name_on(line(timeline, archive), number, archive.segment_size)
 
 
-def _leg_of(legs: Sequence[Leg], number: int, size: int) -> int:
+def timeline_at(legs: Sequence[Leg], number: int, size: int) -> int:
     """Return the timeline from which a segment is read along a line."""
     for leg in legs:
         if leg.last is None or number < leg.last // size:
@@ -98,5 +130,6 @@ def _leg_of(legs: Sequence[Leg], number: int, size: int) -> int:
     return legs[-1].timeline
 
 
-def _name_on(legs: Sequence[Leg], number: int, size: int) -> str:
-    return segment_name(_leg_of(legs, number, size), number, size)
+def name_on(legs: Sequence[Leg], number: int, size: int) -> str:
+    """Return the name of the segment that is read along a line for a number."""
+    return segment_name(timeline_at(legs, number, size), number, size)

@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .._archive import _ownership, _present, _reach, _recoverable, _wal_level, _wal_path
-from .._archive._choose_backup import counts
 from .._errors import WalgError
 from .._host import _times
 from .._host._waiting import wait_until
 from .._postgres import _data_dir, _restorable, _sessions
 from .._postgres._server import Server
 from .._walg import _backups, _client, _compatibility
-from .._walg._client import client
+from .._walg._client import Walg
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -71,7 +70,7 @@ def plan(
     if refusals:
         raise WalgError(" ".join(refusals))
     _sessions.refuse_cut_off(server, version, facts.major)
-    walg = client(runner, instance)
+    walg = Walg.of(runner, instance)
     look = Look(instance, walg, server, facts, kind, version)
     owner = _ownership.plan(walg, facts)
     _ownership.refuse_lost(walg, owner, facts, instance.state_dir)
@@ -201,4 +200,6 @@ def newest_counting(
 ) -> _backups.Backup | None:
     """Return the newest of ``here`` whose WAL and whose chain are whole; ``mine``: where the chain is looked for."""
     broken = _recoverable.broken_chains(mine)
-    return next((one for one in here if one.name not in broken and counts(one, archive)), None)
+    return next(
+        (one for one in here if one.name not in broken and not _wal_path.lacking(one, one.timeline, archive)), None
+    )

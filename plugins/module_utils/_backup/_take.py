@@ -14,15 +14,14 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from .._archive import _linked, _owner, _ownership, _recorded, _wal_level
-from .._archive._choose_backup import counts
+from .._archive import _linked, _owner, _ownership, _recorded, _wal_level, _wal_path
 from .._errors import WalgError
 from .._host import _facts, _locks, _progress, _readable
 from .._host._users import call_as
 from .._postgres import _server, _sessions
 from .._postgres._server import Server
 from .._walg import _backups
-from .._walg._client import client
+from .._walg._client import Walg
 from ._need import BackupPlan, plan
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def ensure(
 
 
 def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, timeout: float) -> dict[str, Any]:
-    server, walg = Server(runner, instance.cluster), client(runner, instance)
+    server, walg = Server(runner, instance.cluster), Walg.of(runner, instance)
     if made.owner is not None and made.owner.before is not None:  # it follows our timeline; only walg_archive makes one
         _ownership.apply(walg, made.owner, instance.state_dir)
     progress = _progress.Progress(instance.files.progress, "backup")
@@ -108,12 +107,12 @@ def _awaited(walg: Walg, size: int, new: _backups.Backup, listed: list[_backups.
     """Wait for the WAL of a base backup. Returns the archive when it is there; raises WalgError when it does not come."""
     archive = walg.archive(size, listed)
     deadline = time.monotonic() + WAL_TIMEOUT
-    while not counts(new, archive) and time.monotonic() < deadline:
+    while _wal_path.lacking(new, new.timeline, archive) and time.monotonic() < deadline:
         time.sleep(0.5)
         archive = walg.archive(size, listed)
-    if counts(new, archive):
+    if not _wal_path.lacking(new, new.timeline, archive):
         return archive
-    missing = archive.missing_between(new.timeline, new.start_lsn, max(new.finish_lsn - 1, new.start_lsn))
+    missing = archive.missing_between(new.timeline, new.start_lsn, new.last_lsn)
     raise WalgError(
         f"The base backup {new.name} is in {walg.storage}, but its WAL is not: {', '.join(missing[:5])} missing after "
         f"{WAL_TIMEOUT:.0f} s. It can't be restored. Is archiving working? See pg_stat_archiver and the server's log.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,16 @@ class Progress:
     owner: User | None = None
     state: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=now)
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase
+    _since: float = field(default_factory=time.monotonic)
+
+    def enter(self, name: str, **details: Any) -> None:
+        """Enter a phase, and keep how long the last one took."""
+        moment = time.monotonic()
+        if self.state:
+            self.seconds[str(self.state["phase"])] = round(moment - self._since, 3)
+        self._since = moment
+        self.phase(name, **details)
 
     def phase(self, name: str, **details: Any) -> None:
         """Enter a phase."""

@@ -30,7 +30,7 @@ from .._host._process import Runner
 from .._host._users import User
 from .._instance import _record
 from .._walg import _settings
-from .._walg._client import client
+from .._walg._client import Walg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,7 +124,7 @@ def _end(*_signal: object) -> None:
 def _confirm(instance: _record.Instance, options: argparse.Namespace) -> int:
     """Exit code 0: it may. Within the wrapper's limit, and with it: a signal ends WAL-G too."""
     signal.signal(signal.SIGTERM, _end)
-    walg = replace(client(Runner(), instance), ask_timeout=max(1.0, instance.push_timeout - 1.0))
+    walg = replace(Walg.of(Runner(), instance), ask_timeout=max(1.0, instance.push_timeout - 1.0))
     _ownership.confirm(walg, instance, options.data_dir, options.file)
     return 0
 

@@ -18,17 +18,13 @@ from typing import TYPE_CHECKING
 
 from .._errors import WalgError
 from .._host._files import regular_opener
-from . import _wal
+from . import _wal, _wal_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-_PAGE = struct.Struct("=HHIQI")  # magic, info, timeline, address, what is left of the record from the page before
-_LONG = struct.Struct("=QII")  # after it (at 24) on the first page: system identifier, segment size, page size
 _RECORD = struct.Struct("=IIQBB2xI")  # length, xid, address of the record before, info, resource manager, checksum
-_SHORT_HEADER, _LONG_HEADER = 24, 40
-_CONTINUES, _IS_LONG, _OVERWRITES = 0x01, 0x02, 0x08  # flags of a page
 _XACT, _COMMITS = 1, (0x00, 0x30)  # resource manager; COMMIT, COMMIT_PREPARED
 _OPERATION = 0x70
 _DATA_SHORT, _DATA_LONG, _ORIGIN, _TOPLEVEL = 255, 254, 253, 252  # ids of a record's parts, besides blocks
@@ -39,8 +35,6 @@ _BEGINNINGS = (b"\x32" + bytes(7), b"\x36" + bytes(7))  # of such a record; byte
 _LONGEST = 54
 _PAGES_AT_ONCE = 512
 _EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
-
-_SYSID_AT = 24
 
 
 @dataclass(frozen=True)
@@ -58,16 +52,15 @@ def read_segment(data: bytes, start: int) -> SegmentContent:
 
     Raises WalgError if these are not that segment's bytes.
     """
-    if len(data) < _LONG_HEADER:
+    head = _wal_page.first_page(data)
+    if head is None:
         raise WalgError(f"A segment of {len(data)} bytes is no segment.")
-    magic, info, _timeline, address, _left = _PAGE.unpack_from(data, 0)
-    identifier, segment_size, page_size = _LONG.unpack_from(data, _SHORT_HEADER)
-    if not magic or not info & _IS_LONG or address != start or segment_size != len(data) or page_size < 512:
+    if not head.makes_sense or head.address != start or head.segment_size != len(data):
         raise WalgError(
-            f"This is not the segment that begins at {start:#x}: its first page says {address:#x}, {segment_size} bytes."
+            f"This is not the segment that begins at {start:#x}: its first page says {head.address:#x}, {head.segment_size} bytes."
         )
-    found = SegmentContent(str(identifier))
-    for stretch in _stretches(data, start, page_size):
+    found = SegmentContent(str(head.system_identifier))
+    for stretch in _stretches(data, start, head.page_size):
         found = _read(stretch, found)
     return found
 
@@ -84,11 +77,11 @@ class _Stretch:
 
     def lsn(self, offset: int) -> int:
         """Return the LSN of a byte of ``content``."""
-        first_room = self.page_size - (_SHORT_HEADER if self.first else _LONG_HEADER)
+        first_room = self.page_size - (_wal_page.SHORT_SIZE if self.first else _wal_page.LONG_SIZE)
         if offset < first_room:
             return self.start + (self.first + 1) * self.page_size - first_room + offset
-        more, inside = divmod(offset - first_room, self.page_size - _SHORT_HEADER)
-        return self.start + (self.first + 1 + more) * self.page_size + _SHORT_HEADER + inside
+        more, inside = divmod(offset - first_room, self.page_size - _wal_page.SHORT_SIZE)
+        return self.start + (self.first + 1 + more) * self.page_size + _wal_page.SHORT_SIZE + inside
 
 
 def _stretches(data: bytes, start: int, page_size: int) -> list[_Stretch]:
@@ -99,12 +92,12 @@ def _stretches(data: bytes, start: int, page_size: int) -> list[_Stretch]:
     begun: list[tuple[int, int, list[bytes]]] = []
     for number in range(len(data) // page_size):
         at = number * page_size
-        magic, info, _timeline, address, left = _PAGE.unpack_from(data, at)
+        magic, info, _timeline, address, left = _wal_page.page(data, at)
         if not magic or address != start + at:
             break
-        content = data[at + (_SHORT_HEADER if number else _LONG_HEADER) : at + page_size]
-        if not begun or info & _OVERWRITES:
-            begun.append((number, _aligned(left) if info & _CONTINUES else 0, [content]))
+        content = data[at + (_wal_page.SHORT_SIZE if number else _wal_page.LONG_SIZE) : at + page_size]
+        if not begun or info & _wal_page.OVERWRITES:
+            begun.append((number, _aligned(left) if info & _wal_page.CONTINUES else 0, [content]))
         else:
             begun[-1][2].append(content)
     return [_Stretch(start, page_size, number, offset, b"".join(parts)) for number, offset, parts in begun]
@@ -116,18 +109,14 @@ def says_minimal(stream: BinaryIO, name: str, deadline: float | None = None) -> 
     A file that is of no segment of this ``name`` (PostgreSQL keeps old ones for later use) holds none. Raises TimeoutError when
     time.monotonic() passes ``deadline``.
     """
-    head = stream.read(_LONG_HEADER)
-    if len(head) < _LONG_HEADER:
+    head = _wal_page.first_page(stream.read(_wal_page.LONG_SIZE))
+    if head is None or not head.makes_sense:
         return False
-    _magic, info, _timeline, address, _left = _PAGE.unpack_from(head, 0)
-    _identifier, size, page_size = _LONG.unpack_from(head, _SHORT_HEADER)
-    if not info & _IS_LONG or size < page_size or page_size < 512:
-        return False
-    if address != _wal.segment_number(name, size) * size:
+    if head.address != _wal.segment_number(name, head.segment_size) * head.segment_size:
         return False
     stream.seek(0)
     before = b""
-    for content in _contents(stream, address, page_size):
+    for content in _contents(stream, head.address, head.page_size):
         if deadline is not None and time.monotonic() > deadline:
             raise TimeoutError(name)
         if _holds_minimal(before + content):
@@ -143,11 +132,11 @@ def _contents(stream: BinaryIO, address: int, page_size: int) -> Iterator[bytes]
         data = stream.read(page_size * _PAGES_AT_ONCE)
         parts: list[bytes] = []
         for at in range(0, len(data) - page_size + 1, page_size):
-            magic, _info, _timeline, there, _left = _PAGE.unpack_from(data, at)
+            magic, _info, _timeline, there, _left = _wal_page.page(data, at)
             if not magic or there != address:
                 yield b"".join(parts)
                 return
-            parts.append(data[at + (_LONG_HEADER if first else _SHORT_HEADER) : at + page_size])
+            parts.append(data[at + (_wal_page.LONG_SIZE if first else _wal_page.SHORT_SIZE) : at + page_size])
             address, first = address + page_size, False
         if not parts:
             return
@@ -215,7 +204,7 @@ def segment_identifier(path: str) -> str:
     """Return the system identifier in a segment's first page (XLogLongPageHeaderData.xlp_sysid), '' if there is no such file."""
     try:
         with open(path, "rb", opener=regular_opener) as stream:
-            head = stream.read(_SYSID_AT + 8)
+            head = _wal_page.first_page(stream.read(_wal_page.LONG_SIZE))
     except OSError:
         return ""
-    return str(struct.unpack_from("=Q", head, _SYSID_AT)[0]) if len(head) == _SYSID_AT + 8 else ""
+    return str(head.system_identifier) if head else ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .._errors import WalgError
 from .._postgres import _restorable
 from .._postgres._data_dir import NO_CONTENT, own_entry
-from ._layout import decode, remove
+from ._layout import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,14 +27,13 @@ if TYPE_CHECKING:
 _SPACES = "pg_tblspc"
 
 
-def settle(entries: Sequence[Mapping[str, Any]], spec: Mapping[str, Any]) -> None:
+def settle(places: Sequence[Place], spec: Mapping[str, Any]) -> None:
     """Turn a fetched data directory's links to where its parts lie now. Called as the owner.
 
     ``spec``: where they lay when the base backup was taken. The room that earlier restores had inside a mount point is in the base
     backup, empty, and so is lost+found; they are nothing of the cluster. The tablespace_map that WAL-G up to 2.0.1 restores would
     make PostgreSQL turn the links to the original places, where a live cluster may be.
     """
-    places = decode(entries)
     data, spaces = places[-1], [one for one in places if one.tablespace]
     for one in spaces:
         _turn(data, one)

@@ -82,7 +82,7 @@ class Hands:
         elif not one.mount:
             self.remove_whole(one.path, f"{one.work}~old")
         elif os.path.lexists(one.path):
-            self.call(one.path, _layout.clear_mounted, _layout.encode([one])[0])
+            self.call(one.path, _layout.clear_mounted, one)
 
     def remove_empty(self, path: str) -> None:
         """Remove a directory if it is there and empty."""

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from .._host._process import Runner
     from .._instance._record import Instance
     from .._walg._backups import Backup
-    from ._wish import Wish
+    from ._options import RestoreOptions
 
 
-def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDir, wish: Wish) -> None:
+def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDir, options: RestoreOptions) -> None:
     """Raise WalgError for a data directory that is not ours to replace, or whose server may not or can't be stopped."""
     parent = os.path.dirname(found.path)
     if not os.path.isdir(parent) and not _debian_entry.parent_can_be_made(instance.cluster):
@@ -46,17 +46,17 @@ def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDi
             wanted=wanted,
         )
     gone = found.kind in ("absent", "empty")  # by a run that was killed after it
-    if wish.overwrite and not gone and wish.overwrite != found.system_identifier:
+    if options.overwrite and not gone and options.overwrite != found.system_identifier:
         raise WalgError(
-            f"walg_restore_overwrite is {wish.overwrite!r}, but {found.path} holds {found.kind} with the system identifier "
+            f"walg_restore_overwrite is {options.overwrite!r}, but {found.path} holds {found.kind} with the system identifier "
             f"{found.system_identifier or 'none'}. To have the old cluster removed before the restore, name exactly that.",
             found=found.system_identifier,
-            wanted=wish.overwrite,
+            wanted=options.overwrite,
         )
     servers = _servers.servers_on(found.path)
-    if wish.action != "promote" and not wish.overwrite:
+    if options.action != "promote" and not options.overwrite:
         return  # what waits beside disturbs no server; it is asked again before the swap
-    if servers and not wish.stop_running:
+    if servers and not options.stop_running:
         raise WalgError(
             f"A server (pid {', '.join(map(str, servers))}) runs on {found.path}. What it writes from now on would not be in the "
             "restored cluster. Stop it, or set walg_restore_stop_running: true.",
@@ -69,7 +69,7 @@ def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDi
 def places(
     instance: Instance,
     found: _data_dir.DataDir,
-    wish: Wish,
+    options: RestoreOptions,
     spaces: Mapping[str, str],
     major: int,
     ours: Sequence[str],
@@ -78,32 +78,32 @@ def places(
 
     ``major``: PostgreSQL's, of the base backup. ``ours``: directories that an unfinished run left; anything else in the way is refused.
     """
-    unknown = sorted(set(wish.tablespaces) - set(spaces) - set(spaces.values()))
+    unknown = sorted(set(options.tablespaces) - set(spaces) - set(spaces.values()))
     if unknown:
         raise WalgError(
             f"The base backup has no tablespace {', '.join(unknown)}. Its tablespaces: "
             f"{', '.join(f'{oid} at {path}' for oid, path in sorted(spaces.items())) or 'none'}.",
             found=dict(spaces),
         )
-    made, named = [], {"": instance.cluster.data_dir, "pg_wal": wish.wal_dir}
+    made, named = [], {"": instance.cluster.data_dir, "pg_wal": options.wal_dir}
     for oid, location in sorted(spaces.items()):
-        link, chosen = f"pg_tblspc/{oid}", wish.tablespaces.get(oid) or wish.tablespaces.get(location) or ""
+        link, chosen = f"pg_tblspc/{oid}", options.tablespaces.get(oid) or options.tablespaces.get(location) or ""
         named[link] = chosen
-        made.append(_layout.place(chosen or location, link, wish.request))
-    data = _layout.place(found.path, "", wish.request)
-    wal_dir = _wal_dir(found, wish, data)
+        made.append(_layout.place(chosen or location, link, options.request))
+    data = _layout.place(found.path, "", options.request)
+    wal_dir = _wal_dir(found, options, data)
     if wal_dir:
-        made.append(_layout.place(wal_dir, "pg_wal", wish.request))
+        made.append(_layout.place(wal_dir, "pg_wal", options.request))
     made.append(data)
     for one in made:
         _place_trust.refuse(instance, one, named[one.link])
     _layout.refuse_overlap(made)
     for one in made:
         _layout.refuse_mounts(one, major)
-        _refuse_occupied(instance, one, ours, bool(wish.overwrite))
+        _refuse_occupied(instance, one, ours, bool(options.overwrite))
         if one.link and os.path.lexists(one.path):
             _refuse_foreign(instance, found, one, major)
-        if wish.overwrite and one.used_by(found.path, found.links):
+        if options.overwrite and one.used_by(found.path, found.links):
             _refuse_unremovable(instance, one, found.own_entry)
     return made
 
@@ -111,7 +111,7 @@ def places(
 def _refuse_unremovable(instance: Instance, one: _layout.Place, own: str) -> None:
     """Raise WalgError where the old cluster could be removed by half only."""
     owner = instance.owner  # who removes it, also below a directory of root's
-    left = call_as(owner, _layout.unremovable, _layout.encode([one])[0], own) if os.path.lexists(one.path) else []
+    left = call_as(owner, _layout.unremovable, one, own) if os.path.lexists(one.path) else []
     if left:
         raise WalgError(
             f"{owner.name!r} can't remove {', '.join(left)}, and walg_restore_overwrite removes the old cluster with all that is in its "
@@ -120,17 +120,17 @@ def _refuse_unremovable(instance: Instance, one: _layout.Place, own: str) -> Non
         )
 
 
-def _wal_dir(found: _data_dir.DataDir, wish: Wish, data: _layout.Place) -> str:
+def _wal_dir(found: _data_dir.DataDir, options: RestoreOptions, data: _layout.Place) -> str:
     """Return the WAL directory that is to be outside of the data directory, or mounted in it; empty: neither."""
     inside = os.path.join(data.path, "pg_wal")
     if "pg_wal" not in data.stays:
-        return wish.wal_dir or found.links.get("pg_wal", "")
-    if wish.wal_dir and os.path.realpath(wish.wal_dir) != inside:
+        return options.wal_dir or found.links.get("pg_wal", "")
+    if options.wal_dir and os.path.realpath(options.wal_dir) != inside:
         raise WalgError(
-            f"{inside} is mounted, so the WAL of {data.path} must be there, not in {wish.wal_dir}. Don't set walg_restore_wal_dir, or "
+            f"{inside} is mounted, so the WAL of {data.path} must be there, not in {options.wal_dir}. Don't set walg_restore_wal_dir, or "
             f"unmount {inside} first.",
             found=inside,
-            wanted=wish.wal_dir,
+            wanted=options.wal_dir,
         )
     return inside
 
@@ -170,7 +170,9 @@ def _refuse_foreign(instance: Instance, found: _data_dir.DataDir, one: _layout.P
         )
 
 
-def refuse_unfit(runner: Runner, instance: Instance, backup: Backup, has_tablespaces: bool, wish: Wish) -> list[str]:
+def refuse_unfit(
+    runner: Runner, instance: Instance, backup: Backup, has_tablespaces: bool, options: RestoreOptions
+) -> list[str]:
     """Raise WalgError where WAL-G, PostgreSQL or the C library does not fit the base backup; returns what is worth a note."""
     owner = instance.owner
     version = _client.binary_version(runner, instance.binary, owner).version
@@ -196,10 +198,10 @@ def refuse_unfit(runner: Runner, instance: Instance, backup: Backup, has_tablesp
     wrapper = os.path.join(instance.program_dir, "wal-fetch")
     if not call_as(owner, os.access, wrapper, os.X_OK):
         raise WalgError(f"{wrapper} can't be run by {owner.name!r}: run the role mapswipe.walg.walg first.")
-    return _compare_libc(backup, wish)
+    return _compare_libc(backup, options)
 
 
-def _compare_libc(backup: Backup, wish: Wish) -> list[str]:
+def _compare_libc(backup: Backup, options: RestoreOptions) -> list[str]:
     there, here = _backups.host_of(backup)["libc"], _facts.libc()
     if not there or not here:
         unknown = "Which C library the cluster sorted text by is not recorded in the base backup; if it was another, indexes on text "
@@ -207,7 +209,7 @@ def _compare_libc(backup: Backup, wish: Wish) -> list[str]:
     if there == here:
         return []
     text = f"The cluster sorted text by {there}, this host has {here}: indexes on text may silently be wrong here and need REINDEX."
-    if not wish.other_host_allowed:
+    if not options.other_host_allowed:
         raise WalgError(
             f"{text} Restore on a host with {there}, or accept it with walg_restore_allow_other_collation: true.",
             found=here,

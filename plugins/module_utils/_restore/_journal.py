@@ -101,7 +101,7 @@ class Step:
 
 
 def encode(steps: Iterable[Step]) -> list[dict[str, Any]]:
-    """Return the steps as a marker holds them."""
+    """Return steps as JSON holds them."""
     return [asdict(step) for step in steps]
 
 
@@ -110,58 +110,51 @@ def decode(entries: Iterable[Mapping[str, Any]]) -> list[Step]:
     return [Step(**entry) for entry in entries]
 
 
-def run(entries: Sequence[Mapping[str, Any]], call: Call, uid: int) -> int:
+def run(steps: Sequence[Step], call: Call, uid: int) -> int:
     """Do all steps that are not done yet; returns how many that were. Raises WalgError where the disk fits neither.
 
     ``call(directory, function, *arguments)`` calls with the rights of whoever changes entries of that directory; ``uid``: the
     cluster's owner.
     """
-    turns, moves = _split(entries)
-    if any(step.action in ("out", "in") and call(step.directory, _done, asdict(step)) for step in moves):
+    turns, moves = _split(steps)
+    if any(step.action in ("out", "in") and call(step.directory, step.done) for step in moves):
         turns = []  # they were done before the first move
     count = 0
     for step in [*turns, *moves]:
-        count += call(step.directory, _do, asdict(step), uid)
+        count += call(step.directory, _do, step, uid)
     return count
 
 
-def back(entries: Sequence[Mapping[str, Any]], call: Call, uid: int) -> int:
+def back(steps: Sequence[Step], call: Call, uid: int) -> int:
     """Undo all steps that are done, from the last to the first; returns how many that were."""
-    turns, moves = _split(entries)
+    turns, moves = _split(steps)
     count = 0
     for step in reversed([*turns, *moves]):
-        count += call(step.directory, _undo, asdict(step), uid)
+        count += call(step.directory, _undo, step, uid)
     return count
 
 
-def split(entries: Sequence[Mapping[str, Any]], call: Call) -> bool:
+def split(steps: Sequence[Step], call: Call) -> bool:
     """Say whether some steps are done and others are not."""
-    done = [call(step.directory, _done, asdict(step)) for step in decode(entries) if step.action != "make"]
+    done = [call(step.directory, step.done) for step in steps if step.action != "make"]
     return any(done) and not all(done)
 
 
-def _done(entry: Mapping[str, Any]) -> bool:
-    return Step(**entry).done()
-
-
-def _do(entry: Mapping[str, Any], uid: int) -> int:
-    step = Step(**entry)
+def _do(step: Step, uid: int) -> int:
     if step.done():
         return 0
     step.do(uid)
     return 1
 
 
-def _undo(entry: Mapping[str, Any], uid: int) -> int:
-    step = Step(**entry)
+def _undo(step: Step, uid: int) -> int:
     if not step.done():
         return 0
     step.undo(uid)
     return 1
 
 
-def _split(entries: Sequence[Mapping[str, Any]]) -> tuple[list[Step], list[Step]]:
-    steps = decode(entries)
+def _split(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
     return [step for step in steps if step.action == "link"], [step for step in steps if step.action != "link"]
 
 

@@ -159,13 +159,13 @@ def refuse_changed_mounts(places: Sequence[Place], request: str) -> None:
 
 
 def encode(places: Iterable[Place]) -> list[dict[str, Any]]:
-    """Return places as a marker holds them."""
+    """Return places as JSON holds them."""
     return [{**asdict(one), "stays": list(one.stays)} for one in places]
 
 
 def decode(entries: Iterable[Mapping[str, Any]]) -> list[Place]:
     """Read them back."""
-    return [Place(**entry) for entry in entries]
+    return [Place(**{**entry, "stays": tuple(entry.get("stays") or ())}) for entry in entries]
 
 
 def refuse_overlap(places: Sequence[Place]) -> None:
@@ -299,9 +299,8 @@ def needs_work(one: Place, steps: Iterable[Step]) -> bool:
     return any(step.action == "in" and os.path.dirname(step.source) == one.work for step in steps)
 
 
-def refuse_incomplete(entries: Sequence[Mapping[str, Any]]) -> None:
+def refuse_incomplete(places: Sequence[Place]) -> None:
     """Raise WalgError unless each part of a recovered cluster is where its data directory says. Called as the owner."""
-    places = decode(entries)
     data = places[-1]
     for one in places[:-1]:
         link = os.path.join(data.work, one.link)
@@ -315,16 +314,14 @@ def refuse_incomplete(entries: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def clear_mounted(entry: Mapping[str, Any]) -> None:
+def clear_mounted(one: Place) -> None:
     """Remove the old cluster's entries of a place that is mounted; what is mounted in it stays. Called as the owner."""
-    (one,) = decode([entry])
     for name in sorted(_leaving(one), key=lambda name: name != _GATE):
         remove(os.path.join(one.path, name))
 
 
-def unremovable(entry: Mapping[str, Any], own: str) -> list[str]:
+def unremovable(one: Place, own: str) -> list[str]:
     """Return what `clear` could not remove: directories with something in them that are not ours to change."""
-    (one,) = decode([entry])
     if one.tablespace:
         tops = [os.path.join(one.path, own)]
     else:
@@ -353,8 +350,7 @@ def empty(path: str) -> None:
         remove(os.path.join(path, name))
 
 
-def clear_work(entry: Mapping[str, Any]) -> None:
+def clear_work(one: Place) -> None:
     """After the swap, remove what could not be put in place since that is mounted there. Called as the owner."""
-    (one,) = decode([entry])
     for name in one.stays if one.mount else ():
         remove(os.path.join(one.work, name))

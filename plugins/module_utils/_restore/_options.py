@@ -7,26 +7,61 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import WalgError
 from .._host import _trust
 from .._postgres import _conninfo, _targets, _wal
-from . import _recovery_settings, _request
-from ._wish import Wish
+from .._postgres._targets import Target
+from . import _recovery_settings
 
 _BACKUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _IDENTIFIER = re.compile(r"[0-9]{1,20}")
 
 
-def wish(params: Mapping[str, Any]) -> Wish:
+REQUEST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """What was asked for. ``tablespaces``: old location or OID -> new location; ``overwrite``: the old cluster's system identifier."""
+
+    request: str
+    target: Target = field(default_factory=Target)
+    action: str = "promote"
+    timeline: int | None = None
+    backup: str = ""
+    standby: bool = False
+    primary_conninfo: str = ""
+    tablespaces: Mapping[str, str] = field(default_factory=dict)
+    wal_dir: str = ""
+    stop_running: bool = False
+    overwrite: str = ""
+    archive: str = "resume"
+    other_host_allowed: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's, that win over the cluster's own
+    links: Mapping[str, str] = field(default_factory=dict)  # what links in the data directory lead to; empty: no link
+    check_start: bool = True
+    take_over: str = ""  # the archive's writer that the restored cluster replaces, see _owner
+
+
+def check_request(request: str) -> None:
+    """Raise WalgError unless the request can name a directory."""
+    if not REQUEST.fullmatch(request):
+        raise WalgError(
+            f"Restore request {request!r} is not allowed: use letters, digits, '.', '_' and '-', at most 64. It is part of directory names."
+        )
+
+
+def from_params(params: Mapping[str, Any]) -> RestoreOptions:
     """Return what is asked for. Raises WalgError for what can't be meant."""
-    _request.check_request(params["request"])
+    check_request(params["request"])
     target = _targets.from_options(params)
     action, standby = params.get("action") or "promote", bool(params.get("standby"))
     _targets.check_action(action, target, standby)
     _conninfo.judge(params.get("primary_conninfo") or "", "walg_restore_primary_conninfo")
-    return Wish(
+    return RestoreOptions(
         request=params["request"],
         target=target,
         action=action,

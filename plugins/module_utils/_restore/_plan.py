@@ -15,9 +15,11 @@ from .._errors import WalgError
 from .._host._users import call_as
 from .._postgres import _data_dir, _recovery, _servers
 from .._walg import _backups, _inventory, _segment_size
-from .._walg._client import client
+from .._walg._client import Walg
 from . import _host_check, _layout, _own_settings, _own_settings_check, _room, _salvage, _tablespaces
-from ._wish import Wish
+from ._answer import Answer
+from ._options import RestoreOptions
+from ._recovery_plan import RecoveryPlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,14 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """What will be done. Sizes in bytes; paths are real paths."""
+    """What will be done. Built by keyword. Sizes in bytes; paths are real paths."""
 
-    wish: Wish
+    options: RestoreOptions
     backup: _backups.Backup
     chain: Sequence[_backups.Backup]
-    skipped: Sequence[
-        str
-    ]  # newer backups that can't be used: they do not lead there, or their WAL is not in the storage
+    #: Newer backups that can't be used: they do not lead there, or their WAL is not in the storage.
+    skipped: Sequence[str]
     timeline: int
     orphans: Sequence[int]
     last_segments: Sequence[str]
@@ -61,7 +62,7 @@ class RestorePlan:
     @property
     def kept_as(self) -> str | None:
         """Where the old directory will be, if there is one and it is kept."""
-        return self.data.aside if self.found.kind not in ("absent", "empty") and not self.wish.overwrite else None
+        return self.data.aside if self.found.kind not in ("absent", "empty") and not self.options.overwrite else None
 
     @property
     def along(self) -> int | str:
@@ -75,35 +76,63 @@ class RestorePlan:
     @property
     def stays_on(self) -> int | str | None:
         """The timeline that a standby has to be held on: one that was named, or ours where "latest" is what an old drill left."""
-        return self.along if _held_on(self.wish, self.timeline, self.orphans) else None
+        return self.along if _held_on(self.options, self.timeline, self.orphans) else None
 
-    def summary(self) -> dict[str, Any]:
-        """Return the plan as the module returns it."""
-        return {
-            "request": self.wish.request,
-            "target": self.wish.target.as_dict(),
-            "action": self.wish.action,
-            "standby": self.wish.standby,
-            "backup": _backups.as_dict(self.backup),
-            "chain": [one.name for one in self.chain],
-            "skipped_backups": list(self.skipped),
-            "older_backups": list(self.older),
-            "timeline": self.timeline,
-            "orphan_timelines": list(self.orphans),
-            "last_segments": list(self.last_segments),
-            "segments": self.segments,
-            "salvaged_segments": list(self.salvage),
-            "data_dir": self.data.path,
-            "data_dir_found": self.found.kind,
-            "kept_as": self.kept_as,
-            "places": [{"path": one.path, "link": one.link, "kept_as": one.aside} for one in self.places if one.link],
-            "links": dict(self.links),
-            "host_was": _backups.host_of(self.backup),
-            "settings": dict(self.wish.settings),
-            "bytes": self.needed,
-            "free_bytes": self.free,
-            "notes": list(self.notes),
-        }
+    @property
+    def salvaged_from(self) -> str:
+        """Where the old cluster's last WAL lies when the base backup was fetched: its own directory may be gone then."""
+        kept = self.salvage_from in _salvage.all_saved(self.data)
+        return _salvage.saved(self.data) if self.options.overwrite and not kept else self.salvage_from
+
+    def recovery(self) -> RecoveryPlan:
+        """Return what the half of the restore after the fetch needs to know."""
+        return RecoveryPlan(
+            major=self.backup.pg_major,
+            segment_size=self.segment_size,
+            timeline=self.timeline,
+            along=self.along,
+            stays_on=self.stays_on,
+            last_segments=list(self.last_segments),
+            salvaged_segments=list(self.salvage),
+            salvage_from=self.salvaged_from,
+            primary_conninfo=self.options.primary_conninfo,
+            archive=self.options.archive,
+            backup=self.backup.name,
+            older_backups=list(self.older),
+            settings=dict(self.options.settings),
+            links=dict(self.links),
+            icu=_backups.icu_of(self.backup),
+            other_host_allowed=self.options.other_host_allowed,
+            recorded=_recorded.as_dict(self.backup),
+        )
+
+    def answer(self) -> Answer:
+        """Return the plan as the module answers it."""
+        return Answer(
+            request=self.options.request,
+            data_dir=self.data.path,
+            target=self.options.target.as_dict(),
+            action=self.options.action,
+            standby=self.options.standby,
+            backup=_backups.as_dict(self.backup),
+            chain=[one.name for one in self.chain],
+            skipped_backups=list(self.skipped),
+            older_backups=list(self.older),
+            timeline=self.timeline,
+            orphan_timelines=list(self.orphans),
+            last_segments=list(self.last_segments),
+            segments=self.segments,
+            salvaged_segments=list(self.salvage),
+            data_dir_found=self.found.kind,
+            kept_as=self.kept_as,
+            places=[{"path": one.path, "link": one.link, "kept_as": one.aside} for one in self.places if one.link],
+            links=dict(self.links),
+            host_was=_backups.host_of(self.backup),
+            settings=dict(self.options.settings),
+            bytes=self.needed,
+            free_bytes=self.free,
+            notes=list(self.notes),
+        )
 
     def diff(self) -> dict[str, str]:
         """Before and after of the data directory, and how recovery is told."""
@@ -114,24 +143,24 @@ class RestorePlan:
         }
         after = {
             "data_dir": self.data.path,
-            "holds": "standby" if self.wish.standby else "cluster",
+            "holds": "standby" if self.options.standby else "cluster",
             "system_identifier": self.backup.system_identifier,
             "base_backup": self.backup.name,
             "timeline_followed": self.timeline,
             "up_to_segment": next(reversed([*self.last_segments, *self.salvage]), None),
-            "recovery": self.wish.target.settings() or {"target": "the end of the archive"},
-            "then": "follow the archive" if self.wish.standby else self.wish.action,
+            "recovery": self.options.target.settings() or {"target": "the end of the archive"},
+            "then": "follow the archive" if self.options.standby else self.options.action,
             "old_directory_kept_as": self.kept_as,
         }
         return {"before": json.dumps(before, indent=2) + "\n", "after": json.dumps(after, indent=2) + "\n"}
 
 
-def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = ()) -> RestorePlan:
+def make(runner: Runner, instance: Instance, options: RestoreOptions, ours: Sequence[str] = ()) -> RestorePlan:
     """Look at the archive and the host, choose, refuse. Changes nothing. ``ours``: directories that an unfinished run left."""
     data_dir = os.path.realpath(instance.cluster.data_dir)
     found = _data_dir.look(data_dir, instance.owner)
-    _host_check.refuse_directory(runner, instance, found, wish)
-    walg = client(runner, instance)
+    _host_check.refuse_directory(runner, instance, found, options)
+    walg = Walg.of(runner, instance)
     listed = walg.backups()
     if not listed:
         raise WalgError(
@@ -144,52 +173,52 @@ def make(runner: Runner, instance: Instance, wish: Wish, ours: Sequence[str] = (
     owner = _ownership.read(walg)
     if owner is not None:
         _owner.refuse_other_cluster(owner, identifier, instance.storage)
-        if wish.archive == "resume" and not wish.standby:
-            _owner.refuse_capture(owner, _ownership.writer_on(data_dir), instance.storage, wish.take_over)
-    timeline, orphans = _timeline(instance, wish, archive, mine, owner)
+        if options.archive == "resume" and not options.standby:
+            _owner.refuse_capture(owner, _ownership.writer_on(data_dir), instance.storage, options.take_over)
+    timeline, orphans = _timeline(instance, options, archive, mine, owner)
     # A cluster that is there may have written more since its WAL was saved; of one that is half removed more is saved.
-    sources = [os.path.join(data_dir, "pg_wal"), *_salvage.all_saved(_layout.place(data_dir, "", wish.request))]
-    found_there = {source: _salvaged(instance, source, wish, archive, timeline, identifier) for source in sources}
+    sources = [os.path.join(data_dir, "pg_wal"), *_salvage.all_saved(_layout.place(data_dir, "", options.request))]
+    found_there = {source: _salvaged(instance, source, options, archive, timeline, identifier) for source in sources}
     source = max(sources, key=lambda one: len(found_there[one]))
     salvage = found_there[source]
     more = bool(salvage) or bool(_servers.servers_on(data_dir))
-    uploaded = walg.uploaded(_choose_backup.telling(archive)) if wish.target.kind == "time" else {}
-    situation = _choose_backup.Situation(instance.storage, mine, archive, uploaded, more)
-    choice = _choose_backup.choose(situation, wish.target, timeline, wish.backup)
+    uploaded = walg.uploaded(_choose_backup.segments_worth_dating(archive)) if options.target.kind == "time" else {}
+    view = _choose_backup.ArchiveView(instance.storage, mine, archive, uploaded, more)
+    choice = _choose_backup.pick(view, options.target, timeline, options.backup)
     sentinel = walg.sentinel(choice.backup.name)
     tablespaces = _backups.tablespaces(sentinel)
     known = _tablespaces.tablespaces_of_servers(identifier, instance.owner) | set(found.tablespaces().items())
     if mine[0].name != choice.backup.name:
         known.update(_backups.tablespaces(walg.sentinel(mine[0].name)).items())
     _tablespaces.refuse_later_tablespaces(instance, choice.backup.name, tablespaces, known)
-    notes = _host_check.refuse_unfit(runner, instance, choice.backup, bool(tablespaces), wish)
-    notes = [*notes, *_settings(runner, instance, choice.backup, wish)]
-    places = _host_check.places(instance, found, wish, tablespaces, choice.backup.pg_major, ours)
+    notes = _host_check.refuse_unfit(runner, instance, choice.backup, bool(tablespaces), options)
+    notes = [*notes, *_settings(runner, instance, choice.backup, options)]
+    places = _host_check.places(instance, found, options, tablespaces, choice.backup.pg_major, ours)
     chain = _backups.chain(choice.backup, listed)
     segments = sum(end - first for _timeline, first, end in _wal_path.needed_segments(choice.needed, archive))
     wal = _room.wal_room(segments, size)
     room = _room.Room(sum(one.uncompressed_size for one in chain), len(salvage) * size, wal)
-    free = _room.refuse_full(instance, places, room, choice.backup.name, found if wish.overwrite else None)
+    free = _room.refuse_full(instance, places, room, choice.backup.name, found if options.overwrite else None)
     return RestorePlan(
-        wish,
-        choice.backup,
-        chain,
-        choice.skipped,
-        timeline,
-        orphans,
-        _wal_path.last_listed(choice.legs, archive),
-        segments,
-        size,
-        salvage,
-        source,
-        places,
-        found,
-        free,
-        room.total,
-        [*notes, *_follows(wish, found, _held_on(wish, timeline, orphans)), *_stays(places[-1])],
-        choice.older,
-        _linked.planned(instance.owner, choice.backup, found, data_dir, wish.links),
-        dict(sentinel.get("Spec") or {}),
+        options=options,
+        backup=choice.backup,
+        chain=chain,
+        skipped=choice.skipped,
+        timeline=timeline,
+        orphans=orphans,
+        last_segments=_wal_path.last_listed(choice.legs, archive),
+        segments=segments,
+        segment_size=size,
+        salvage=salvage,
+        salvage_from=source,
+        places=places,
+        found=found,
+        free=free,
+        needed=room.total,
+        notes=[*notes, *_follows(options, found, _held_on(options, timeline, orphans)), *_stays(places[-1])],
+        older=choice.older,
+        links=_linked.planned(instance.owner, choice.backup, found, data_dir, options.links),
+        spec=dict(sentinel.get("Spec") or {}),
         has_history=timeline in archive.timelines and archive.timelines[timeline].parent is not None,
     )
 
@@ -221,62 +250,67 @@ def _identifier(instance: Instance, listed: list[_backups.Backup], found: _data_
 
 def _timeline(
     instance: Instance,
-    wish: Wish,
+    options: RestoreOptions,
     archive: _inventory.Inventory,
     mine: list[_backups.Backup],
     owner: _owner.Owner | None,
 ) -> tuple[int, Sequence[int]]:
     """Return the timeline to follow, and the orphans that are not. A number that was asked for is taken."""
-    if wish.timeline is not None:
-        return wish.timeline, ()
+    if options.timeline is not None:
+        return options.timeline, ()
     return _reach.trunk(instance.storage, archive, mine, owner)
 
 
 def _salvaged(
-    instance: Instance, source: str, wish: Wish, archive: _inventory.Inventory, timeline: int, identifier: str
+    instance: Instance,
+    source: str,
+    options: RestoreOptions,
+    archive: _inventory.Inventory,
+    timeline: int,
+    identifier: str,
 ) -> list[str]:
     """Return the segments of the old cluster that follow the archive's last one. The state right after a base backup needs none."""
     last = archive.last(timeline)
-    if wish.target.kind == "immediate" or last is None:
+    if options.target.kind == "immediate" or last is None:
         return []
     owner = instance.owner
     return list(call_as(owner, _salvage.after, source, last, identifier, archive.segment_size))
 
 
-def _settings(runner: Runner, instance: Instance, backup: _backups.Backup, wish: Wish) -> list[str]:
+def _settings(runner: Runner, instance: Instance, backup: _backups.Backup, options: RestoreOptions) -> list[str]:
     """Refuse what the cluster's settings ask of this host and it lacks, as far as that is known before the fetch; returns notes."""
     recorded = _recorded.of(backup)
-    own = _own_settings.predicted(instance.cluster, recorded, wish.settings)
+    own = _own_settings.predicted(instance.cluster, recorded, options.settings)
     checker = _own_settings_check.Checker(
-        runner, instance.cluster, backup.pg_major, recorded, wish.settings, wish.standby
+        runner, instance.cluster, backup.pg_major, recorded, options.settings, options.standby
     )
     checker.refuse(own)
-    return _own_settings_check.notes(own, recorded, copy=wish.archive == "none", standby=wish.standby)
+    return _own_settings_check.notes(own, recorded, copy=options.archive == "none", standby=options.standby)
 
 
-def _held_on(wish: Wish, timeline: int, orphans: Sequence[int]) -> int | None:
-    held = wish.standby and (wish.timeline is not None or any(one > timeline for one in orphans))
+def _held_on(options: RestoreOptions, timeline: int, orphans: Sequence[int]) -> int | None:
+    held = options.standby and (options.timeline is not None or any(one > timeline for one in orphans))
     return timeline if held else None
 
 
-def _follows(wish: Wish, found: _data_dir.DataDir, held_on: int | None) -> list[str]:
+def _follows(options: RestoreOptions, found: _data_dir.DataDir, held_on: int | None) -> list[str]:
     """Say what a restore brings along that nobody should find out by surprise."""
     notes = []
-    if not wish.standby:
+    if not options.standby:
         notes.append(
             "Replication slots are not in a base backup; replicas must be re-created, and synchronous_standby_names waits for them."
         )
     elif held_on is not None:
         why = (
             "was named"
-            if wish.timeline
+            if options.timeline
             else "is the cluster's own; the archive has a newer one, such as an old drill's"
         )
         notes.append(
             f"The standby stays on timeline {held_on}, which {why}. When it is to follow a server that is promoted later, set "
             "recovery_target_timeline to 'latest' on it."
         )
-    if found.kind == "cluster" and wish.target.kind != "latest":
+    if found.kind == "cluster" and options.target.kind != "latest":
         notes.append(
             "What was committed after the target is only in the old directory and in the archive's old timeline."
         )
@@ -293,13 +327,4 @@ def _stays(data: _layout.Place) -> list[str]:
         [f"Mounted in the data directory or not its owner's, and left as it is there: {', '.join(stays)}."]
         if stays
         else []
-    )
-
-
-def salvaged_from(plan: RestorePlan) -> str:
-    """Return where the old cluster's last WAL lies when the base backup was fetched: its own directory may be gone then."""
-    return (
-        _salvage.saved(plan.data)
-        if plan.wish.overwrite and plan.salvage_from not in _salvage.all_saved(plan.data)
-        else plan.salvage_from
     )

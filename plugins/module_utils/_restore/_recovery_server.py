@@ -17,7 +17,7 @@ import signal
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._archive import _recorded
 from .._errors import WalgError
@@ -63,8 +63,12 @@ class UnreadableError(WalgError):
     """The server can't be read during recovery; without that it would go on."""
 
 
+#: How a recovery ends.
+Ended = Literal["promoted", "following", "paused", "shut down"]
+
+
 @dataclass
-class Beside:
+class RecoveryServer:
     """One such server. ``socket_dir`` is a short private directory: a socket's path has 107 bytes at most."""
 
     runner: Runner
@@ -115,7 +119,7 @@ class Beside:
         self.readable = limits is not None
         self.process = self.runner.start(argv, output=self.log, user=self.instance.owner, cwd=self.directory)
 
-    def wait(self, action: str, target: _targets.Target, timeout: float) -> str:
+    def wait(self, action: str, target: _targets.Target, timeout: float) -> Ended:
         """Wait until it has promoted, paused, shut down, or follows the archive; returns which.
 
         Raises WalgError with the end of the log otherwise.
@@ -138,10 +142,10 @@ class Beside:
                 self.runner.tick()
             time.sleep(min(max(spent / _PART, 0.05), 1.0))
 
-    def _state(self, target: _targets.Target, action: str) -> str:
+    def _state(self, target: _targets.Target, action: str) -> Ended | None:
         answer = self.server().run_sql(_ASK)
         if answer.rc != 0 or not answer.stdout.strip():
-            return ""
+            return None
         self.seen = dict(json.loads(answer.stdout))
         seen = self.seen
         if not seen["recovery"]:
@@ -153,7 +157,7 @@ class Beside:
                 return "paused"
             if _UNREADABLE.search("\n".join(self.lines())):
                 raise UnreadableError(f"Recovery in {self.directory} paused: {self.reason()}", log=self.tail())
-        return ""
+        return None
 
     def _explain_end(self, code: int, target: _targets.Target) -> None:
         lines = self.lines()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,53 +14,45 @@ from .._errors import WalgError
 from .._host._waiting import wait_until
 from .._postgres import _data_dir, _servers
 from .._postgres._server import Server
-from .._walg._client import client
-from . import _host_check, _next_step, _plan, _roll_back, _run, _state, _stopped, _ways, _wish
+from .._walg._client import Walg
+from . import _answer, _host_check, _next_step, _options, _plan, _roll_back, _run, _state, _stopped, _ways
+from ._answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._host._process import Runner
     from .._instance._record import Instance
+    from ._options import RestoreOptions
     from ._plan import RestorePlan
-    from ._wish import Wish
 
-REQUEST = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _SWITCH = "SELECT pg_walfile_name(pg_logical_emit_message(false, 'mapswipe.walg', 'restore')); SELECT pg_switch_wal()"
 _SHIP_TIMEOUT = 120.0  # seconds for a running server to archive its current segment
 _STOP_TIMEOUT = 300.0  # seconds for a server that was told to stop
 
 
-def check_request(request: str) -> None:
-    """Raise WalgError unless the request can name a directory."""
-    if not REQUEST.match(request):
-        raise WalgError(
-            f"Restore request {request!r} is not allowed: use letters, digits, '.', '_' and '-', at most 64. It is part of directory names."
-        )
-
-
 @dataclass
-class Run:
+class RestoreRequest:
     """One call of the module. Times in seconds."""
 
     runner: Runner
     instance: Instance
-    wish: Wish
+    options: RestoreOptions
     fetch_timeout: float
     recovery_timeout: float
     fetch_stall_timeout: float = 0.0
     pending: Sequence[str] = ()  # what earlier tasks would have made; in check mode on a host that restores first
 
     def __post_init__(self) -> None:
-        check_request(self.wish.request)
-        _state.refuse_former(self.instance, self.wish.request)
+        _options.check_request(self.options.request)
+        _state.refuse_former(self.instance, self.options.request)
 
     def settled(self, verb: str) -> bool:
         """Say whether nothing is left to do, so that no lock is needed."""
         if verb == "restore":
-            return _next_step.standing(self.instance, self.wish)[0] in ("done", "waits")
-        marker = self._own()
-        return marker is not None and _rolled_back(marker) if verb == "roll back" else marker is None
+            return _next_step.find(self.instance, self.options)[0] in ("done", "waits")
+        saved = self._own()
+        return saved is not None and _rolled_back(saved) if verb == "roll back" else saved is None
 
     def act(self, verb: str, check: bool) -> dict[str, Any]:
         """Do what is left, or in check mode say what that would be. Returns the module's answer."""
@@ -75,10 +66,10 @@ class Run:
 
     def _tell_ways(self, exc: WalgError) -> None:
         """Say in the message of a restore that stopped half way what leads on, and what back."""
-        marker = self._own()
-        if marker is None or marker.state == "done" or _rolled_back(marker):
+        saved = self._own()
+        if saved is None or saved.state == "done" or _rolled_back(saved):
             return
-        ways = _ways.of(marker)
+        ways = _ways.of(saved)
         exc.msg += "" if ways in exc.msg else f" {ways}"
 
     def _let_stop(self) -> None:
@@ -88,75 +79,79 @@ class Run:
             wait_until(lambda: not _servers.servers_on(cluster.data_dir), _STOP_TIMEOUT)
 
     def _restore(self, check: bool) -> dict[str, Any]:
-        state, marker = _next_step.standing(self.instance, self.wish)
-        if state in ("done", "waits") and marker:
-            return {"changed": False, "restore": marker.result}
+        state, saved = _next_step.find(self.instance, self.options)
+        if state in ("done", "waits") and saved:
+            return _answered(saved.answer, changed=False)
         restore = self._flow()
-        if state == "finish" and marker:
-            return {"changed": True, "restore": marker.result if check else restore.swap(marker, self.wish)}
-        if state == "forward" and marker:
-            found = _data_dir.look(marker.data_dir, self.instance.owner)
-            _host_check.refuse_directory(self.runner, self.instance, found, self.wish)
+        if state == "finish" and saved:
+            return _answered(saved.answer if check else restore.swap(saved, self.options))
+        if state == "forward" and saved:
+            found = _data_dir.look(saved.data_dir, self.instance.owner)
+            _host_check.refuse_directory(self.runner, self.instance, found, self.options)
             if check:
-                return {
-                    "changed": True,
-                    "restore": {**marker.result, "target": self.wish.target.as_dict(), "action": self.wish.action},
-                }
-            return {"changed": True, "restore": restore.forward(marker, self.wish)}
-        ours = [*marker.work_dirs()] if marker and marker.state in _state.BESIDE else []
+                target = self.options.target.as_dict()
+                return _answered(replace(saved.answer, target=target, action=self.options.action))
+            return _answered(restore.forward(saved, self.options))
+        ours = [*saved.work_dirs()] if saved and saved.state in _state.BESIDE else []
         if check and self.pending:
             return self._unknown()
-        plan = _plan.make(self.runner, self.instance, self.wish, ours)
+        plan = _plan.make(self.runner, self.instance, self.options, ours)
         if check:
-            return {"changed": True, "restore": plan.summary(), "diff": plan.diff()}
-        return self._begin(restore, plan, marker, ours)
+            return {**_answered(plan.answer()), "diff": plan.diff()}
+        return self._begin(restore, plan, saved, ours)
 
     def _unknown(self) -> dict[str, Any]:
         """The answer of check mode where nothing is there yet by which the archive could be asked."""
         found = _data_dir.look(os.path.realpath(self.instance.cluster.data_dir), self.instance.owner)
-        _host_check.refuse_directory(self.runner, self.instance, found, self.wish)
+        _host_check.refuse_directory(self.runner, self.instance, found, self.options)
         note = (
             "The archive was not checked: the play must create this first, which check mode does not do: "
             f"{', '.join(self.pending)}. If the restore can't work, the run stops before it changes {found.path}."
         )
-        told = {
-            "request": self.wish.request,
-            "target": self.wish.target.as_dict(),
-            "action": self.wish.action,
-            "standby": self.wish.standby,
-            "data_dir": found.path,
-            "data_dir_found": found.kind,
-            "notes": [note],
-        }
-        return {"changed": True, "restore": told, "unknown": ["storage"]}
+        told = Answer(
+            request=self.options.request,
+            data_dir=found.path,
+            target=self.options.target.as_dict(),
+            action=self.options.action,
+            standby=self.options.standby,
+            data_dir_found=found.kind,
+            notes=[note],
+        )
+        return {**_answered(told), "unknown": ["storage"]}
 
     def _begin(
-        self, restore: _run.Restore, plan: RestorePlan, marker: _state.Marker | None, ours: list[str]
+        self, restore: _run.RestoreRun, plan: RestorePlan, saved: _state.RestoreState | None, ours: list[str]
     ) -> dict[str, Any]:
         data_dir, stopped = plan.data.path, False
         if _servers.servers_on(data_dir):
             # A point in the past is recovered while the server goes on; the latest state is that of a server that has stopped.
-            if self.wish.target.kind == "latest" or self.wish.overwrite:
+            if self.options.target.kind == "latest" or self.options.overwrite:
                 restore.stop_old(data_dir)
                 stopped = True
             else:
                 self._ship()
         try:
             restore.old = self._stopped_state(data_dir)
-            wish = replace(self.wish, stop_running=self.wish.stop_running and not stopped)
-            plan = self._plan_again(wish, ours, restore.old if stopped else {})
-            if wish.take_over and wish.archive == "resume":
-                _ownership.succeed(client(self.runner, self.instance), data_dir, self.instance.state_dir)
-            return {"changed": True, "restore": restore.run(replace(plan, wish=self.wish), marker), "diff": plan.diff()}
+            options = replace(self.options, stop_running=self.options.stop_running and not stopped)
+            plan = self._plan_again(options, ours, restore.old if stopped else {})
+            if options.take_over and options.archive == "resume":
+                _ownership.succeed(Walg.of(self.runner, self.instance), data_dir, self.instance.state_dir)
+            answer = restore.run(replace(plan, options=self.options), saved)
+            return {**_answered(answer), "diff": plan.diff()}
         except WalgError as exc:
-            if stopped and not self.wish.overwrite and self._untouched() and not isinstance(exc, _stopped.StartedError):
+            if (
+                stopped
+                and not self.options.overwrite
+                and self._untouched()
+                and not isinstance(exc, _stopped.StartedError)
+            ):
                 exc.msg += self._start_again(restore, data_dir)
             raise
 
-    def _plan_again(self, wish: _wish.Wish, ours: list[str], stopped_at: dict[str, Any]) -> RestorePlan:
+    def _plan_again(self, options: RestoreOptions, ours: list[str], stopped_at: dict[str, Any]) -> RestorePlan:
         """Return the plan of what is there now; who started the server that we have stopped comes before all else that it finds."""
         try:
-            return _plan.make(self.runner, self.instance, wish, ours)
+            return _plan.make(self.runner, self.instance, options, ours)
         except WalgError:
             if stopped_at:
                 data_dir = os.path.realpath(self.instance.cluster.data_dir)
@@ -165,24 +160,24 @@ class Run:
 
     def _stopped_state(self, data_dir: str) -> dict[str, Any]:
         """Return what the cluster says whose latest state is wanted: at the swap it has to be the same."""
-        if self.wish.target.kind != "latest" and not self.wish.overwrite:
+        if self.options.target.kind != "latest" and not self.options.overwrite:
             return {}
         owner = self.instance.owner
         found = _stopped.snapshot(data_dir, owner)
-        if self.wish.stop_running and _servers.servers_on(data_dir):
+        if self.options.stop_running and _servers.servers_on(data_dir):
             _stopped.refuse_started(data_dir, owner, found)
         return found
 
     @staticmethod
-    def _start_again(restore: _run.Restore, data_dir: str) -> str:
+    def _start_again(restore: _run.RestoreRun, data_dir: str) -> str:
         if _servers.servers_on(data_dir):
             return f" The server on {data_dir} runs again: somebody else started it."
         restore.start_old()
         return f" The server on {data_dir} was started again."
 
     def _untouched(self) -> bool:
-        marker = _state.load(self.instance)
-        return marker is None or not marker.swap_begun
+        saved = _state.load(self.instance)
+        return saved is None or not saved.swap_begun
 
     def _ship(self) -> None:
         """Have the running server archive what it has written so far; a target of a minute ago is in its current segment.
@@ -198,52 +193,56 @@ class Run:
         )
 
     def _roll_back(self, check: bool) -> dict[str, Any]:
-        marker = self._own()
-        if marker is None:
-            raise WalgError(f"There is no restore {self.wish.request!r} of this cluster to roll back.")
-        if _rolled_back(marker):
-            return {"changed": False, "restore": marker.result}
-        if marker.state in _state.BESIDE:
-            told = {"request": marker.request, "state": "rolled back"}
-            return {"changed": True, "restore": told if check else self._flow().give_up(marker)}
-        _roll_back.refuse_no_way_back(marker)
-        running = _servers.servers_on(marker.data_dir)
-        if running and not marker.moved_back and not self.wish.stop_running:
+        saved = self._own()
+        if saved is None:
+            raise WalgError(f"There is no restore {self.options.request!r} of this cluster to roll back.")
+        if _rolled_back(saved):
+            return _answered(saved.answer, changed=False)
+        if saved.state in _state.BESIDE:
+            told = replace(saved.answer, state="rolled back")
+            return _answered(told if check else self._flow().give_up(saved))
+        _roll_back.refuse_no_way_back(saved)
+        running = _servers.servers_on(saved.data_dir)
+        if running and not saved.moved_back and not self.options.stop_running:
             raise WalgError(
-                f"A server (pid {', '.join(map(str, running))}) runs on {marker.data_dir}. What was written since the restore is not in "
+                f"A server (pid {', '.join(map(str, running))}) runs on {saved.data_dir}. What was written since the restore is not in "
                 "the old cluster. Stop it, or set walg_restore_stop_running: true.",
                 pids=running,
             )
         if check:
-            return {"changed": True, "restore": {**marker.result, "state": "rolled back"}}
-        return {"changed": True, "restore": self._flow().roll_back(marker, self.wish.stop_running)}
+            return _answered(replace(saved.answer, state="rolled back"))
+        return _answered(self._flow().roll_back(saved, self.options.stop_running))
 
     def _discard(self, check: bool) -> dict[str, Any]:
-        marker = self._own()
-        if marker is None:
-            return {"changed": False, "restore": {"request": self.wish.request, "state": "unknown"}}
-        if marker.state not in _state.BESIDE:
+        saved = self._own()
+        if saved is None:
+            return _answered(Answer(request=self.options.request, state="unknown"), changed=False)
+        if saved.state not in _state.BESIDE:
             raise WalgError(
-                f"The restore {marker.request!r} is {marker.state}: there is nothing to discard. {_ways.of(marker)}"
+                f"The restore {saved.request!r} is {saved.state}: there is nothing to discard. {_ways.of(saved)}"
             )
-        answer = {"request": marker.request, "state": "discarded"}
+        answer = replace(saved.answer, state="discarded")
         if not check:
             flow = self._flow()
-            flow.discard(marker)
-            kept = flow.discard_saved_wal(marker)
+            flow.discard(saved)
+            kept = flow.discard_saved_wal(saved)
             os.unlink(_state.path(self.instance))
-            answer.update({"saved_wal": kept} if kept else {})
-        return {"changed": True, "restore": answer}
+            answer.saved_wal = kept or None
+        return _answered(answer)
 
-    def _own(self) -> _state.Marker | None:
-        marker = _state.load(self.instance)
+    def _own(self) -> _state.RestoreState | None:
+        saved = _state.load(self.instance)
         data_dir = os.path.realpath(self.instance.cluster.data_dir)
-        return marker if marker and marker.is_of(self.wish.request, data_dir) else None
+        return saved if saved and saved.is_of(self.options.request, data_dir) else None
 
-    def _flow(self) -> _run.Restore:
+    def _flow(self) -> _run.RestoreRun:
         limits = self.fetch_timeout, self.recovery_timeout, self.fetch_stall_timeout
-        return _run.Restore(self.runner, self.instance, *limits)
+        return _run.RestoreRun(self.runner, self.instance, *limits)
 
 
-def _rolled_back(marker: _state.Marker) -> bool:
-    return marker.state == "rolled back" and not marker.moved_back
+def _rolled_back(saved: _state.RestoreState) -> bool:
+    return saved.state == "rolled back" and not saved.moved_back
+
+
+def _answered(answer: Answer, *, changed: bool = True) -> dict[str, Any]:
+    return {"changed": changed, "restore": _answer.as_dict(answer)}

@@ -12,15 +12,11 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-import struct
 
 from .._errors import WalgError
 from .._host._files import open_regular, write_atomic
-from .._postgres import _wal
+from .._postgres import _wal, _wal_page
 from . import _layout
-
-#: XLogLongPageHeaderData (src/include/access/xlog_internal.h): magic, info, timeline, page address, remaining length, system identifier.
-_PAGE = struct.Struct("=HHIQI4xQ")
 
 
 def after(wal_dir: str, archived: str, system_identifier: str, size: int) -> list[str]:
@@ -44,13 +40,12 @@ def _is_of(path: str, timeline: int, address: int, system_identifier: str, size:
         if os.path.getsize(path) != size:
             return False
         with open(open_regular(path), "rb") as stream:
-            head = stream.read(_PAGE.size)
+            head = _wal_page.first_page(stream.read(_wal_page.LONG_SIZE))
     except (OSError, WalgError):
         return False
-    if len(head) < _PAGE.size:
+    if head is None:
         return False
-    _magic, _info, found_timeline, found_address, _left, identifier = _PAGE.unpack(head)
-    return (found_timeline, found_address, str(identifier)) == (timeline, address, system_identifier)
+    return (head.timeline, head.address, str(head.system_identifier)) == (timeline, address, system_identifier)
 
 
 def queue(wal_dir: str, names: list[str], target: str, system_identifier: str, size: int) -> None:

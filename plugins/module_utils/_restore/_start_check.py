@@ -23,7 +23,7 @@ from .._errors import WalgError
 from .._host._files import open_regular
 from .._host._users import call_as
 from .._postgres import _conf, _control, _debian, _debian_entry, _launch, _pg_files, _servers
-from . import _layout, _place_check, _recovery_server
+from . import _place_check, _recovery_server
 from ._hands import Hands
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .._host._process import Runner
     from .._instance._record import Instance
-    from ._state import Marker
+    from ._state import RestoreState
 
 _TIMEOUT = 60.0
 _CONF_BYTES = 256 * 1024  # no configuration file is larger
@@ -66,10 +66,10 @@ class StartCheck:
 
     runner: Runner
     instance: Instance
-    marker: Marker
+    saved: RestoreState
 
     def __post_init__(self) -> None:
-        self.data = _layout.decode(self.marker.places)[-1]
+        self.data = self.saved.data
         self.work, self.data_dir = self.data.work, self.data.path
         self.scaffold = f"{self.work}~start"
         given = os.path.normpath(self.instance.cluster.data_dir)  # may be a link's name
@@ -93,7 +93,7 @@ class StartCheck:
             given = _conf.on_command_line(shlex.split(self.instance.cluster.start_options))
             settings = {**{name: one.value for name, one in files.settings.items()}, **given}
             self._try(main_file, settings, socket_dir)
-            _place_check.refuse(self.instance, self.data, settings, int(self.marker.plan["major"]))
+            _place_check.refuse(self.instance, self.data, settings, self.saved.recovery.major)
         except WalgError as exc:
             said = call_as(owner, _translated, exc.msg, self.scaffold, self.work)
             exc.msg = (

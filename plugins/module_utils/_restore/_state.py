@@ -1,10 +1,10 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The marker of a restore: which request stands where. A killed run is finished or undone by what it says. Private.
+"""The state of a restore: which request stands where. A killed run is finished or undone by what it says. Private.
 
-What root wrote lies in a directory of root's, beside the instance's: the database user owns that one, and whoever can write the marker
-says what root renames and removes. Earlier versions had it there; such a marker is shown to whoever runs the play, not believed.
+What root wrote lies in a directory of root's, beside the instance's: the database user owns that one, and whoever can write the file
+says what root renames and removes. Earlier versions had it there; such a file is shown to whoever runs the play, not believed.
 
 States, in order: fetching, recovering, (paused or shut down: beside, at the target; moving on from there), recovered (stopped
 cleanly, proved), swapping, starting, done. And back, from each of them: rolling back, rolled back.
@@ -15,19 +15,27 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .._errors import WalgError
 from .._host import _moves, _trust
 from .._host._files import FilePlan, read_text, write_atomic
 from .._host._users import call_as
+from .._postgres._targets import Target
+from . import _answer, _journal, _layout, _recovery_plan
 
 if TYPE_CHECKING:
     from .._instance._record import Instance
+    from ._answer import Answer
+    from ._journal import Step
+    from ._layout import Place
+    from ._recovery_plan import RecoveryPlan
 
 _NAME = "restore.json"
-STATES = (
+FORMAT = 2  # 1 had no number, and one dictionary for the answer and for what the run still needs
+
+State = Literal[
     "fetching",
     "recovering",
     "paused",
@@ -39,28 +47,29 @@ STATES = (
     "done",
     "rolling back",
     "rolled back",
-)
+]
+STATES: tuple[State, ...] = get_args(State)
 #: States in which what was recovered so far lies beside, and nothing was swapped.
-BESIDE = ("fetching", "recovering", "paused", "shut down", "moving on", "recovered")
+BESIDE: tuple[State, ...] = ("fetching", "recovering", "paused", "shut down", "moving on", "recovered")
 
 
 @dataclass
-class Marker:
-    """What the last restore of this instance was and how far it came. ``plan``: what the run after the fetch needs to know of it."""
+class RestoreState:
+    """What the last restore of this instance was and how far it came. Built by keyword."""
 
     request: str
-    state: str
-    target: dict[str, Any]
+    state: State
+    target: Target
     standby: bool
     backup: str
     system_identifier: str
     data_dir: str
-    places: list[dict[str, Any]]
-    plan: dict[str, Any]
+    places: list[Place]
+    recovery: RecoveryPlan
+    answer: Answer
     keeps_old: bool = False
     socket_dir: str = ""
-    journal: list[dict[str, Any]] = field(default_factory=list)
-    result: dict[str, Any] = field(default_factory=dict)
+    journal: list[Step] = field(default_factory=list)
     stopped: bool = False  # the restore has stopped the old server
     moved_back: bool = False  # the old directories are back; the start, or word to the archive, is left to do
     never_ran: bool = False  # it was rolled back before the restored server was started in its place
@@ -77,13 +86,66 @@ class Marker:
         """It stands at its target, beside, and waits for a word."""
         return self.state in ("paused", "shut down")
 
+    @property
+    def data(self) -> Place:
+        """The data directory's place."""
+        return self.places[-1]
+
     def is_of(self, request: str, data_dir: str) -> bool:
         """Say whether it is that request's."""
         return (self.request, self.data_dir) == (request, data_dir)
 
     def work_dirs(self) -> list[str]:
         """Return the directories that the restore made and has not put in place."""
-        return [str(place["work"]) for place in self.places]
+        return [place.work for place in self.places]
+
+
+def text(state: RestoreState) -> str:
+    """Return the file's content."""
+    told = {
+        **vars(state),
+        "format": FORMAT,
+        "target": state.target.as_dict(),
+        "places": _layout.encode(state.places),
+        "journal": _journal.encode(state.journal),
+        "recovery": _recovery_plan.as_dict(state.recovery),
+        "answer": _answer.as_dict(state.answer),
+    }
+    return json.dumps(told, indent=2, sort_keys=True) + "\n"
+
+
+def parse(content: str, place: str) -> RestoreState:
+    """Read a file's content, of this format or an older one. Raises WalgError; ``place`` is named there."""
+    try:
+        told = json.loads(content)
+        number = told.pop("format", 1)
+        if number == 1:
+            plan, result = told.pop("plan"), told.pop("result", {})
+            told["recovery"] = _recovery_plan.read_former(plan)
+            told["answer"] = _answer.read(
+                {**plan, **result, "state": result.get("state", told["state"])}, told["request"]
+            )
+        elif number == FORMAT:
+            told["recovery"] = _recovery_plan.read(told["recovery"])
+            told["answer"] = _answer.read(told["answer"], told["request"])
+        else:
+            raise WalgError(
+                f"{place} has the format {number!r}, and this version of the collection reads up to {FORMAT}: a newer one wrote it. "
+                "It says how far the last restore came; run the play with that version.",
+                found=number,
+                wanted=FORMAT,
+            )
+        told["target"] = Target(**told["target"])
+        told["places"] = _layout.decode(told["places"])
+        told["journal"] = _journal.decode(told.get("journal") or [])
+        found = RestoreState(**told)
+        if found.state not in STATES:
+            raise ValueError(f"state {found.state!r}")
+        return found
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
+        raise WalgError(
+            f"{place} is damaged ({exc}). It says how far the last restore came; look before you remove it."
+        ) from exc
 
 
 def directory(instance: Instance) -> str:
@@ -109,11 +171,11 @@ def path(instance: Instance) -> str:
     return os.path.join(directory(instance), _NAME)
 
 
-def load(instance: Instance) -> Marker | None:
+def load(instance: Instance) -> RestoreState | None:
     """Return the marker; None if nothing was ever restored here."""
     place = path(instance)
-    text = _read_roots(place) if _roots(instance) else call_as(instance.owner, read_text, place)
-    return None if text is None else _parse(text, place)
+    content = _read_roots(place) if _roots(instance) else call_as(instance.owner, read_text, place)
+    return None if content is None else parse(content, place)
 
 
 def _read_roots(place: str) -> str | None:
@@ -124,18 +186,6 @@ def _read_roots(place: str) -> str | None:
     return read_text(place)
 
 
-def _parse(text: str, place: str) -> Marker:
-    try:
-        marker = Marker(**json.loads(text))
-        if marker.state not in STATES:
-            raise ValueError(f"state {marker.state!r}")
-        return marker
-    except (ValueError, TypeError, RecursionError) as exc:
-        raise WalgError(
-            f"{place} is damaged ({exc}). It says how far the last restore came; look before you remove it."
-        ) from exc
-
-
 def refuse_former(instance: Instance, request: str) -> None:
     """Raise WalgError where only a marker of an earlier version says how far a restore came that this request may concern.
 
@@ -144,10 +194,10 @@ def refuse_former(instance: Instance, request: str) -> None:
     place = instance.files.restore_state
     if not _roots(instance) or load(instance) is not None:
         return
-    text = call_as(instance.owner, read_text, place)
-    if text is None:
+    content = call_as(instance.owner, read_text, place)
+    if content is None:
         return
-    found = _parse(text, place)
+    found = parse(content, place)
     finished = found.state == "done" or (found.state == "rolled back" and not found.moved_back)
     if finished and found.request != request:
         return
@@ -161,11 +211,16 @@ def refuse_former(instance: Instance, request: str) -> None:
     )
 
 
-def save(instance: Instance, marker: Marker) -> None:
-    """Write the marker durably."""
-    text = json.dumps(asdict(marker), indent=2, sort_keys=True) + "\n"
+def save(instance: Instance, state: RestoreState) -> None:
+    """Write it durably."""
     place = os.path.join(prepare(instance), _NAME)
     if _roots(instance):
-        write_atomic(place, text)
+        write_atomic(place, text(state))
     else:
-        call_as(instance.owner, write_atomic, place, text, 0o644)
+        call_as(instance.owner, write_atomic, place, text(state), 0o644)
+
+
+def move_to(instance: Instance, state: RestoreState, name: State) -> None:
+    """Write down which state it is in before what that announces begins."""
+    state.state = name
+    save(instance, state)

@@ -18,16 +18,16 @@ from .._host._waiting import wait_until
 from .._postgres import _data_dir, _debian_entry, _server_process, _servers
 from .._postgres._server import Server
 from .._postgres._service import Service
-from .._postgres._targets import Target
 from .._walg import _backups
 from . import _journal, _layout, _salvage, _start_check, _state, _stopped
 from ._hands import Hands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from .._host._process import Runner
     from .._instance._record import Instance
+    from ._answer import Answer
     from ._plan import RestorePlan
 
 _STOP_TIMEOUT = 120.0  # seconds for a server whose directory is gone
@@ -35,73 +35,72 @@ _STOP_TIMEOUT = 120.0  # seconds for a server whose directory is gone
 
 @dataclass
 class Swap:
-    """``enter`` is called with the name of each phase."""
+    """One swap, forth or back. Nothing else moves what is in its place."""
 
     runner: Runner
     instance: Instance
     progress: _progress.Progress
-    enter: Callable[..., None]
     started: Service | None = None  # how the server that was stopped had been started
 
-    def forth(self, marker: _state.Marker, stop_running: bool, seconds: dict[str, float]) -> dict[str, Any]:
+    def apply(self, saved: _state.RestoreState, stop_running: bool) -> Answer:
         """Put the restored cluster in place, or finish that, start it and look at it."""
-        self.enter("swap")
-        if marker.state not in ("swapping", "starting"):
-            self._refuse_started(marker)
-            self._refuse_unfit(marker)
-            self._prove_start(marker)
-            if _servers.servers_on(marker.data_dir) and stop_running and not marker.stopped:
-                marker.stopped = True
-                _state.save(self.instance, marker)
-            stopped = self.make_way(marker.data_dir, stop_running)
-            marker.old = marker.old or _stopped.snapshot(marker.data_dir, self.instance.owner)
-            self._write_journal(marker, stopped)
-        if marker.state == "swapping":
-            self._move(marker, stop_running)
-            self.set_state(marker, "starting")
-        self.enter("start")
-        if not _servers.servers_on(marker.data_dir):
-            marker.result.update(_debian_entry.register(self.runner, self.instance.cluster))
-        marker.result["started"] = self.start(marker.data_dir)
-        if marker.result["started"]:
-            marker.result.update(self._look(marker))
-            marker.result["differs"] = self._differs(marker.result.get("host_was") or {})
-        self._tidy(marker)
-        self.enter("done")
-        marker.result.update({"state": "done", "seconds": dict(seconds), "finished": _times.now()})
-        self.set_state(marker, "done")
-        self.progress.done({"request": marker.request})
-        return marker.result
+        self.progress.enter("swap")
+        if saved.state not in ("swapping", "starting"):
+            self._refuse_started(saved)
+            self._refuse_unfit(saved)
+            self._prove_start(saved)
+            if _servers.servers_on(saved.data_dir) and stop_running and not saved.stopped:
+                saved.stopped = True
+                _state.save(self.instance, saved)
+            stopped = self.make_way(saved.data_dir, stop_running)
+            saved.old = saved.old or _stopped.snapshot(saved.data_dir, self.instance.owner)
+            self._write_journal(saved, stopped)
+        if saved.state == "swapping":
+            self._move(saved, stop_running)
+            _state.move_to(self.instance, saved, "starting")
+        self.progress.enter("start")
+        if not _servers.servers_on(saved.data_dir):
+            saved.answer.take(_debian_entry.register(self.runner, self.instance.cluster))
+        saved.answer.started = self.start(saved.data_dir)
+        if saved.answer.started:
+            saved.answer.take(self._look(saved))
+            saved.answer.differs = self._differs(saved.answer.host_was or {})
+        self._tidy(saved)
+        self.progress.enter("done")
+        saved.answer.take({"state": "done", "seconds": dict(self.progress.seconds), "finished": _times.now()})
+        _state.move_to(self.instance, saved, "done")
+        self.progress.done({"request": saved.request})
+        return saved.answer
 
-    def _move(self, marker: _state.Marker, stop_running: bool) -> None:
+    def _move(self, saved: _state.RestoreState, stop_running: bool) -> None:
         """Go through the journal while no server can start on what is moved away."""
         try:
-            self._refuse_started(marker)
-            self.make_way(marker.data_dir, stop_running)
-            with _stopped.held(marker.data_dir, self.instance.owner):
-                self._refuse_started(marker)
-                _journal.run(marker.journal, self.hands.call, self.hands.owner.uid)
+            self._refuse_started(saved)
+            self.make_way(saved.data_dir, stop_running)
+            with _stopped.held(saved.data_dir, self.instance.owner):
+                self._refuse_started(saved)
+                _journal.run(saved.journal, self.hands.call, self.hands.owner.uid)
         except _stopped.StartedError as exc:
-            self._give_up(marker, exc)
+            self._give_up(saved, exc)
             raise
 
-    def _refuse_started(self, marker: _state.Marker) -> None:
+    def _refuse_started(self, saved: _state.RestoreState) -> None:
         """Raise StartedError if the old cluster, while it is in its place, was started since it was stopped."""
-        owner, aside = self.instance.owner, _layout.decode(marker.places)[-1].aside
-        if marker.old and not call_as(owner, os.path.lexists, os.path.join(aside, "PG_VERSION")):
-            _stopped.refuse_started(marker.data_dir, owner, marker.old)
+        owner, aside = self.instance.owner, saved.data.aside
+        if saved.old and not call_as(owner, os.path.lexists, os.path.join(aside, "PG_VERSION")):
+            _stopped.refuse_started(saved.data_dir, owner, saved.old)
 
-    def _give_up(self, marker: _state.Marker, exc: WalgError) -> None:
+    def _give_up(self, saved: _state.RestoreState, exc: WalgError) -> None:
         """Somebody started the old cluster: undo what was moved before it, and let the next run begin before the swap."""
         self.service().release()
-        if not _servers.servers_on(marker.data_dir):
-            _journal.back(marker.journal, self.hands.call, self.hands.owner.uid)
-        elif _journal.split(marker.journal, self.hands.call):
+        if not _servers.servers_on(saved.data_dir):
+            _journal.back(saved.journal, self.hands.call, self.hands.owner.uid)
+        elif _journal.split(saved.journal, self.hands.call):
             exc.msg += " Directories beside it were moved before that: stop this server first."
             return
-        if Target(**marker.target).kind != "latest":  # what is written after a target in the past is not wanted
-            marker.old = {}
-        self.set_state(marker, "recovered")
+        if saved.target.kind != "latest":  # what is written after a target in the past is not wanted
+            saved.old = {}
+        _state.move_to(self.instance, saved, "recovered")
 
     def service(self) -> Service:
         """Who starts and stops the real server."""
@@ -143,25 +142,25 @@ class Swap:
             if one.used_by(plan.data.path, plan.found.links):
                 self.hands.clear(one, plan.found.own_entry)
 
-    def _refuse_unfit(self, marker: _state.Marker) -> None:
+    def _refuse_unfit(self, saved: _state.RestoreState) -> None:
         """Raise WalgError, before the first change, where the parts are not where they belong or something else is mounted now."""
-        _layout.refuse_changed_mounts(_layout.decode(marker.places), marker.request)
-        call_as(self.instance.owner, _layout.refuse_incomplete, marker.places)
+        _layout.refuse_changed_mounts(saved.places, saved.request)
+        call_as(self.instance.owner, _layout.refuse_incomplete, saved.places)
 
-    def _prove_start(self, marker: _state.Marker) -> None:
+    def _prove_start(self, saved: _state.RestoreState) -> None:
         """Make the restored directory what it will be in its place, and refuse what would not start there."""
         owner = self.instance.owner
-        call_as(owner, _linked.refuse_lost_settings, marker.work_dirs()[-1])
-        call_as(owner, _linked.lay, marker.work_dirs()[-1], marker.plan.get("links") or {})
-        if marker.plan.get("check_start", True):
-            _start_check.StartCheck(self.runner, self.instance, marker).refuse()
+        call_as(owner, _linked.refuse_lost_settings, saved.work_dirs()[-1])
+        call_as(owner, _linked.lay, saved.work_dirs()[-1], saved.recovery.links)
+        if saved.recovery.check_start:
+            _start_check.StartCheck(self.runner, self.instance, saved).refuse()
 
-    def _write_journal(self, marker: _state.Marker, stopped: bool) -> None:
+    def _write_journal(self, saved: _state.RestoreState, stopped: bool) -> None:
         """Write down all steps before the first; where that fails, nothing was moved, and what was stopped runs again."""
         owner = self.instance.owner
         try:
-            marker.journal = call_as(owner, _steps, marker.places, owner.uid, owner.gid)
-            self.set_state(marker, "swapping")
+            saved.journal = _journal.decode(call_as(owner, _steps, saved.places, owner.uid, owner.gid))
+            _state.move_to(self.instance, saved, "swapping")
         except WalgError:
             self.give_way(stopped)
             raise
@@ -202,34 +201,34 @@ class Swap:
             return True
         return running
 
-    def _look(self, marker: _state.Marker) -> dict[str, Any]:
+    def _look(self, saved: _state.RestoreState) -> dict[str, Any]:
         """Ask the started server whether it is what was restored; returns its timeline and archive_mode."""
         server = Server(self.runner, self.instance.cluster)
-        wanted = "t" if marker.standby else "f"
+        wanted = "t" if saved.standby else "f"
         if not wait_until(lambda: server.run_sql("SELECT pg_is_in_recovery()").stdout.strip() == wanted, 60):
-            state = "not in recovery" if marker.standby else "in recovery"
+            state = "not in recovery" if saved.standby else "in recovery"
             raise WalgError(
-                f"The restored server on {marker.data_dir} was started, but is {state}. Is there a standby.signal, "
+                f"The restored server on {saved.data_dir} was started, but is {state}. Is there a standby.signal, "
                 "or are there recovery settings, that this collection did not write?"
             )
         facts = server.own_facts()
-        if facts.system_identifier != marker.system_identifier:
+        if facts.system_identifier != saved.system_identifier:
             raise WalgError(
-                f"The server on {marker.data_dir} has system identifier {facts.system_identifier}, not {marker.system_identifier}."
+                f"The server on {saved.data_dir} has system identifier {facts.system_identifier}, not {saved.system_identifier}."
             )
-        wanted_timeline = int(marker.result.get("timeline") or 0)
-        if wanted_timeline and not marker.standby and facts.timeline != wanted_timeline:
+        wanted_timeline = saved.answer.timeline
+        if wanted_timeline and not saved.standby and facts.timeline != wanted_timeline:
             raise WalgError(
-                f"The server on {marker.data_dir} is on timeline {facts.timeline}, and timeline {wanted_timeline} was restored: it is not "
+                f"The server on {saved.data_dir} is on timeline {facts.timeline}, and timeline {wanted_timeline} was restored: it is not "
                 "the server that should have been started. Find out who started it, and on what.",
                 found=facts.timeline,
                 wanted=wanted_timeline,
             )
         mode = server.ask("SHOW archive_mode")
-        if marker.plan.get("archive") == "none" and mode != "off":
+        if saved.recovery.archive == "none" and mode != "off":
             self.service().stop()
             raise WalgError(
-                f"The copy on {marker.data_dir} was stopped again: something on the server's command line switches archiving on, and a "
+                f"The copy on {saved.data_dir} was stopped again: something on the server's command line switches archiving on, and a "
                 "copy must not write into the archive that it was made from. Remove it there."
             )
         return {"timeline": facts.timeline, "archive_mode": mode}
@@ -241,27 +240,20 @@ class Swap:
         now = {name: str(row["setting"]) for name, row in rows.items()}
         return _backups.differing(was, now, _facts.libc())
 
-    def _tidy(self, marker: _state.Marker) -> None:
+    def _tidy(self, saved: _state.RestoreState) -> None:
         """Remove what the restore alone needed: directories inside mount points, the saved WAL."""
-        data = _layout.decode(marker.places)[-1]
-        source = str(marker.plan.get("salvage_from") or "")
+        data = saved.data
         for copy in _salvage.all_saved(data):
-            if copy in (_salvage.saved(data), source):
+            if copy in (_salvage.saved(data), saved.recovery.salvage_from):
                 self.hands.remove(copy)
-        for one in _layout.decode(marker.places):
-            call_as(self.hands.owner, _layout.clear_work, _layout.encode([one])[0])
+        for one in saved.places:
+            call_as(self.hands.owner, _layout.clear_work, one)
             if one.mount or one.tablespace:
                 self.hands.remove_empty(one.work)
-            if not marker.keeps_old:  # an empty directory that was in the way holds nothing to keep
+            if not saved.keeps_old:  # an empty directory that was in the way holds nothing to keep
                 self.hands.remove_empty(one.aside)
 
-    def set_state(self, marker: _state.Marker, state: str) -> None:
-        """Write the state down before what it announces begins."""
-        marker.state = state
-        _state.save(self.instance, marker)
 
-
-def _steps(places: list[dict[str, Any]], uid: int, gid: int) -> list[dict[str, Any]]:
-    decoded = _layout.decode(places)
-    old = _data_dir.links(decoded[-1].path) if os.path.isdir(decoded[-1].path) else {}
-    return _journal.encode(_layout.swap_steps(decoded, old, uid, gid))
+def _steps(places: Sequence[_layout.Place], uid: int, gid: int) -> list[dict[str, Any]]:
+    old = _data_dir.links(places[-1].path) if os.path.isdir(places[-1].path) else {}
+    return _journal.encode(_layout.swap_steps(places, old, uid, gid))

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
 from .._postgres import _targets, _wal
-from .._walg import _backups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .._walg._backups import Backup
-    from ._recovery_server import Beside
+    from ._recovery_plan import RecoveryPlan
+    from ._recovery_server import RecoveryServer
 
 
 def refuse_less(
-    plan: Mapping[str, Any],
+    plan: RecoveryPlan,
     identifier: str,
     target: _targets.Target,
     state: str,
@@ -37,9 +36,9 @@ def refuse_less(
         raise WalgError(
             f"The recovered cluster has system identifier {proof['system_identifier']}, expected {identifier}."
         )
-    if state == "promoted" and proof["timeline"] <= int(plan["timeline"]):
+    if state == "promoted" and proof["timeline"] <= plan.timeline:
         raise WalgError(
-            f"The recovered cluster is on timeline {proof['timeline']}, which is not above {plan['timeline']}."
+            f"The recovered cluster is on timeline {proof['timeline']}, which is not above {plan.timeline}."
         )
     if target.kind != "latest":
         if not _targets.proof(log, target):
@@ -54,25 +53,25 @@ def refuse_less(
         )
 
 
-def older_backups(plan: Mapping[str, Any], target: _targets.Target) -> str:
+def older_backups(plan: RecoveryPlan, target: _targets.Target) -> str:
     """Say which base backups may lead to a name or an xid that was not found: only WAL after a base backup's end is looked through."""
-    older = list(plan.get("older_backups") or [])
+    older = plan.older_backups
     if target.kind not in ("name", "xid") or not older:
         return ""
     others = f" Then there {'is' if len(older) == 2 else 'are'} {', '.join(older[1:6])}." if older[1:] else ""
     return (
-        f" If it is older than the base backup {plan['backup']['name']}, an older one may hold it. Try this line, with the same request:\n"
+        f" If it is older than the base backup {plan.backup}, an older one may hold it. Try this line, with the same request:\n"
         f"  walg_restore_backup: {older[0]}\n{others.lstrip()}"
     )
 
 
-def must_reach(plan: Mapping[str, Any]) -> tuple[int, str] | None:
+def must_reach(plan: RecoveryPlan) -> tuple[int, str] | None:
     """Return an LSN that replay of the latest state has to pass, and the segment that says so.
 
     It is the start of the archive's last segment: how far its records go, only replay can tell. Of salvaged segments the last
     one may hold nothing, but the one before it is full.
     """
-    size, salvaged, listed = int(plan["segment_size"]), plan["salvaged_segments"], plan["last_segments"]
+    size, salvaged, listed = plan.segment_size, plan.salvaged_segments, plan.last_segments
     if len(salvaged) > 1:
         return _wal.segment_number(salvaged[-2], size) * size, str(salvaged[-2])
     if listed:
@@ -80,15 +79,10 @@ def must_reach(plan: Mapping[str, Any]) -> tuple[int, str] | None:
     return None
 
 
-def recorded_icu(backup: Backup) -> str:
-    """Return the version of ICU's collations that the cluster sorted by, as our own base backup recorded it."""
-    return str(_backups.recorded(backup).get("icu") or "")
-
-
-def refuse_other_icu(plan: Mapping[str, Any], proof: Mapping[str, Any]) -> None:
+def refuse_other_icu(plan: RecoveryPlan, proof: Mapping[str, Any]) -> None:
     """Raise WalgError where this host's ICU sorts otherwise than the cluster's did. Known only when the server runs."""
-    there, here = plan.get("icu") or "", proof.get("icu") or ""
-    if there and here and there != here and not plan.get("other_host_allowed"):
+    there, here = plan.icu, proof.get("icu") or ""
+    if there and here and there != here and not plan.other_host_allowed:
         raise WalgError(
             f"The cluster sorted by ICU {there}, the server here by {here}: indexes on such text may silently be wrong and need REINDEX. "
             "Restore on a host with the same ICU, or accept it with walg_restore_allow_other_collation: true.",
@@ -101,17 +95,17 @@ def refuse_other_icu(plan: Mapping[str, Any], proof: Mapping[str, Any]) -> None:
 class Watch:
     """Details for the progress file while a server recovers: where it is, how fast, how long it may take yet."""
 
-    beside: Beside
-    plan: Mapping[str, Any]
+    beside: RecoveryServer
+    plan: RecoveryPlan
     started: float = field(default_factory=time.monotonic)
     first: int | None = None
 
     def details(self) -> dict[str, Any]:
         """Return what is known now; the estimate goes by segments, and by the whole archive's end."""
         found = dict(self.beside.where())
-        size = int(self.plan["segment_size"])
+        size = self.plan.segment_size
         now = self._segment(found, size)
-        listed = self.plan["last_segments"]
+        listed = self.plan.last_segments
         if now is None or not listed:
             return found
         if self.first is None:

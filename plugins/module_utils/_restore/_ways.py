@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from . import _state
 
 if TYPE_CHECKING:
-    from ._state import Marker
+    from ._state import RestoreState
 
 _ON = {
     "fetching": "run it again; it starts over",
@@ -26,33 +26,33 @@ _ON = {
 }
 
 
-def of(marker: Marker) -> str:
-    """Return the sentences for a restore as its marker has it."""
-    name = f"walg_restore_request: {marker.request}"
-    if going_back(marker):
+def of(saved: RestoreState) -> str:
+    """Return the sentences for a restore as its state has it."""
+    name = f"walg_restore_request: {saved.request}"
+    if going_back(saved):
         return f"Way on: run {name} with walg_restore_rollback: true again; it finishes the way back."
-    anew = " (it starts over if the old server has run since)" if _may_be_stale(marker) else ""
-    return f"Way on ({name}): {_ON[marker.state]}{anew}. Way back: {_back(marker)}."
+    anew = " (it starts over if the old server has run since)" if _may_be_stale(saved) else ""
+    return f"Way on ({name}): {_ON[saved.state]}{anew}. Way back: {_back(saved)}."
 
 
-def _may_be_stale(marker: Marker) -> bool:
-    return marker.state == "recovered" and marker.keeps_old and marker.target.get("kind") == "latest"
+def _may_be_stale(saved: RestoreState) -> bool:
+    return saved.state == "recovered" and saved.keeps_old and saved.target.kind == "latest"
 
 
-def going_back(marker: Marker) -> bool:
+def going_back(saved: RestoreState) -> bool:
     """Say whether a way back was begun and is not finished."""
-    return marker.state == "rolling back" or (marker.state == "rolled back" and marker.moved_back)
+    return saved.state == "rolling back" or (saved.state == "rolled back" and saved.moved_back)
 
 
-def _back(marker: Marker) -> str:
-    if marker.state == "rolled back":
+def _back(saved: RestoreState) -> str:
+    if saved.state == "rolled back":
         return "this was it"
-    if marker.state in _state.BESIDE:
-        restarted = ", and starts the server that the restore has stopped" if marker.keeps_old else ""
+    if saved.state in _state.BESIDE:
+        restarted = ", and starts the server that the restore has stopped" if saved.keeps_old else ""
         return f"add walg_restore_rollback: true; that removes what was restored so far{restarted}"
     told = "add walg_restore_rollback: true (and walg_restore_stop_running: true while a server runs there)"
-    if marker.keeps_old:
+    if saved.keeps_old:
         return f"{told}; that puts the old cluster back"
-    if marker.state == "done":
+    if saved.state == "done":
         return "none, there was no old cluster or it was overwritten"
     return f"{told}; that takes the restored cluster out again and keeps it, because there is no old one"

@@ -134,7 +134,7 @@ def _judged(params: Mapping[str, Any]) -> _given.Given:
         _schedule.judge(params["schedule"]["minute"], params["schedule"]["hour"], params["schedule"]["weekday"])
     _release.judged(params["mirror"])
     if params["restore"]:
-        _options.wish(params["restore"])
+        _options.from_params(params["restore"])
     return _given.judge(params)
 
 

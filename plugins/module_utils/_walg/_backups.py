@@ -51,6 +51,11 @@ class Backup:
         return self.pg_version // 10000
 
     @property
+    def last_lsn(self) -> int:
+        """The last byte of WAL that it needs to be consistent."""
+        return max(self.finish_lsn - 1, self.start_lsn)
+
+    @property
     def delta(self) -> bool:
         """True for a delta; a restore of it needs its whole chain."""
         return "_D_" in self.name
@@ -198,6 +203,11 @@ def host_of(backup: Backup) -> dict[str, Any]:
     """Return what a backup of this collection tells of the server it was taken of, for a restore on another host."""
     told = recorded(backup)
     return {"hostname": backup.hostname, "limits": told.get("limits") or {}, "libc": str(told.get("libc") or "")}
+
+
+def icu_of(backup: Backup) -> str:
+    """Return the version of ICU's collations that the cluster sorted by, as our own base backup recorded it."""
+    return str(recorded(backup).get("icu") or "")
 
 
 def differing(was: Mapping[str, Any], limits: Mapping[str, str], libc: str) -> dict[str, dict[str, str]]:

@@ -73,6 +73,14 @@ class Walg:
     ask_timeout: float = ASK_TIMEOUT
     descriptors: Sequence[int] = ()  # those that ``config`` and what it names lead to
 
+    @classmethod
+    def of(cls, runner: Runner, instance: Instance) -> Walg:
+        """Return the client of an instance. Raises WalgError if its storage is a share that is not mounted."""
+        _owner_seen.refuse_unmounted(instance.owner, instance.state_dir, instance.storage)
+        return cls(
+            runner, instance.binary, instance.settings_file, instance.owner, instance.storage, instance.environment
+        )
+
     def _run(
         self, arguments: Sequence[str], timeout: float, cwd: str = "/", place: Mapping[str, str] | None = None
     ) -> Result:
@@ -296,16 +304,3 @@ def restore_spec_text(destination: str, tablespaces: Mapping[str, str]) -> str:
     spec: dict[str, Any] = {"base_prefix": destination, "tablespaces": sorted(tablespaces)}
     spec.update({oid: {"loc": path, "link": f"pg_tblspc/{oid}"} for oid, path in tablespaces.items()})
     return json.dumps(spec, indent=2) + "\n"
-
-
-def client(runner: Runner, instance: Instance) -> Walg:
-    """Return the WAL-G client of an instance. Raises WalgError if its storage is a share that is not mounted."""
-    _owner_seen.refuse_unmounted(instance.owner, instance.state_dir, instance.storage)
-    return Walg(
-        runner,
-        instance.binary,
-        instance.settings_file,
-        instance.owner,
-        instance.storage,
-        instance.environment,
-    )

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _state
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import Marker
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _answer, _state
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import RestoreState
 from ansible_collections.mapswipe.walg.plugins.modules import walg_restore
-from support.restores import marker
+from support.restores import restore_state
 from support.walg_world import World, write_cluster
 
 
@@ -24,9 +25,9 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def marked(world: World, state: str) -> Marker:
-    made = marker(world, state)
-    made.result = {"backup": "base_1"}
+def marked(world: World, state: str) -> RestoreState:
+    made = restore_state(world, state)
+    made.answer.backup = {"name": "base_1"}
     _state.save(world.instance, made)
     return made
 
@@ -50,7 +51,7 @@ def test_done_is_done_whatever_was_written_since(capfd: pytest.CaptureFixture[st
     (world.data_dir / "written_since").write_text("x")
     before = places(world)
     answer = run(capfd, world, "r1", check)
-    assert (answer["changed"], answer["restore"]) == (False, {"backup": "base_1"})
+    assert (answer["changed"], answer["restore"]["backup"]) == (False, {"name": "base_1"})
     assert places(world) == before
 
 
@@ -59,7 +60,7 @@ def test_check_mode_does_not_finish_a_swap(capfd: pytest.CaptureFixture[str], wo
     write_cluster(Path(made.work_dirs()[-1]))
     before = places(world)
     answer = run(capfd, world, "r1", check=True)
-    assert (answer["changed"], answer["restore"]) == (True, {"backup": "base_1"})
+    assert (answer["changed"], answer["restore"]["backup"]) == (True, {"name": "base_1"})
     assert places(world) == before
 
 
@@ -95,3 +96,12 @@ def test_a_damaged_marker_is_shown_and_kept(capfd: pytest.CaptureFixture[str], w
     path.write_text("{")
     assert "is damaged" in run(capfd, world, "r1")["msg"]
     assert path.read_text() == "{"
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_every_key_of_the_answer_is_documented(capfd: pytest.CaptureFixture[str], world: World, check: bool) -> None:
+    marked(world, "done")
+    write_cluster(world.data_dir)
+    documented = yaml.safe_load(walg_restore.RETURN)["restore"]["contains"]
+    assert set(documented) == _answer.NAMES
+    assert set(run(capfd, world, "r1", check)["restore"]) == _answer.NAMES

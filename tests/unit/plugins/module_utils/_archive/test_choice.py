@@ -26,11 +26,11 @@ def name(number: int) -> str:
 
 def situation(
     missing: tuple[int, ...] = (), uploaded: dict[str, str] | None = None, *, more: bool = False
-) -> _choose_backup.Situation:
+) -> _choose_backup.ArchiveView:
     """Base backups of three days, and WAL from 1 to 10."""
     rows = [listed(1, number, f"2026-01-0{number}T00:00:00Z") for number in NUMBERS]
     mine = sorted(_backups.parse_list(json.dumps(rows)), key=lambda one: -one.start_lsn)
-    return _choose_backup.Situation(
+    return _choose_backup.ArchiveView(
         "file:///s", mine, inventory(shown(1, 1, LAST, missing=missing)), uploaded or {}, more
     )
 
@@ -55,7 +55,7 @@ def lsn(number: int, offset: int = 0x1000) -> Target:
     ],
 )
 def test_the_newest_that_finished_before(target: Target, number: int) -> None:
-    assert _choose_backup.choose(situation(), target, 1).backup.name == name(number)
+    assert _choose_backup.pick(situation(), target, 1).backup.name == name(number)
 
 
 LATE = {segment(1, LAST): "2026-01-09T00:00:00Z"}
@@ -74,25 +74,25 @@ LATE = {segment(1, LAST): "2026-01-09T00:00:00Z"}
 )
 def test_what_is_out_of_reach(target: Target, missing: tuple[int, ...], uploaded: dict[str, str], text: str) -> None:
     with pytest.raises(WalgError, match=text):
-        _choose_backup.choose(situation(missing, uploaded), target, 1)
+        _choose_backup.pick(situation(missing, uploaded), target, 1)
 
 
 def test_more_wal_than_the_archives_has_no_known_end() -> None:
-    assert _choose_backup.choose(situation(more=True), lsn(11), 1).backup.name == name(8)
+    assert _choose_backup.pick(situation(more=True), lsn(11), 1).backup.name == name(8)
 
 
 def test_a_named_backup() -> None:
-    assert _choose_backup.choose(situation(), lsn(9), 1, name(2)).backup.name == name(2)
+    assert _choose_backup.pick(situation(), lsn(9), 1, name(2)).backup.name == name(2)
     for wanted, text in [("base_x", "There is no base backup base_x"), (name(8), "is before the end")]:
         with pytest.raises(WalgError, match=text):
-            _choose_backup.choose(situation(), lsn(4), 1, wanted)
+            _choose_backup.pick(situation(), lsn(4), 1, wanted)
 
 
 @given(st.integers(SIZE, 11 * SIZE - 1), st.sets(st.integers(2, 9), max_size=3))
 def test_a_choice_finished_before_and_lacks_nothing(wanted: int, missing: set[int]) -> None:
     target = Target("lsn", f"0/{wanted:X}")
     try:
-        choice = _choose_backup.choose(situation(tuple(sorted(missing))), target, 1)
+        choice = _choose_backup.pick(situation(tuple(sorted(missing))), target, 1)
     except WalgError:
         return
     assert choice.backup.finish_lsn <= wanted

@@ -203,7 +203,7 @@ def test_wal_without_marker_and_base_backup(
         assert (name, os.path.dirname(destination)) == (segment(2, 12), str(state))
         assert segment_size == 16 * 1024 * 1024
         if content is not None:
-            Path(destination).write_bytes(b"\0" * 24 + content)
+            Path(destination).write_bytes(b"\0" * 24 + content + b"\0" * 8)
         return Result([], 0 if content is not None else 1, "", "no such object")
 
     monkeypatch.setattr(_client.Walg, "fetch_segment", fetch)

@@ -9,10 +9,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _recoverable, _trunk, _wal_path
+from ansible_collections.mapswipe.walg.plugins.module_utils._archive import (
+    _choose_backup,
+    _recoverable,
+    _trunk,
+    _wal_path,
+)
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive._recoverable import Bound, Window
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive._trunk import Trunk
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive._wal_path import Leg
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._targets import Target
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._wal import format_lsn
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg._backups import Backup
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg._inventory import Inventory, TimelineWal
 from hypothesis import given, settings
@@ -229,7 +238,8 @@ TIMELESS = Window(1, Bound(1, 40, None, True), Bound(1, SIZE), WINDOW.backups, S
         (WINDOW, 2 * SIZE + 256, "inside"),
         (WINDOW, 4 * SIZE, "inside"),
         (WINDOW, 4 * SIZE + 1, "unknown"),
-        (WINDOW, 5 * SIZE, "unknown"),
+        (WINDOW, 5 * SIZE - 1, "unknown"),
+        (WINDOW, 5 * SIZE, "above"),  # no record begins at the end of the last segment
         (WINDOW, 5 * SIZE + 1, "above"),
         (READ, 5 * SIZE - 800, "inside"),
         (READ, 5 * SIZE - 799, "above"),
@@ -574,6 +584,62 @@ def test_trunk_of_random_histories(events: list[str], data: st.DataObject) -> No
         passed = {leg.timeline for leg in _wal_path.line(world.production, archive)}
         assert set(found.orphans) == set(archive.timelines) - passed
     assert _trunk.trunk(archive, world.backups, world.production).timeline == world.production
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(EVENTS), max_size=14), st.integers(-1, 1), st.data())
+def test_a_base_backup_is_chosen_exactly_where_a_window_holds_the_target(
+    events: list[str], beside: int, data: st.DataObject
+) -> None:
+    """What walg_backup_info shows and what walg_restore does are one answer."""
+    world = simulate(events, data)
+    archive = world.archive()
+    timeline = data.draw(st.sampled_from([*sorted(archive.timelines), 99]))
+    highest = max((after for _first, after in world.spans.values()), default=8)
+    lsn = max(data.draw(st.integers(0, highest + 9)) * SIZE // 8 + beside, 0)
+    found = _recoverable.windows(world.backups, archive, None, [timeline])
+    holding = [one for one in found if one.place(lsn) in ("inside", "unknown")]
+    view = _choose_backup.ArchiveView("file:///s", _backups.newest_first(world.backups), archive)
+    try:
+        chosen = _choose_backup.pick(view, Target("lsn", format_lsn(lsn)), timeline).backup
+    except WalgError:
+        assert holding == []
+        return
+    (window,) = holding
+    ends = {one.name: one.finish_lsn for one in world.backups if one.name in window.backups}
+    assert chosen.finish_lsn == max(end for end in ends.values() if end <= lsn)
+    assert chosen.name in ends
+
+
+def test_a_backup_that_ended_in_the_segment_of_a_promotion() -> None:
+    """The old timeline's copy of that segment was never archived whole; recovery reads the new one's."""
+    archive = stored(wal(1, 1, 4), wal(2, 5, 8, 1, 5 * SIZE + 800))
+    made = base(1, 4, segments=1)
+    view = _choose_backup.ArchiveView("file:///s", [made], archive)
+    assert _choose_backup.pick(view, Target(), 2).backup == made
+    assert brief(_recoverable.windows([made], archive, None, [2])) == [(2, 5, 9, 1, None)]
+    with pytest.raises(WalgError, match="WAL that each of them needs is missing"):
+        _choose_backup.pick(view, Target(), 1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(EVENTS), max_size=14), st.sampled_from(["latest", "immediate"]), st.data())
+def test_without_a_point_it_is_a_backup_of_the_last_window(events: list[str], kind: str, data: st.DataObject) -> None:
+    world = simulate(events, data)
+    archive = world.archive()
+    timeline = data.draw(st.sampled_from([*sorted(archive.timelines), 99]))
+    found = _recoverable.windows(world.backups, archive, None, [timeline])
+    view = _choose_backup.ArchiveView("file:///s", _backups.newest_first(world.backups), archive)
+    told = ""
+    try:
+        chosen = _choose_backup.pick(view, Target(kind), timeline)
+    except WalgError as exc:
+        told = exc.msg
+    if told:
+        assert not found or (kind == "latest" and "The archive has a gap" in told)
+        return
+    assert chosen.backup.name in found[-1].backups
+    assert not _wal_path.gaps(chosen.needed, archive)
 
 
 def simulate(events: list[str], data: st.DataObject) -> Simulated:

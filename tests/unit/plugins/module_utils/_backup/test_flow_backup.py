@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _choose_backup, _owner
+from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _owner, _wal_path
 from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _need, _take
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _facts, _locks, _times
@@ -63,12 +63,12 @@ def plan(world: World, calls: list[Call], max_age: float | None = None, now: str
 def test_a_backup_counts_with_all_its_wal(start: int, finish: int, held: tuple[int, int], expected: bool) -> None:
     row = {**listed(1, 2, NOON), "start_lsn": start, "finish_lsn": finish}
     (backup,) = _backups.parse_list(json.dumps([row]))
-    assert _choose_backup.counts(backup, inventory(shown(1, *held))) is expected
+    assert (not _wal_path.lacking(backup, 1, inventory(shown(1, *held)))) is expected
 
 
 def test_a_backup_does_not_count_by_another_timelines_wal() -> None:
     (backup,) = _backups.parse_list(json.dumps([listed(1, 2, NOON)]))
-    assert not _choose_backup.counts(backup, inventory(shown(2, 1, 5)))
+    assert _wal_path.lacking(backup, 1, inventory(shown(2, 1, 5)))
 
 
 @pytest.mark.parametrize(

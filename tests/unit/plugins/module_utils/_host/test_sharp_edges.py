@@ -16,7 +16,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host._files import 
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _record
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _conf, _recovery
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _request
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _options
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _variables
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups, _compatibility, _inventory
 
@@ -56,7 +56,7 @@ def test_a_name_does_not_end_in_a_line_break() -> None:
     with pytest.raises(WalgError):
         _record.check_name("main\n")
     with pytest.raises(WalgError):
-        _request.check_request("r1\n")
+        _options.check_request("r1\n")
 
 
 def test_an_object_with_quotes_stays_a_word_of_the_shell(tmp_path: Path) -> None:

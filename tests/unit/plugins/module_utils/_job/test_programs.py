@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._waiting import wait_until
 from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
 from support.scripted import Call, Scripted
 
@@ -119,7 +120,7 @@ def test_a_running_job_is_seen(tmp_path: Path) -> None:
     program.write_text("import time\ntime.sleep(60)\n")
     with subprocess.Popen([sys.executable, str(program)]) as process:
         try:
-            assert _programs.job_runs()
+            assert wait_until(_programs.job_runs, 10)  # its command line is there a moment after its start
         finally:
             process.kill()
 

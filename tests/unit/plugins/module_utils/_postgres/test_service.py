@@ -360,7 +360,9 @@ def test_a_server_that_listens_elsewhere_is_named(
     found = DataDir(cluster.data_dir, "cluster", pid=PID, port=port, socket_dir=socket_dir, status="ready")
     monkeypatch.setattr(_data_dir, "look", lambda _path, _user: found)
     began, runner = clock.now, Answers(clock, 1e12, Result([], 0))
-    with pytest.raises(WalgError, match=rf"listens on port {port} in .* configured for 5432 in /run/pg\. Correct walg_pg_port"):
+    with pytest.raises(
+        WalgError, match=rf"listens on port {port} in .* configured for 5432 in /run/pg\. Correct walg_pg_port"
+    ):
         Service(runner, cluster, "/log", timeout=30.0).start()
     assert (clock.now - began < 1) == at_once
 

@@ -18,7 +18,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host import _files
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _recovery
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._targets import Target
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _recovery_server
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._recovery_server import Beside
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._recovery_server import RecoveryServer
 from support.scripted import Call, Scripted
 from support.walg_world import World, write_cluster
 
@@ -55,9 +55,11 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-def beside(world: World, *calls: Call, process: Any = None, major: int = 14) -> Beside:
+def beside(world: World, *calls: Call, process: Any = None, major: int = 14) -> RecoveryServer:
     write_cluster(world.data_dir)
-    made = Beside(Starting(calls=list(calls)), world.instance, str(world.data_dir), major, str(world.root / "private"))
+    made = RecoveryServer(
+        Starting(calls=list(calls)), world.instance, str(world.data_dir), major, str(world.root / "private")
+    )
     made.process = process  # as Background, for what is asked of it here
     return made
 
@@ -109,7 +111,7 @@ def state(world: World, recovery: bool = True, *, paused: bool = False, lsn: str
     return world.psql(answer, stdin="pg_is_in_recovery()")
 
 
-def waiting(world: World, *calls: Call, code: int | None = None, log: tuple[str, ...] = ()) -> Beside:
+def waiting(world: World, *calls: Call, code: int | None = None, log: tuple[str, ...] = ()) -> RecoveryServer:
     made = beside(world, *calls, process=Process(code))
     Path(made.log).write_text("".join(f"{line}\n" for line in log))
     return made
@@ -131,7 +133,7 @@ def test_a_pause_counts_with_the_logs_proof_only(world: World) -> None:
     assert made.wait("pause", TARGET, 5) == "promoted"
 
 
-def again(made: Beside, *calls: Call) -> Beside:
+def again(made: RecoveryServer, *calls: Call) -> RecoveryServer:
     """The same with an empty log and other answers."""
     Path(made.log).write_text("")
     made.runner = Starting(calls=list(calls))

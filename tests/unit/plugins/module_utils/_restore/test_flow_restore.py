@@ -28,11 +28,11 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._restore import (
     _state,
     _stopped,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._next_step import standing
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._run import Restore
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._next_step import find
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._options import RestoreOptions
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._run import RestoreRun
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import BESIDE, STATES
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._wish import Wish
-from support.restores import NAME, data_place, marker, restore_plan, tell, told
+from support.restores import NAME, data_place, restore_plan, restore_state, tell, told
 from support.scripted import Call, Scripted
 from support.walg_world import IDENTIFIER, World, write_cluster
 
@@ -89,24 +89,24 @@ def expected(state: str, same: bool, place: Callable[[World], None]) -> str:
 @pytest.mark.parametrize("state", STATES)
 def test_standing(world: World, state: str, same: bool, place: Callable[[World], None]) -> None:
     place(world)
-    written = marker(world, state)
+    written = restore_state(world, state)
     _state.save(world.instance, written)
     wanted = expected(state, same, place)
-    wish = Wish("r1" if same else "r2")
+    options = RestoreOptions("r1" if same else "r2")
     if " " in wanted:
         with pytest.raises(WalgError, match=wanted):
-            standing(world.instance, wish)
+            find(world.instance, options)
         return
-    assert standing(world.instance, wish) == (wanted, written)
+    assert find(world.instance, options) == (wanted, written)
 
 
 def test_standing_without_a_marker(world: World) -> None:
-    assert standing(world.instance, Wish("r1")) == ("new", None)
+    assert find(world.instance, RestoreOptions("r1")) == ("new", None)
 
 
 def test_a_marker_of_another_directory_says_nothing_of_this_one(world: World) -> None:
-    _state.save(world.instance, replace(marker(world, "done"), data_dir="/elsewhere"))
-    assert standing(world.instance, Wish("r1"))[0] == "new"
+    _state.save(world.instance, replace(restore_state(world, "done"), data_dir="/elsewhere"))
+    assert find(world.instance, RestoreOptions("r1"))[0] == "new"
 
 
 LSN = Target("lsn", "0/5000000")
@@ -129,68 +129,68 @@ def test_what_waits_goes_on_and_never_back(
     world: World, monkeypatch: pytest.MonkeyPatch, state: str, target: Target, action: str, expected: str
 ) -> None:
     monkeypatch.setattr(_servers, "servers_on", lambda path: [7] if state == "paused" and "restore-r1" in path else [])
-    _state.save(world.instance, marker(world, state, target=LSN))
-    wish = Wish("r1", target, action)
+    _state.save(world.instance, restore_state(world, state, target=LSN))
+    options = RestoreOptions("r1", target, action)
     if expected == "can't go back":
         with pytest.raises(WalgError, match=expected):
-            standing(world.instance, wish)
+            find(world.instance, options)
         return
-    assert standing(world.instance, wish)[0] == expected
+    assert find(world.instance, options)[0] == expected
 
 
 def test_a_paused_server_that_died_is_started_again(world: World) -> None:
-    _state.save(world.instance, marker(world, "paused", target=LSN))
-    assert standing(world.instance, Wish("r1", LSN, "pause"))[0] == "forward"
+    _state.save(world.instance, restore_state(world, "paused", target=LSN))
+    assert find(world.instance, RestoreOptions("r1", LSN, "pause"))[0] == "forward"
 
 
 EARLIER, LATER = Target("lsn", "0/4000000"), Target("lsn", "0/6000000")
 
 
 @pytest.mark.parametrize(
-    ("identifier", "state", "wish", "expected"),
+    ("identifier", "state", "options", "expected"),
     [
-        (IDENTIFIER, 5, Wish("r1", LSN, "pause"), "forward"),
-        (IDENTIFIER, 2, Wish("r1", LSN, "pause"), "forward"),
-        (IDENTIFIER, 5, Wish("r1", LATER), "forward"),
-        (IDENTIFIER, 5, Wish("r1", EARLIER, "pause"), "new"),  # may have been passed
-        (IDENTIFIER, 5, Wish("r2", LSN, "pause"), "new"),
-        (IDENTIFIER, 6, Wish("r1", LSN, "pause"), "new"),  # it was opened
-        (IDENTIFIER, 1, Wish("r1", LSN, "pause"), "new"),
-        ("7", 5, Wish("r1", LSN, "pause"), "new"),
-        ("", 5, Wish("r1", LSN, "pause"), "new"),
+        (IDENTIFIER, 5, RestoreOptions("r1", LSN, "pause"), "forward"),
+        (IDENTIFIER, 2, RestoreOptions("r1", LSN, "pause"), "forward"),
+        (IDENTIFIER, 5, RestoreOptions("r1", LATER), "forward"),
+        (IDENTIFIER, 5, RestoreOptions("r1", EARLIER, "pause"), "new"),  # may have been passed
+        (IDENTIFIER, 5, RestoreOptions("r2", LSN, "pause"), "new"),
+        (IDENTIFIER, 6, RestoreOptions("r1", LSN, "pause"), "new"),  # it was opened
+        (IDENTIFIER, 1, RestoreOptions("r1", LSN, "pause"), "new"),
+        ("7", 5, RestoreOptions("r1", LSN, "pause"), "new"),
+        ("", 5, RestoreOptions("r1", LSN, "pause"), "new"),
     ],
 )
 def test_a_move_that_failed_goes_on_while_it_is_in_recovery(
-    world: World, identifier: str, state: int, wish: Wish, expected: str
+    world: World, identifier: str, state: int, options: RestoreOptions, expected: str
 ) -> None:
-    made = marker(world, "moving on", target=LSN)
+    made = restore_state(world, "moving on", target=LSN)
     _state.save(world.instance, made)
     if identifier:
         write_cluster(Path(made.work_dirs()[-1]), identifier, state)
-    assert standing(world.instance, wish)[0] == expected
+    assert find(world.instance, options)[0] == expected
 
 
 @pytest.mark.parametrize(
-    ("wish", "identifier", "state", "old", "expected"),
+    ("options", "identifier", "state", "old", "expected"),
     [
-        (Wish("r1", LSN), IDENTIFIER, 1, "written since", "finish"),
-        (Wish("r1", LSN), IDENTIFIER, 6, "", "new"),  # it did not stop cleanly
-        (Wish("r1", LSN), "7", 1, "", "new"),
-        (Wish("r1", LSN), "", 1, "", "new"),
-        (Wish("r1", LATER), IDENTIFIER, 1, "", "new"),
-        (Wish("r1", LSN, "pause"), IDENTIFIER, 1, "", "new"),
-        (Wish("r1", LSN, standby=True), IDENTIFIER, 1, "", "new"),
-        (Wish("r2", LSN), IDENTIFIER, 1, "", "new"),
-        (Wish("r1"), IDENTIFIER, 1, "as it was", "finish"),
-        (Wish("r1"), IDENTIFIER, 1, "written since", "new"),
-        (Wish("r1"), IDENTIFIER, 1, "", "new"),  # it was lost meanwhile
+        (RestoreOptions("r1", LSN), IDENTIFIER, 1, "written since", "finish"),
+        (RestoreOptions("r1", LSN), IDENTIFIER, 6, "", "new"),  # it did not stop cleanly
+        (RestoreOptions("r1", LSN), "7", 1, "", "new"),
+        (RestoreOptions("r1", LSN), "", 1, "", "new"),
+        (RestoreOptions("r1", LATER), IDENTIFIER, 1, "", "new"),
+        (RestoreOptions("r1", LSN, "pause"), IDENTIFIER, 1, "", "new"),
+        (RestoreOptions("r1", LSN, standby=True), IDENTIFIER, 1, "", "new"),
+        (RestoreOptions("r2", LSN), IDENTIFIER, 1, "", "new"),
+        (RestoreOptions("r1"), IDENTIFIER, 1, "as it was", "finish"),
+        (RestoreOptions("r1"), IDENTIFIER, 1, "written since", "new"),
+        (RestoreOptions("r1"), IDENTIFIER, 1, "", "new"),  # it was lost meanwhile
     ],
 )
 def test_what_was_recovered_goes_on_at_the_swap_while_it_is_what_is_asked_for(
-    world: World, wish: Wish, identifier: str, state: int, old: str, expected: str
+    world: World, options: RestoreOptions, identifier: str, state: int, old: str, expected: str
 ) -> None:
     """The latest state is none any more when the old server ran again."""
-    made = marker(world, "recovered", target=wish.target if wish.target.kind == "latest" else LSN)
+    made = restore_state(world, "recovered", target=options.target if options.target.kind == "latest" else LSN)
     write_cluster(world.data_dir)
     made.old = _stopped.snapshot(str(world.data_dir), world.instance.cluster.owner())
     if old != "as it was":
@@ -200,25 +200,25 @@ def test_what_was_recovered_goes_on_at_the_swap_while_it_is_what_is_asked_for(
     _state.save(world.instance, made)
     if identifier:
         write_cluster(Path(made.work_dirs()[-1]), identifier, state)
-    assert standing(world.instance, wish)[0] == expected
+    assert find(world.instance, options)[0] == expected
 
 
 def test_what_an_earlier_run_has_stopped_is_still_known(world: World) -> None:
-    before = marker(world, "fetching", "r0")
+    before = restore_state(world, "fetching", "r0")
     before.stopped = True
     with pytest.raises(WalgError, match="Fetching the base backup"):
-        Restore(Scripted(calls=[fetch(world, rc=1)]), world.instance, 9, 9).run(restore_plan(world), before)
+        RestoreRun(Scripted(calls=[fetch(world, rc=1)]), world.instance, 9, 9).run(restore_plan(world), before)
     left = _state.load(world.instance)
     assert left is not None
     assert (left.request, left.stopped) == ("r1", True)
 
 
-@pytest.mark.parametrize("wish", [Wish("r1", LSN), Wish("r1", standby=True)])
-def test_done_was_done_to_that_target(world: World, wish: Wish) -> None:
+@pytest.mark.parametrize("options", [RestoreOptions("r1", LSN), RestoreOptions("r1", standby=True)])
+def test_done_was_done_to_that_target(world: World, options: RestoreOptions) -> None:
     cluster(world)
-    _state.save(world.instance, marker(world, "done"))
+    _state.save(world.instance, restore_state(world, "done"))
     with pytest.raises(WalgError, match=r"was done already, to latest\. Another target needs a new"):
-        standing(world.instance, wish)
+        find(world.instance, options)
 
 
 # --- a run that was killed in the swap, taken up by the next one ------------------------------------------------------
@@ -236,13 +236,11 @@ def started(world: World, timeline: int = 2, ready: str = "f\n", **facts: Any) -
     ]
 
 
-def journalled(world: World, state: str) -> tuple[_state.Marker, list[Path]]:
+def journalled(world: World, state: str) -> tuple[_state.RestoreState, list[Path]]:
     """A marker with the steps of its swap, and the three directories: old, new, kept."""
-    made = marker(world, state)
+    made = restore_state(world, state)
     place = data_place(world)
-    made.journal = _journal.encode(
-        [_journal.Step("out", place.path, place.aside), _journal.Step("in", place.work, place.path)]
-    )
+    made.journal = [_journal.Step("out", place.path, place.aside), _journal.Step("in", place.work, place.path)]
     return made, [Path(place.path), Path(place.work), Path(place.aside)]
 
 
@@ -265,14 +263,14 @@ def test_swap_from_every_state(
         if what:
             tell(path, what)
     runner = Scripted(calls=[*started(world), world.psql("on\n", stdin="archive_mode")])
-    given.result = {"backup": NAME}
-    done = Restore(runner, world.instance, 9, 9).swap(given, Wish("r1"))
+    given.answer.backup = {"name": NAME}
+    done = RestoreRun(runner, world.instance, 9, 9).swap(given, RestoreOptions("r1"))
     runner.finish()
     assert [told(path) for path in paths] == ["new", None, "old"]
-    assert (done["backup"], done["timeline"], done["archive_mode"]) == (NAME, 2, "on")
+    assert (done.backup, done.timeline, done.archive_mode) == ({"name": NAME}, 2, "on")
     saved = _state.load(world.instance)
     assert saved is not None
-    assert (saved.state, saved.result) == ("done", done)
+    assert (saved.state, saved.answer) == ("done", done)
 
 
 def test_the_marker_says_swapping_before_the_first_rename(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,9 +286,9 @@ def test_the_marker_says_swapping_before_the_first_rename(world: World, monkeypa
 
     monkeypatch.setattr(_moves, "rename", watched)
     with pytest.raises(WalgError, match="killed here"):
-        Restore(Scripted(), world.instance, 9, 9).swap(given, Wish("r1"))
+        RestoreRun(Scripted(), world.instance, 9, 9).swap(given, RestoreOptions("r1"))
     assert seen == ["swapping"]
-    assert standing(world.instance, Wish("r1"))[0] == "finish"
+    assert find(world.instance, RestoreOptions("r1"))[0] == "finish"
 
 
 def test_a_server_started_on_the_old_directory_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,18 +297,18 @@ def test_a_server_started_on_the_old_directory_meanwhile(world: World, monkeypat
     tell(paths[1], "new")
     monkeypatch.setattr(_servers, "servers_on", lambda _path: [4711])
     with pytest.raises(WalgError, match=r"A server runs on .*nothing was changed there"):
-        Restore(Scripted(), world.instance, 9, 9).swap(given, Wish("r1"))
+        RestoreRun(Scripted(), world.instance, 9, 9).swap(given, RestoreOptions("r1"))
     assert (told(paths[0]), told(paths[1])) == ("old", "new")
 
 
 def test_a_restored_server_of_another_identity_is_not_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Service, "_other", lambda _self: "")
-    given = marker(world, "starting")
+    given = restore_state(world, "starting")
     tell(Path(given.data_dir), "new")
     runner = Scripted(calls=started(world, system_identifier="7"))
     with pytest.raises(WalgError, match="has system identifier 7"):
-        Restore(runner, world.instance, 9, 9).swap(given, Wish("r1"))
-    assert standing(world.instance, Wish("r1"))[0] in ("finish", "new")
+        RestoreRun(runner, world.instance, 9, 9).swap(given, RestoreOptions("r1"))
+    assert find(world.instance, RestoreOptions("r1"))[0] in ("finish", "new")
 
 
 # --- runs that fail before the swap -----------------------------------------------------------------------------------
@@ -331,11 +329,11 @@ def test_a_failed_fetch_is_undone_and_touches_nothing(world: World, answer: dict
     tell(world.data_dir, "old")
     made = restore_plan(world)
     with pytest.raises(WalgError, match=text) as caught:
-        Restore(Scripted(calls=[fetch(world, **answer)]), world.instance, 9, 9).run(made, None)
+        RestoreRun(Scripted(calls=[fetch(world, **answer)]), world.instance, 9, 9).run(made, None)
     assert "was not touched" in caught.value.msg
     assert sorted(os.listdir(world.data_dir.parent)) == ["data"]
     assert told(world.data_dir) == "old"
-    assert standing(world.instance, Wish("r1"))[0] == "new"
+    assert find(world.instance, RestoreOptions("r1"))[0] == "new"
 
 
 @pytest.mark.parametrize("overwrite", ["", IDENTIFIER])
@@ -357,9 +355,9 @@ def test_a_fetch_that_stands_still_is_undone(world: World, monkeypatch: pytest.M
             raise AssertionError("nobody saw it")
 
     monkeypatch.setattr(_stall, "_SHARE", 1e9)
-    flow = Restore(Standing(), world.instance, 9, 9, 0.01)
+    flow = RestoreRun(Standing(), world.instance, 9, 9, 0.01)
     with pytest.raises(WalgError, match=r"nothing new arrived for 0 s .*WAL-G said: disk full\.") as caught:
-        flow.run(restore_plan(world, wish=Wish("r1", overwrite=overwrite)), None)
+        flow.run(restore_plan(world, options=RestoreOptions("r1", overwrite=overwrite)), None)
     assert ("was not touched" in caught.value.msg) is not bool(overwrite)
     assert caught.value.fields == {"stderr": "..."}
     assert not Path(f"{world.data_dir}.restore-r1").exists()
@@ -368,7 +366,7 @@ def test_a_fetch_that_stands_still_is_undone(world: World, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("state", STATES)
 def test_leftovers_are_removed_by_the_marker_and_only_before_the_swap(world: World, state: str) -> None:
-    before = marker(world, state, "r0")
+    before = restore_state(world, state, "r0")
     for path in (
         Path(before.work_dirs()[-1]),
         Path(f"{world.data_dir}.before-r0"),
@@ -377,7 +375,7 @@ def test_leftovers_are_removed_by_the_marker_and_only_before_the_swap(world: Wor
         tell(path, path.name)
     runner = Scripted(calls=[fetch(world, rc=1)])
     with pytest.raises(WalgError, match="Fetching the base backup"):
-        Restore(runner, world.instance, 9, 9).run(restore_plan(world), before)
+        RestoreRun(runner, world.instance, 9, 9).run(restore_plan(world), before)
     left = ["data.before-r0", "data.restore-other"]
     if state not in BESIDE:
         left.append("data.restore-r0")
@@ -396,7 +394,7 @@ def test_the_marker_stands_before_the_directory_does(world: World, monkeypatch: 
 
     monkeypatch.setattr(_moves, "make", mkdir)
     with pytest.raises(WalgError, match="killed here"):
-        Restore(Scripted(), world.instance, 9, 9).run(restore_plan(world), None)
+        RestoreRun(Scripted(), world.instance, 9, 9).run(restore_plan(world), None)
     assert seen == [("fetching", False)]
 
 
@@ -409,14 +407,14 @@ def test_the_directory_is_private_while_it_is_filled(world: World) -> None:
             return super().run(argv, **options)
 
     with pytest.raises(WalgError, match="Fetching"):
-        Restore(Looking(calls=[fetch(world, rc=1)]), world.instance, 9, 9).run(restore_plan(world), None)
+        RestoreRun(Looking(calls=[fetch(world, rc=1)]), world.instance, 9, 9).run(restore_plan(world), None)
     assert modes == [0o700]
 
 
 @pytest.mark.parametrize(("kind", "keeps"), [("absent", False), ("empty", False), ("damaged", True), ("cluster", True)])
 def test_what_is_kept(world: World, kind: str, keeps: bool) -> None:
     made = replace(restore_plan(world), found=DataDir(str(world.data_dir), kind))
-    assert Restore(Scripted(), world.instance, 9, 9)._new_marker(made).keeps_old is keeps
+    assert RestoreRun(Scripted(), world.instance, 9, 9)._new_state(made).keeps_old is keeps
 
 
 @pytest.mark.parametrize("state", BESIDE)
@@ -426,14 +424,14 @@ def test_what_is_removed_by_half_is_taken_up_no_more(world: World, monkeypatch: 
     def killed(_path: str) -> None:
         raise KeyboardInterrupt
 
-    given = marker(world, state, target=LSN)
+    given = restore_state(world, state, target=LSN)
     _state.save(world.instance, given)
     os.makedirs(data_place(world).work)
     monkeypatch.setattr(_layout, "remove", killed)
     with pytest.raises(KeyboardInterrupt):
-        Restore(Scripted(), world.instance, 9, 9).discard(given)
+        RestoreRun(Scripted(), world.instance, 9, 9).discard(given)
     left = _state.load(world.instance)
     assert left is not None
     assert left.state == "fetching"
     for action in ("pause", "shutdown", "promote"):
-        assert standing(world.instance, Wish("r1", LSN, action))[0] == "new"
+        assert find(world.instance, RestoreOptions("r1", LSN, action))[0] == "new"

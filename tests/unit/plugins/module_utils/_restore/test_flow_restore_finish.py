@@ -13,9 +13,9 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _recovery
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._targets import Target
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _recovery_server, _state
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._run import Restore
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._wish import Wish
-from support.restores import marker
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._options import RestoreOptions
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._run import RestoreRun
+from support.restores import recovery_plan, restore_state
 from support.scripted import Scripted
 from support.walg_world import World, write_cluster
 
@@ -27,8 +27,8 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def restore(world: World) -> Restore:
-    return Restore(Scripted(), world.instance, 9, 9)
+def restore(world: World) -> RestoreRun:
+    return RestoreRun(Scripted(), world.instance, 9, 9)
 
 
 # --- what waits goes on -----------------------------------------------------------------------------------------------
@@ -38,22 +38,22 @@ def restore(world: World) -> Restore:
 def test_forward_recovers_in_the_same_directory_and_fetches_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    made, done = marker(world, "paused", target=LSN), []
+    made, done = restore_state(world, "paused", target=LSN), []
     work = made.work_dirs()[-1]
     monkeypatch.setattr(_recovery_server, "stop_left_running", lambda path: done.append(("stop", path)))
-    monkeypatch.setattr(Restore, "_fetch", lambda *_arguments: done.append(("fetch", "")))
+    monkeypatch.setattr(RestoreRun, "_fetch", lambda *_arguments: done.append(("fetch", "")))
 
-    def recover(_self: Restore, given: _state.Marker, _wish: Wish, began: str) -> None:
+    def recover(_self: RestoreRun, given: _state.RestoreState, _wish: RestoreOptions, began: str) -> None:
         assert began == "moving on"
         assert Path(given.socket_dir).is_dir()
-        assert (given.target, given.plan["target"]) == (LATER.as_dict(), LATER.as_dict())
-        done.append(("recover", given.plan["action"]))
+        assert (given.target, given.answer.target) == (LATER, LATER.as_dict())
+        done.append(("recover", given.answer.action))
         given.state = state
 
-    monkeypatch.setattr(Restore, "_recover", recover)
-    monkeypatch.setattr(Restore, "swap", lambda _self, _marker, _wish: done.append(("swap", "")) or {})
+    monkeypatch.setattr(RestoreRun, "_recover", recover)
+    monkeypatch.setattr(RestoreRun, "swap", lambda _self, _marker, _wish: done.append(("swap", "")) or {})
     action = "pause" if state == "paused" else "promote"
-    restore(world).forward(made, Wish("r1", LATER, action))
+    restore(world).forward(made, RestoreOptions("r1", LATER, action))
     assert done == [("stop", work), ("recover", action), *([] if state == "paused" else [("swap", "")])]
     assert Path(made.socket_dir).is_dir() is (state == "paused")
     _recovery_server.remove_directory(world.instance, made.socket_dir)
@@ -63,9 +63,9 @@ def test_forward_recovers_in_the_same_directory_and_fetches_nothing(
 
 
 @pytest.fixture
-def recovered(world: World) -> tuple[_state.Marker, Path]:
+def recovered(world: World) -> tuple[_state.RestoreState, Path]:
     """As a server leaves its directory when it stops cleanly, with an old configuration from the base backup."""
-    made = marker(world, "recovering")
+    made = restore_state(world, "recovering")
     work = Path(made.work_dirs()[-1])
     write_cluster(work)
     for name in ("recovery.done", "postmaster.opts", "standby.signal"):
@@ -83,7 +83,7 @@ def names(work: Path) -> list[str]:
 CLUSTER = ["PG_VERSION", "global", "postgresql.auto.conf"]
 
 
-def test_nothing_of_the_recovery_is_left(world: World, recovered: tuple[_state.Marker, Path]) -> None:
+def test_nothing_of_the_recovery_is_left(world: World, recovered: tuple[_state.RestoreState, Path]) -> None:
     made, work = recovered
     restore(world)._finish(made, str(work))
     assert names(work) == CLUSTER
@@ -92,11 +92,11 @@ def test_nothing_of_the_recovery_is_left(world: World, recovered: tuple[_state.M
 
 @pytest.mark.parametrize("major", [11, 14])
 def test_a_standby_has_its_signal_and_each_setting_once(
-    world: World, recovered: tuple[_state.Marker, Path], major: int
+    world: World, recovered: tuple[_state.RestoreState, Path], major: int
 ) -> None:
     made, work = recovered
     made.standby = True
-    made.plan.update({"major": major, "primary_conninfo": "host=new"})
+    made.recovery = recovery_plan(major=major, primary_conninfo="host=new")
     for _time in range(2):
         restore(world)._finish(made, str(work))
     signal, settings = ("recovery.conf", "recovery.conf") if major < 12 else ("standby.signal", "postgresql.auto.conf")
@@ -112,19 +112,19 @@ def test_a_standby_has_its_signal_and_each_setting_once(
 
 @pytest.mark.parametrize(("named", "wanted"), [(None, "latest"), (2, "2")])
 def test_a_named_timeline_stays_in_force(
-    world: World, recovered: tuple[_state.Marker, Path], named: int | None, wanted: str
+    world: World, recovered: tuple[_state.RestoreState, Path], named: int | None, wanted: str
 ) -> None:
     made, work = recovered
     made.standby = True
-    made.plan.update({"major": 14, "primary_conninfo": "", "stays_on": named})
+    made.recovery = recovery_plan(stays_on=named)
     restore(world)._finish(made, str(work))
     assert f"recovery_target_timeline = '{wanted}'\n" in (work / "postgresql.auto.conf").read_text()
 
 
 @pytest.mark.parametrize("major", [14, 15])
-def test_a_copy_does_not_archive(world: World, recovered: tuple[_state.Marker, Path], major: int) -> None:
+def test_a_copy_does_not_archive(world: World, recovered: tuple[_state.RestoreState, Path], major: int) -> None:
     made, work = recovered
-    made.plan.update({"major": major, "archive": "none"})
+    made.recovery = recovery_plan(major=major, archive="none")
     restore(world)._finish(made, str(work))
     lines = (work / "postgresql.auto.conf").read_text().splitlines()
     assert [line for line in lines if line.startswith("archive_mode")] == ["archive_mode = 'off'"]

@@ -69,7 +69,7 @@ def prepare(root: Path, mounts: set[str], monkeypatch: pytest.MonkeyPatch, *, ol
         for place in places[:-1]:
             os.symlink(getattr(place, to), os.path.join(base, place.link))
     links = _data_dir.links(data.path) if old else {}
-    return _journal.encode(_layout.swap_steps(places, links, os.getuid(), os.getgid()))
+    return _layout.swap_steps(places, links, os.getuid(), os.getgid())
 
 
 def kill_before(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -141,7 +141,7 @@ def simple(root: Path, *, old: bool = True) -> Entries:
     tell(root / "data.restore-r1", "new")
     if old:
         tell(root / "data", "old")
-    return _journal.encode(_layout.swap_steps([_layout.place(str(root / "data"), "", "r1")], {}, 0, 0))
+    return _layout.swap_steps([_layout.place(str(root / "data"), "", "r1")], {}, 0, 0)
 
 
 @pytest.mark.parametrize("old", [True, False])

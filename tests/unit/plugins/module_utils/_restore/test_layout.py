@@ -40,18 +40,18 @@ ENTRY = "PG_14_202107181"
 def swap(place: Place) -> int:
     steps = _layout.swap_steps([place], {}, os.getuid(), os.getgid())
     calls = Hands(User.current()).call
-    return _journal.run(_journal.encode(steps), calls, os.getuid())
+    return _journal.run(steps, calls, os.getuid())
 
 
 def test_a_mount_point_is_restored_twice_from_base_backups_that_hold_the_first_ones_room(tmp_path: Path) -> None:
     first, second = mount(tmp_path, "one"), mount(tmp_path, "two")
     (tmp_path / "lost+found").mkdir()
     fetched(first, "PG_VERSION", "base/1")
-    _fetched.settle(_layout.encode([first]), {})
+    _fetched.settle([first], {})
     swap(first)
     # The room is in the next base backup without its content; so is what the file system's maker put there.
     fetched(second, "PG_VERSION", "base/2", ".mapswipe-walg/pgsql_tmp/", "lost+found/")
-    _fetched.settle(_layout.encode([second]), {})
+    _fetched.settle([second], {})
     swap(second)
     names = [".mapswipe-walg", "PG_VERSION", "base", "lost+found", "pg_wal"]
     assert sorted(path.name for path in tmp_path.iterdir() if path.name not in _restorable._EMPTIED) == names
@@ -62,7 +62,7 @@ def test_a_mount_point_is_restored_twice_from_base_backups_that_hold_the_first_o
 def test_the_room_does_not_come_along_to_where_nothing_is_mounted(tmp_path: Path) -> None:
     place = Place(str(tmp_path / "data"), "", False, str(tmp_path / "work"), str(tmp_path / "aside"))
     fetched(place, "PG_VERSION", ".mapswipe-walg/pgsql_tmp/")
-    _fetched.settle(_layout.encode([place]), {})
+    _fetched.settle([place], {})
     swap(place)
     names = sorted(path.name for path in (tmp_path / "data").iterdir() if path.name not in _restorable._EMPTIED)
     assert names == ["PG_VERSION", "pg_wal"]
@@ -87,7 +87,7 @@ def beside(root: Path, *links: str) -> list[Place]:
 def test_wal_moves_out_and_a_link_leads_to_it(tmp_path: Path) -> None:
     places = beside(tmp_path, "pg_wal")
     fetched(places[-1], "pg_wal/000000010000000000000001", "pg_wal/archive_status/")
-    _fetched.settle(_layout.encode(places), SPEC)
+    _fetched.settle(places, SPEC)
     link = Path(places[-1].work, "pg_wal")
     assert str(link.readlink()) == places[0].work
     assert sorted(path.name for path in link.iterdir()) == ["000000010000000000000001", "archive_status"]
@@ -100,7 +100,7 @@ def test_a_link_in_wals_place_is_turned_and_not_followed(tmp_path: Path) -> None
     link = Path(places[-1].work, "pg_wal")
     link.rmdir()
     link.symlink_to(live)
-    _fetched.settle(_layout.encode(places), SPEC)
+    _fetched.settle(places, SPEC)
     assert str(link.readlink()) == places[0].work
     assert [path.name for path in live.iterdir()] == ["segment"]
 
@@ -117,9 +117,9 @@ def test_a_tablespace_is_where_it_was_told_and_its_map_is_gone(tmp_path: Path, l
         link.symlink_to(tmp_path)
     if led != "work":
         with pytest.raises(WalgError, match="it ignored the restore specification"):
-            _fetched.settle(_layout.encode(places), SPEC)
+            _fetched.settle(places, SPEC)
         return
-    _fetched.settle(_layout.encode(places), SPEC)
+    _fetched.settle(places, SPEC)
     assert str(link.readlink()) == places[0].work
     assert not Path(places[-1].work, "tablespace_map").exists()
 
@@ -160,7 +160,7 @@ def test_what_was_somebody_elses_in_a_tablespace_does_not_come_along(tmp_path: P
     places = beside(tmp_path, "pg_tblspc/17")
     Path(places[-1].work, "pg_tblspc", "17").symlink_to(places[0].work)
     fetched(places[0], "PG_13_202007201/1/2", "notes")
-    _fetched.settle(_layout.encode(places), SPEC)
+    _fetched.settle(places, SPEC)
     assert os.listdir(places[0].work) == [ENTRY]
 
 
@@ -175,9 +175,9 @@ def test_a_tablespace_that_came_back_inside_the_data_directory(tmp_path: Path, o
     spec = {**SPEC, "17": {"loc": "/old/data/nested", "link": "pg_tblspc/17"}}
     if outer == "nothing":
         with pytest.raises(WalgError, match="lacks the files of the tablespace pg_tblspc/17"):
-            _fetched.settle(_layout.encode(places), spec)
+            _fetched.settle(places, spec)
         return
-    _fetched.settle(_layout.encode(places), spec)
+    _fetched.settle(places, spec)
     assert Path(places[0].work, ENTRY, "1", "2").exists()
 
 
@@ -188,7 +188,7 @@ def test_a_link_of_postgresqls_own_has_lost_what_it_led_to(tmp_path: Path, name:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to("/elsewhere")
     with pytest.raises(WalgError, match=name):
-        _fetched.settle(_layout.encode(places), SPEC)
+        _fetched.settle(places, SPEC)
 
 
 def test_a_link_to_what_one_run_needs_becomes_an_empty_directory(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_link_to_what_one_run_needs_becomes_an_empty_directory(tmp_path: Path)
     (live / "file").write_text("")
     path = Path(places[-1].work, "pg_stat_tmp")
     path.symlink_to(live)
-    _fetched.settle(_layout.encode(places), SPEC)
+    _fetched.settle(places, SPEC)
     assert not path.is_symlink()
     assert os.listdir(path) == []
     assert os.listdir(live) == ["file"]
@@ -212,7 +212,7 @@ def test_a_separate_wal_directory_that_nobody_asked_for(tmp_path: Path, left: st
     (tmp_path / "work").mkdir()
     if left == "link":
         (tmp_path / "work" / "pg_wal").symlink_to(live)
-    _fetched.settle(_layout.encode([place]), {})
+    _fetched.settle([place], {})
     assert (tmp_path / "work" / "pg_wal").is_dir()
     assert not (tmp_path / "work" / "pg_wal").is_symlink()
     assert live.is_dir()

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._targets import Target
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _verdict
-from support.restores import run_plan
+from support.restores import recovery_plan
 from support.walg_world import IDENTIFIER, SIZE, segment
 
 GOOD: dict[str, Any] = {
@@ -42,7 +42,7 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any], str | None]] = [
 
 @pytest.mark.parametrize(("proof", "plan", "text"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_the_latest_state(proof: dict[str, Any], plan: dict[str, Any], text: str | None) -> None:
-    arguments = (run_plan(**plan), IDENTIFIER, Target(), "promoted", {**GOOD, **proof}, [])
+    arguments = (recovery_plan(**plan), IDENTIFIER, Target(), "promoted", {**GOOD, **proof}, [])
     if text is None:
         _verdict.refuse_less(*arguments)
         return
@@ -51,11 +51,11 @@ def test_the_latest_state(proof: dict[str, Any], plan: dict[str, Any], text: str
 
 
 def test_older_base_backups_are_named_where_they_may_hold_it() -> None:
-    plan = run_plan(backup={"name": "base_9"}, older_backups=["base_7", "base_5", "base_3"])
+    plan = recovery_plan(backup="base_9", older_backups=["base_7", "base_5", "base_3"])
     text = _verdict.older_backups(plan, Target("name", "early"))
     assert text.endswith("\n  walg_restore_backup: base_7\nThen there are base_5, base_3.")
     assert _verdict.older_backups(plan, Target("time", "2026-01-01T00:00:00Z")) == ""
-    assert _verdict.older_backups({**plan, "older_backups": []}, Target("xid", "7")) == ""
+    assert _verdict.older_backups(recovery_plan(older_backups=[]), Target("xid", "7")) == ""
 
 
 @pytest.mark.parametrize("state", ["promoted", "paused", "shut down"])
@@ -65,7 +65,7 @@ def test_a_target_is_proved_by_the_log_alone(state: str, stopped: bool) -> None:
     log = ["LOG:  redo starts at 0/3000028"]
     log += ['LOG:  recovery stopping after WAL location (LSN) "0/5000000"'] if stopped else []
     proof = {} if state == "shut down" else GOOD
-    arguments = (run_plan(), IDENTIFIER, Target("lsn", "0/5000000"), state, proof, log)
+    arguments = (recovery_plan(), IDENTIFIER, Target("lsn", "0/5000000"), state, proof, log)
     if stopped:
         _verdict.refuse_less(*arguments)
         return
@@ -75,7 +75,7 @@ def test_a_target_is_proved_by_the_log_alone(state: str, stopped: bool) -> None:
 
 def test_a_server_that_did_not_promote_may_be_on_the_old_timeline() -> None:
     proof = {**GOOD, "timeline": 1}
-    _verdict.refuse_less(run_plan(), IDENTIFIER, Target(), "following", proof, [])
+    _verdict.refuse_less(recovery_plan(), IDENTIFIER, Target(), "following", proof, [])
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_server_that_did_not_promote_may_be_on_the_old_timeline() -> None:
     ],
 )
 def test_must_reach(salvaged: list[str], listed: list[str], expected: tuple[int, str] | None) -> None:
-    assert _verdict.must_reach(run_plan(last_segments=listed, salvaged_segments=salvaged)) == expected
+    assert _verdict.must_reach(recovery_plan(last_segments=listed, salvaged_segments=salvaged)) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_must_reach(salvaged: list[str], listed: list[str], expected: tuple[int,
     ],
 )
 def test_another_icu(there: str, here: str, allowed: bool, good: bool) -> None:
-    plan = run_plan(icu=there, other_host_allowed=allowed)
+    plan = recovery_plan(icu=there, other_host_allowed=allowed)
     if good:
         _verdict.refuse_other_icu(plan, {"icu": here})
         return
@@ -123,7 +123,7 @@ class Somewhere:
 def test_watch() -> None:
     """Nothing is estimated before replay is seen, nor before it moves."""
     server: Any = Somewhere()
-    watch = _verdict.Watch(server, run_plan(last_segments=[segment(1, 10)]))
+    watch = _verdict.Watch(server, recovery_plan(last_segments=[segment(1, 10)]))
     assert watch.details() == {}
     server.found = {"replaying": segment(1, 2)}
     assert watch.details() == {"replaying": segment(1, 2), "segments_left_at_most": 8, "segments_per_second": 0.0}

@@ -14,7 +14,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _given
 
 
 def test_what_is_right() -> None:
-    made = _options.wish(
+    made = _options.from_params(
         {
             "request": "r1",
             "target_time": "2026-01-31T04:05:06+01:00",
@@ -65,7 +65,7 @@ def test_what_is_right() -> None:
 )
 def test_what_is_not(given: dict[str, Any], told: str) -> None:
     with pytest.raises(WalgError, match=told):
-        _options.wish({"request": "r1", **given})
+        _options.from_params({"request": "r1", **given})
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,16 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host import _mounts
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _data_dir, _servers
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._data_dir import DataDir
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._targets import Target
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _host_check, _layout, _plan, _request, _room
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import (
+    _host_check,
+    _layout,
+    _options,
+    _plan,
+    _request,
+    _room,
+)
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._options import RestoreOptions
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore._plan import RestorePlan
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._wish import Wish
 from support.scripted import Call, Scripted
 from support.walg_world import (
     IDENTIFIER,
@@ -53,7 +60,7 @@ def chosen(world: World, name: str, sentinel: dict[str, Any] | None = None) -> l
 
 def make(world: World, *calls: Call, finish: bool = True, ours: tuple[str, ...] = (), **wishes: Any) -> RestorePlan:
     runner = Scripted(calls=list(calls))
-    made = _plan.make(runner, world.instance, Wish("r1", **wishes), ours)
+    made = _plan.make(runner, world.instance, RestoreOptions("r1", **wishes), ours)
     if finish:
         runner.finish()
     return made
@@ -77,7 +84,7 @@ def test_plan_of_a_lost_disk(world: World) -> None:
     assert (made.backup.name, made.timeline, made.skipped) == (f"base_{segment(1, 2)}", 1, [])
     assert made.last_segments == [segment(1, 5)]
     assert made.found.kind == "absent"
-    assert made.summary()["kept_as"] is None
+    assert made.answer().kept_as is None
     assert json.loads(made.diff()["before"])["holds"] == "absent"
     assert json.loads(made.diff()["after"])["up_to_segment"] == segment(1, 5)
 
@@ -86,7 +93,7 @@ def test_an_old_directory_is_kept_and_named(world: World) -> None:
     write_cluster(world.data_dir)
     made = make(world, *looked(world))
     assert made.found.kind == "cluster"
-    assert made.summary()["kept_as"] == made.data.aside
+    assert made.answer().kept_as == made.data.aside
 
 
 def test_the_data_directory_by_a_link(world: World) -> None:
@@ -390,12 +397,12 @@ def test_the_fetch_wrapper_is_missing(world: World) -> None:
 @pytest.mark.parametrize("request_name", ["", "-x", ".", "a/b", "..", "a b", "x" * 65, "ä", "$(id)"])
 def test_request_names_directories(world: World, request_name: str) -> None:
     with pytest.raises(WalgError, match="Restore request"):
-        _request.Run(Scripted(), world.instance, Wish(request_name), 9, 9)
+        _request.RestoreRequest(Scripted(), world.instance, RestoreOptions(request_name), 9, 9)
 
 
 @pytest.mark.parametrize("request_name", ["a", "1", "lost-disk-2026-01-31", "v1.2_3", "x" * 64])
 def test_good_requests(request_name: str) -> None:
-    _request.check_request(request_name)
+    _options.check_request(request_name)
 
 
 # --- the target directory ---------------------------------------------------------------------------------------------
@@ -528,4 +535,4 @@ def test_a_target_is_looked_for_before_anything_is_asked_of_the_host(world: Worl
 def test_the_old_directory_is_promised_to_be_kept(world: World, prepare: Callable[[World], None], kept: bool) -> None:
     prepare(world)
     made = make(world, *looked(world))
-    assert made.summary()["kept_as"] == (made.data.aside if kept else None)
+    assert made.answer().kept_as == (made.data.aside if kept else None)

@@ -22,9 +22,10 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._restore import (
     _state,
     _ways,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._answer import Answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._options import RestoreOptions
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import BESIDE, STATES
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._wish import Wish
-from support.restores import data_place, marker, tell, told
+from support.restores import data_place, restore_state, tell, told
 from support.scripted import Call, Scripted
 from support.walg_world import IDENTIFIER, World, write_cluster
 
@@ -38,8 +39,8 @@ class Plan:
     def __init__(self, world: World) -> None:
         self.data = data_place(world)
 
-    def summary(self) -> dict[str, Any]:
-        return {"planned": True}
+    def answer(self) -> Answer:
+        return Answer(request="r1")
 
     def diff(self) -> dict[str, str]:
         return {"before": "", "after": ""}
@@ -58,17 +59,17 @@ def log(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
 
     def part(name: str) -> Any:
-        def call(*_arguments: Any, **_more: Any) -> dict[str, Any]:
+        def call(*_arguments: Any, **_more: Any) -> Answer:
             done.append(name)
-            return {"did": name}
+            return Answer(request="r1", state=name)
 
         return call
 
     for name in ("run", "forward", "swap", "stop_old", "start_old", "roll_back", "give_up", "discard"):
-        monkeypatch.setattr(_run.Restore, name, part(name))
+        monkeypatch.setattr(_run.RestoreRun, name, part(name))
 
-    def make(_runner: Any, _instance: Any, wish: Wish, ours: list[str]) -> Plan:
-        done.append(f"plan {len(ours)}{' may stop' if wish.stop_running else ''}")
+    def make(_runner: Any, _instance: Any, options: RestoreOptions, ours: list[str]) -> Plan:
+        done.append(f"plan {len(ours)}{' may stop' if options.stop_running else ''}")
         return Plan(world)
 
     monkeypatch.setattr(_plan, "make", make)
@@ -78,18 +79,18 @@ def log(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def serve(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that runs until the restore stops it."""
-    running, stop = [4711], _run.Restore.stop_old
+    running, stop = [4711], _run.RestoreRun.stop_old
 
-    def stop_old(self: _run.Restore, data_dir: str) -> None:
+    def stop_old(self: _run.RestoreRun, data_dir: str) -> None:
         stop(self, data_dir)
         running.clear()
 
-    monkeypatch.setattr(_run.Restore, "stop_old", stop_old)
+    monkeypatch.setattr(_run.RestoreRun, "stop_old", stop_old)
     monkeypatch.setattr(_servers, "servers_on", lambda _path: list(running))
 
 
-def run(world: World, wish: Wish, runner: Scripted | None = None) -> _request.Run:
-    return _request.Run(runner or Scripted(), world.instance, wish, 9, 9)
+def run(world: World, options: RestoreOptions, runner: Scripted | None = None) -> _request.RestoreRequest:
+    return _request.RestoreRequest(runner or Scripted(), world.instance, options, 9, 9)
 
 
 def files(world: World) -> list[tuple[str, int]]:
@@ -100,28 +101,28 @@ def files(world: World) -> list[tuple[str, int]]:
 
 TABLE = [
     # state, the wish, what is done (None: refused)
-    ("", Wish("r1"), ["plan 0", "plan 0", "run"]),
-    ("fetching", Wish("r1"), ["plan 1", "plan 1", "run"]),
-    ("recovering", Wish("r2"), ["plan 1", "plan 1", "run"]),
-    ("recovered", Wish("r1"), ["plan 1", "plan 1", "run"]),
-    ("moving on", Wish("r1", LSN), ["plan 1", "plan 1", "run"]),  # nothing that can go on is there
-    ("paused", Wish("r1", LSN, "pause"), ["forward"]),  # its server is gone
-    ("paused, its server runs", Wish("r1", LSN, "pause"), []),
-    ("paused", Wish("r1", LATER, "pause"), ["forward"]),
-    ("paused", Wish("r1", LSN, "promote"), ["forward"]),
-    ("shut down", Wish("r1", LSN, "shutdown"), []),
-    ("shut down", Wish("r1", LSN, "promote"), ["forward"]),
-    ("paused", Wish("r2", LSN, "pause"), None),
-    ("shut down", Wish("r2"), None),
-    ("swapping", Wish("r1", LSN), ["swap"]),
-    ("starting", Wish("r1", LSN), ["swap"]),
-    ("swapping", Wish("r2", LSN), None),
-    ("rolling back", Wish("r1", LSN), None),
-    ("rolled back", Wish("r1", LSN), None),
-    ("rolled back", Wish("r2", LSN), ["plan 0", "plan 0", "run"]),
-    ("done", Wish("r1", LSN), []),
-    ("done", Wish("r1", LATER), None),
-    ("done", Wish("r2", LATER), ["plan 0", "plan 0", "run"]),
+    ("", RestoreOptions("r1"), ["plan 0", "plan 0", "run"]),
+    ("fetching", RestoreOptions("r1"), ["plan 1", "plan 1", "run"]),
+    ("recovering", RestoreOptions("r2"), ["plan 1", "plan 1", "run"]),
+    ("recovered", RestoreOptions("r1"), ["plan 1", "plan 1", "run"]),
+    ("moving on", RestoreOptions("r1", LSN), ["plan 1", "plan 1", "run"]),  # nothing that can go on is there
+    ("paused", RestoreOptions("r1", LSN, "pause"), ["forward"]),  # its server is gone
+    ("paused, its server runs", RestoreOptions("r1", LSN, "pause"), []),
+    ("paused", RestoreOptions("r1", LATER, "pause"), ["forward"]),
+    ("paused", RestoreOptions("r1", LSN, "promote"), ["forward"]),
+    ("shut down", RestoreOptions("r1", LSN, "shutdown"), []),
+    ("shut down", RestoreOptions("r1", LSN, "promote"), ["forward"]),
+    ("paused", RestoreOptions("r2", LSN, "pause"), None),
+    ("shut down", RestoreOptions("r2"), None),
+    ("swapping", RestoreOptions("r1", LSN), ["swap"]),
+    ("starting", RestoreOptions("r1", LSN), ["swap"]),
+    ("swapping", RestoreOptions("r2", LSN), None),
+    ("rolling back", RestoreOptions("r1", LSN), None),
+    ("rolled back", RestoreOptions("r1", LSN), None),
+    ("rolled back", RestoreOptions("r2", LSN), ["plan 0", "plan 0", "run"]),
+    ("done", RestoreOptions("r1", LSN), []),
+    ("done", RestoreOptions("r1", LATER), None),
+    ("done", RestoreOptions("r2", LATER), ["plan 0", "plan 0", "run"]),
 ]
 
 
@@ -129,47 +130,49 @@ def given(world: World, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     """The marker, with the server beside where one runs."""
     if not state:
         return
-    made = marker(world, state.partition(",")[0], target=LSN)
-    made.result = {"kept": "answer"}
+    made = restore_state(world, state.partition(",")[0], target=LSN)
+    made.answer.finished = "kept"
     _state.save(world.instance, made)
     if "runs" in state:
         monkeypatch.setattr(_servers, "servers_on", lambda path: [4711] if path in made.work_dirs() else [])
 
 
-@pytest.mark.parametrize(("state", "wish", "does"), TABLE)
+@pytest.mark.parametrize(("state", "options", "does"), TABLE)
 def test_what_is_done(
     world: World,
     log: list[str],
     monkeypatch: pytest.MonkeyPatch,
     state: str,
-    wish: Wish,
+    options: RestoreOptions,
     does: list[str] | None,
 ) -> None:
     given(world, monkeypatch, state)
     if does is None:
         with pytest.raises(WalgError):
-            run(world, wish).act("restore", check=False)
+            run(world, options).act("restore", check=False)
         assert log == []
         return
-    answer = run(world, wish).act("restore", check=False)
+    answer = run(world, options).act("restore", check=False)
     assert log == does
     assert answer["changed"] is bool(does)
-    assert answer["restore"] == ({"did": does[-1]} if does else {"kept": "answer"})
-    assert run(world, wish).settled("restore") is not bool(does)
+    assert (answer["restore"]["state"], answer["restore"]["finished"]) == (
+        (does[-1], None) if does else ("planned", "kept")
+    )
+    assert run(world, options).settled("restore") is not bool(does)
 
 
-@pytest.mark.parametrize(("state", "wish", "does"), [row for row in TABLE if row[2] is not None])
+@pytest.mark.parametrize(("state", "options", "does"), [row for row in TABLE if row[2] is not None])
 def test_check_mode_says_it_and_writes_nothing(
-    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch, state: str, wish: Wish, does: list[str]
+    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch, state: str, options: RestoreOptions, does: list[str]
 ) -> None:
     given(world, monkeypatch, state)
     before = files(world)
-    answer = run(world, wish).act("restore", check=True)
+    answer = run(world, options).act("restore", check=True)
     assert answer["changed"] is bool(does)
     assert log == [one for one in does if one.startswith("plan")][:1]
     assert files(world) == before
     if does == ["forward"]:
-        assert (answer["restore"]["target"], answer["restore"]["action"]) == (wish.target.as_dict(), wish.action)
+        assert (answer["restore"]["target"], answer["restore"]["action"]) == (options.target.as_dict(), options.action)
 
 
 # --- a server that runs -----------------------------------------------------------------------------------------------
@@ -179,47 +182,47 @@ def test_check_mode_before_anything_is_installed(world: World, log: list[str], m
     """What can be known is refused; the rest is said to be unknown. A run never takes this way."""
     serve(monkeypatch)
     with pytest.raises(WalgError, match="runs on"):
-        pending(world, Wish("r1", LSN)).act("restore", check=True)
+        pending(world, RestoreOptions("r1", LSN)).act("restore", check=True)
     monkeypatch.setattr(_servers, "servers_on", lambda _path: [])
-    answer = pending(world, Wish("r1", LSN)).act("restore", check=True)
+    answer = pending(world, RestoreOptions("r1", LSN)).act("restore", check=True)
     assert (answer["changed"], answer["unknown"], log) == (True, ["storage"], [])
     assert answer["restore"]["target"] == LSN.as_dict()
     assert "/bin/wal-g" in answer["restore"]["notes"][0]
-    pending(world, Wish("r1", LSN)).act("restore", check=False)
+    pending(world, RestoreOptions("r1", LSN)).act("restore", check=False)
     assert log == ["plan 0", "plan 0", "run"]
 
 
-def pending(world: World, wish: Wish) -> _request.Run:
-    return replace(run(world, wish), pending=["/bin/wal-g"])
+def pending(world: World, options: RestoreOptions) -> _request.RestoreRequest:
+    return replace(run(world, options), pending=["/bin/wal-g"])
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, world: World, state: str) -> None:
     """The run comes as far as that state and fails."""
 
     def failing(*_arguments: Any) -> None:
-        _state.save(world.instance, marker(world, state))
+        _state.save(world.instance, restore_state(world, state))
         raise WalgError("The storage died.")
 
-    monkeypatch.setattr(_run.Restore, "run", failing)
+    monkeypatch.setattr(_run.RestoreRun, "run", failing)
 
 
 @pytest.mark.parametrize(
-    ("state", "wish", "again"),
+    ("state", "options", "again"),
     [
-        ("fetching", Wish("r1", stop_running=True), True),
-        ("recovered", Wish("r1", stop_running=True), True),
-        ("swapping", Wish("r1", stop_running=True), False),
-        ("starting", Wish("r1", stop_running=True), False),
-        ("fetching", Wish("r1", stop_running=True, overwrite="1"), False),
+        ("fetching", RestoreOptions("r1", stop_running=True), True),
+        ("recovered", RestoreOptions("r1", stop_running=True), True),
+        ("swapping", RestoreOptions("r1", stop_running=True), False),
+        ("starting", RestoreOptions("r1", stop_running=True), False),
+        ("fetching", RestoreOptions("r1", stop_running=True, overwrite="1"), False),
     ],
 )
 def test_what_was_stopped_for_the_latest_state_runs_again_when_it_fails(
-    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch, state: str, wish: Wish, again: bool
+    world: World, log: list[str], monkeypatch: pytest.MonkeyPatch, state: str, options: RestoreOptions, again: bool
 ) -> None:
     serve(monkeypatch)
     fails(monkeypatch, world, state)
     with pytest.raises(WalgError, match=r"The storage died\.") as caught:
-        run(world, wish).act("restore", check=False)
+        run(world, options).act("restore", check=False)
     assert log == ["plan 0 may stop", "stop_old", "plan 0", *(["start_old"] if again else [])]
     assert ("was started again" in caught.value.msg) is again
 
@@ -235,8 +238,8 @@ def test_a_server_that_stops_already_is_waited_for(
     monkeypatch.setattr(_servers, "servers_on", lambda _path: left.pop(0) if left else [])
     if verb == "roll back":
         write_cluster(Path(data_place(world).aside))
-        _state.save(world.instance, marker(world, "done"))
-    assert run(world, Wish("r1", LSN)).act(verb, check=False)["changed"]
+        _state.save(world.instance, restore_state(world, "done"))
+    assert run(world, RestoreOptions("r1", LSN)).act(verb, check=False)["changed"]
     assert left == []
     assert log == (["plan 0", "plan 0", "run"] if verb == "restore" else ["roll_back"])
 
@@ -246,14 +249,14 @@ def test_a_plan_that_is_refused_after_the_stop(world: World, log: list[str], mon
     serve(monkeypatch)
     made = _plan.make
 
-    def make(runner: Any, instance: Any, wish: Wish, ours: Any) -> Any:
-        if not wish.stop_running:
+    def make(runner: Any, instance: Any, options: RestoreOptions, ours: Any) -> Any:
+        if not options.stop_running:
             raise WalgError("No room.")
-        return made(runner, instance, wish, ours)
+        return made(runner, instance, options, ours)
 
     monkeypatch.setattr(_plan, "make", make)
     with pytest.raises(WalgError, match=r"No room\.") as caught:
-        run(world, Wish("r1", stop_running=True)).act("restore", check=False)
+        run(world, RestoreOptions("r1", stop_running=True)).act("restore", check=False)
     assert "was started again" in caught.value.msg
     assert log == ["plan 0 may stop", "stop_old", "start_old"]
 
@@ -268,7 +271,7 @@ def test_a_point_in_the_past_stops_nothing_and_ships_what_is_written(
         world.psql("000000010000000000000007\n", stdin="last_archived_wal"),
     ]
     runner = Scripted(calls=calls)
-    run(world, Wish("r1", LSN, stop_running=True), runner).act("restore", check=False)
+    run(world, RestoreOptions("r1", LSN, stop_running=True), runner).act("restore", check=False)
     runner.finish()
     assert log == ["plan 0 may stop", "plan 0 may stop", "run"]
 
@@ -279,11 +282,11 @@ def test_a_point_in_the_past_stops_nothing_and_ships_what_is_written(
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("state", STATES)
 def test_roll_back(world: World, log: list[str], state: str, check: bool) -> None:
-    made = marker(world, state)
-    made.result = {"kept": "answer"}
+    made = restore_state(world, state)
+    made.answer.finished = "kept"
     _state.save(world.instance, made)
     tell(Path(data_place(world).aside), "old")
-    before, asked = files(world), run(world, Wish("r1"))
+    before, asked = files(world), run(world, RestoreOptions("r1"))
     assert asked.settled("roll back") is (state == "rolled back")
     answer = asked.act("roll back", check)
     assert answer["changed"] is (state != "rolled back")
@@ -296,11 +299,11 @@ def test_a_way_back_that_moved_all_goes_on_beside_the_old_server(
     world: World, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The directories are back and the old server runs: nothing has to be stopped to tell the archive."""
-    made = marker(world, "rolled back")
+    made = restore_state(world, "rolled back")
     made.moved_back = True
     _state.save(world.instance, made)
     serve(monkeypatch)
-    asked = run(world, Wish("r1"))
+    asked = run(world, RestoreOptions("r1"))
     assert not asked.settled("roll back")
     assert asked.act("roll back", check=False)["changed"]
     assert log == ["roll_back"]
@@ -311,26 +314,26 @@ def test_a_way_back_that_moved_all_goes_on_beside_the_old_server(
 def test_every_message_of_a_restore_that_stopped_half_way_names_the_ways(
     world: World, monkeypatch: pytest.MonkeyPatch, state: str, verb: str
 ) -> None:
-    made = marker(world, state)
+    made = restore_state(world, state)
     _state.save(world.instance, made)
 
     def failing(*_arguments: Any, **_more: Any) -> None:
         raise WalgError("The disk died.")
 
     for name in ("run", "forward", "swap", "roll_back", "give_up", "discard"):
-        monkeypatch.setattr(_run.Restore, name, failing)
+        monkeypatch.setattr(_run.RestoreRun, name, failing)
     monkeypatch.setattr(_plan, "make", failing)
     with pytest.raises(WalgError) as caught:
-        run(world, Wish("r1")).act(verb, check=False)
+        run(world, RestoreOptions("r1")).act(verb, check=False)
     assert caught.value.msg.count(_ways.of(made)) == 1
 
 
 @pytest.mark.parametrize("request_name", ["r1", "r2"])
 def test_nothing_to_roll_back(world: World, log: list[str], request_name: str) -> None:
     if request_name == "r2":
-        _state.save(world.instance, marker(world, "done"))
+        _state.save(world.instance, restore_state(world, "done"))
     with pytest.raises(WalgError, match="There is no restore"):
-        run(world, Wish(request_name)).act("roll back", check=False)
+        run(world, RestoreOptions(request_name)).act("roll back", check=False)
     assert log == []
 
 
@@ -338,10 +341,10 @@ def test_nothing_to_roll_back(world: World, log: list[str], request_name: str) -
 def test_a_server_is_stopped_for_the_way_back_only_when_told(
     world: World, log: list[str], monkeypatch: pytest.MonkeyPatch, told_to_stop: bool
 ) -> None:
-    _state.save(world.instance, marker(world, "done"))
+    _state.save(world.instance, restore_state(world, "done"))
     tell(Path(data_place(world).aside), "old")
     serve(monkeypatch)
-    asked = run(world, Wish("r1", stop_running=told_to_stop))
+    asked = run(world, RestoreOptions("r1", stop_running=told_to_stop))
     if told_to_stop:
         asked.act("roll back", check=False)
     else:
@@ -353,11 +356,11 @@ def test_a_server_is_stopped_for_the_way_back_only_when_told(
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("state", STATES)
 def test_discard(world: World, state: str, check: bool) -> None:
-    made = marker(world, state)
+    made = restore_state(world, state)
     _state.save(world.instance, made)
     work = Path(made.work_dirs()[-1])
     tell(work, "new")
-    before, asked = files(world), run(world, Wish("r1"))
+    before, asked = files(world), run(world, RestoreOptions("r1"))
     assert not asked.settled("discard")
     if state in BESIDE:
         assert asked.act("discard", check)["changed"]
@@ -373,17 +376,17 @@ def test_discard(world: World, state: str, check: bool) -> None:
 
 
 def test_discard_again_and_of_another_request(world: World) -> None:
-    assert run(world, Wish("r1")).settled("discard")
-    _state.save(world.instance, marker(world, "paused"))
+    assert run(world, RestoreOptions("r1")).settled("discard")
+    _state.save(world.instance, restore_state(world, "paused"))
     tell(Path(data_place(world).work), "new")
-    answer = run(world, Wish("r2")).act("discard", check=False)
+    answer = run(world, RestoreOptions("r2")).act("discard", check=False)
     assert (answer["changed"], answer["restore"]["state"]) == (False, "unknown")
     assert told(Path(data_place(world).work)) == "new"
 
 
 def test_the_swap_says_itself_that_there_is_no_way_back(world: World) -> None:
     with pytest.raises(WalgError, match="found no old cluster"):
-        _roll_back.refuse_no_way_back(marker(world, "done", keeps_old=False))
+        _roll_back.refuse_no_way_back(restore_state(world, "done", keeps_old=False))
 
 
 @pytest.mark.parametrize(("identifier", "kept"), [(IDENTIFIER, False), ("7", True), ("", True)])
@@ -392,13 +395,13 @@ def test_saved_wal_of_a_cluster_that_is_gone_outlives_a_discard(tmp_path: Path, 
     world = World(tmp_path)
     if identifier:
         write_cluster(world.data_dir, identifier)
-    _state.save(world.instance, marker(world, "fetching"))
+    _state.save(world.instance, restore_state(world, "fetching"))
     for path in (data_place(world).work, _salvage.saved(data_place(world))):
         tell(Path(path), "ours")
-    wish = Wish("r1")
-    checked = run(world, wish).act("discard", check=True)
+    options = RestoreOptions("r1")
+    checked = run(world, options).act("discard", check=True)
     assert told(Path(_salvage.saved(data_place(world)))) == "ours"
-    answer = run(world, wish).act("discard", check=False)
+    answer = run(world, options).act("discard", check=False)
     assert checked["changed"] is answer["changed"] is True
     assert answer["restore"].get("saved_wal") == (_salvage.saved(data_place(world)) if kept else None)
     assert told(Path(data_place(world).work)) is None

@@ -27,8 +27,9 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._restore import (
     _state,
     _swap,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._wish import Wish
-from support.restores import data_place, marker, service_calls, tell, told
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._answer import Answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._options import RestoreOptions
+from support.restores import data_place, restore_state, service_calls, tell, told
 from support.scripted import Scripted
 from support.walg_world import IDENTIFIER, World, write_cluster
 
@@ -53,11 +54,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return told_to
 
 
-def restore(world: World) -> _run.Restore:
-    return _run.Restore(Scripted(), world.instance, 9, 9)
+def restore(world: World) -> _run.RestoreRun:
+    return _run.RestoreRun(Scripted(), world.instance, 9, 9)
 
 
-def back(world: World, made: _state.Marker, stop_running: bool = False) -> dict[str, Any]:
+def back(world: World, made: _state.RestoreState, stop_running: bool = False) -> Answer:
     return restore(world).roll_back(made, stop_running)
 
 
@@ -66,11 +67,11 @@ def write(path: Path, who: str, identifier: str = IDENTIFIER) -> None:
     (path / "who").write_text(who)
 
 
-def old_cluster(world: World, state: str) -> tuple[_state.Marker, list[Path]]:
+def old_cluster(world: World, state: str) -> tuple[_state.RestoreState, list[Path]]:
     """An old cluster and a restored one in a state, with a tablespace each: the old places, and where what was restored lies."""
     space = world.root / "space"
     places = [_layout.place(str(space), "pg_tblspc/17", "r1"), data_place(world)]
-    made = replace(marker(world, state), places=_layout.encode(places))
+    made = replace(restore_state(world, state), places=places)
     write(world.data_dir, "old")
     space.mkdir()
     tell(space / ENTRY, "old")
@@ -122,13 +123,13 @@ def test_from_every_step_of_the_swap(
     """The swap is killed after that step; the way back finds the old cluster, and what was restored is kept."""
     made, paths = old_cluster(world, "recovered")
     with dying(monkeypatch, number), pytest.raises(Killed):
-        restore(world).swap(made, Wish("r1"))
+        restore(world).swap(made, RestoreOptions("r1"))
     left = _loaded(world)
     assert left.state == "swapping"
-    assert back(world, left)["state"] == "rolled back"
+    assert back(world, left).state == "rolled back"
     assert is_old(paths)
     assert [told(Path(one, name)) for one, name in zip(left.work_dirs(), (ENTRY, ""), strict=True)] == ["new", "new"]
-    assert not any(os.path.lexists(one["aside"]) for one in left.places)
+    assert not any(os.path.lexists(one.aside) for one in left.places)
     assert calls[-1] == "start", "the restored server never ran, so the archive has nothing to learn"
 
 
@@ -137,7 +138,7 @@ def test_from_every_step_of_the_swap(
 def test_what_was_put_in_place_is_lost_again(world: World, calls: list[str], state: str, lost: list[str]) -> None:
     """There is nothing to move away then, and the old cluster is had all the same."""
     made, paths = old_cluster(world, "recovered")
-    restore(world).swap(made, Wish("r1"))
+    restore(world).swap(made, RestoreOptions("r1"))
     made.state = state
     ways = {"data": paths[1], "space": paths[0] / ENTRY, "data/pg_tblspc": paths[1] / "pg_tblspc"}
     for name in lost:
@@ -145,7 +146,7 @@ def test_what_was_put_in_place_is_lost_again(world: World, calls: list[str], sta
     result = back(world, made)
     assert is_old(paths)
     kept = None if "data" in lost else made.work_dirs()[-1]
-    assert (result["state"], result["restored_kept_as"]) == ("rolled back", kept)
+    assert (result.state, result.restored_kept_as) == ("rolled back", kept)
     assert calls[-1].startswith(("start", "left"))
 
 
@@ -155,13 +156,13 @@ def test_killed_after_every_step_of_the_way_back(
     world: World, calls: list[str], monkeypatch: pytest.MonkeyPatch, state: str, number: int
 ) -> None:
     made, paths = old_cluster(world, "recovered")
-    restore(world).swap(made, Wish("r1"))
+    restore(world).swap(made, RestoreOptions("r1"))
     assert not is_old(paths)
     _set(world, made, state)
     with dying(monkeypatch, number), pytest.raises(Killed):
         back(world, _loaded(world))
     assert _loaded(world).state == "rolling back"
-    assert back(world, _loaded(world))["state"] == "rolled back"
+    assert back(world, _loaded(world)).state == "rolled back"
     assert is_old(paths)
     assert calls[-1] == "left 0"
 
@@ -173,12 +174,12 @@ def test_killed_in_the_swap_and_again_on_the_way_back(
 ) -> None:
     made, paths = old_cluster(world, "recovered")
     with dying(monkeypatch, first), pytest.raises(Killed):
-        restore(world).swap(made, Wish("r1"))
+        restore(world).swap(made, RestoreOptions("r1"))
     if second < first:
         with dying(monkeypatch, second), pytest.raises(Killed):
             back(world, _loaded(world))
         with pytest.raises(WalgError, match="walg_restore_rollback: true again"):
-            _next_step.standing(world.instance, Wish("r1"))
+            _next_step.find(world.instance, RestoreOptions("r1"))
     back(world, _loaded(world))
     assert is_old(paths)
 
@@ -192,22 +193,22 @@ def test_where_there_was_no_old_cluster_the_restored_one_is_taken_out(
     if empty:
         world.data_dir.mkdir()
     write(Path(place.work), "new")
-    made = marker(world, "recovered", keeps_old=False)
-    restore(world).swap(made, Wish("r1"))
+    made = restore_state(world, "recovered", keeps_old=False)
+    restore(world).swap(made, RestoreOptions("r1"))
     _set(world, made, state)
     del calls[:]
     answer = back(world, made)
     assert told(Path(place.work)) == "new"
     assert (world.data_dir.exists(), list(world.data_dir.parent.glob("data/*"))) == (empty, [])
-    assert (answer["started"], answer["restored_kept_as"]) == (False, place.work)
+    assert (answer.started, answer.restored_kept_as) == (False, place.work)
     assert calls == ["hold", "release"], "nothing is there to start"
 
 
 @pytest.mark.parametrize("state", _state.STATES)
 def test_only_done_can_have_nothing_to_go_back_to(world: World, calls: list[str], state: str) -> None:
     tell(Path(data_place(world).aside), "old")
-    _roll_back.refuse_no_way_back(marker(world, state))
-    gone = marker(world, state, keeps_old=False)
+    _roll_back.refuse_no_way_back(restore_state(world, state))
+    gone = restore_state(world, state, keeps_old=False)
     if state == "done":
         with pytest.raises(WalgError, match=r"found no old cluster .* or was told to overwrite it"):
             back(world, gone)
@@ -218,7 +219,7 @@ def test_only_done_can_have_nothing_to_go_back_to(world: World, calls: list[str]
 
 def test_what_was_not_kept_does_not_come_back(world: World, calls: list[str]) -> None:
     with pytest.raises(WalgError, match=r"before-r1, where the old directory was kept, is gone"):
-        back(world, marker(world, "done"))
+        back(world, restore_state(world, "done"))
     assert calls == []
 
 
@@ -227,7 +228,7 @@ def test_an_old_server_that_does_not_start_ends_the_way_back_all_the_same(
 ) -> None:
     """It was broken before, it may be the reason for the restore: another restore must be possible, and another try."""
     made, paths = old_cluster(world, "recovered")
-    restore(world).swap(made, Wish("r1"))
+    restore(world).swap(made, RestoreOptions("r1"))
     failing = ["It ended again."]
 
     def start(_self: Service) -> None:
@@ -241,10 +242,10 @@ def test_an_old_server_that_does_not_start_ends_the_way_back_all_the_same(
     assert "is the old directory again, but its server does not start: It ended again." in caught.value.msg
     assert is_old(paths)
     assert (_loaded(world).state, _loaded(world).moved_back) == ("rolled back", True)
-    assert _next_step.standing(world.instance, Wish("r2"))[0] == "new"
+    assert _next_step.find(world.instance, RestoreOptions("r2"))[0] == "new"
     failing.clear()
     del calls[:]
-    assert back(world, _loaded(world))["started"]
+    assert back(world, _loaded(world)).started
     assert calls == ["release", "start", "left 0"]
     assert not _loaded(world).moved_back
 
@@ -252,9 +253,9 @@ def test_an_old_server_that_does_not_start_ends_the_way_back_all_the_same(
 def test_a_damaged_old_directory_is_put_back_and_not_started(world: World, calls: list[str]) -> None:
     made, _paths = old_cluster(world, "recovered")
     (world.data_dir / "global" / "pg_control").unlink()
-    restore(world).swap(made, Wish("r1"))
+    restore(world).swap(made, RestoreOptions("r1"))
     del calls[:]
-    assert not back(world, _loaded(world))["started"]
+    assert not back(world, _loaded(world)).started
     assert told(world.data_dir) == "old"
     assert "start" not in calls
 
@@ -274,7 +275,7 @@ def test_a_marker_that_can_not_be_written(
 
     monkeypatch.setattr(_state, "save", full)
     with pytest.raises(WalgError, match="No space left"):
-        back(world, marker(world, "done"), stop_running=True)
+        back(world, restore_state(world, "done"), stop_running=True)
     assert calls == ["hold", "start" if running else "release"]
     assert told(world.data_dir) == "there"
 
@@ -285,34 +286,34 @@ def test_before_the_swap_what_was_restored_is_removed_and_what_was_stopped_start
     world: World, calls: list[str], state: str, stopped: bool
 ) -> None:
     write(world.data_dir, "old")
-    made = marker(world, state)
+    made = restore_state(world, state)
     made.stopped = stopped
     tell(Path(made.work_dirs()[-1]), "new")
     answer = restore(world).give_up(made)
     assert sorted(os.listdir(world.data_dir.parent)) == ["data"]
     assert told(world.data_dir) == "old"
-    assert (answer["state"], answer["started"], _loaded(world).state) == ("rolled back", stopped, "rolled back")
+    assert (answer.state, answer.started, _loaded(world).state) == ("rolled back", stopped, "rolled back")
     assert calls == (["release", "start"] if stopped else ["release"])
 
 
 def test_nothing_is_started_where_the_old_cluster_is_gone(world: World, calls: list[str]) -> None:
-    made = marker(world, "fetching", keeps_old=False)
+    made = restore_state(world, "fetching", keeps_old=False)
     made.stopped = True
     tell(Path(_salvage.saved(data_place(world))), "WAL")
     answer = restore(world).give_up(made)
-    assert (answer["started"], answer["saved_wal"]) == (False, _salvage.saved(data_place(world)))
+    assert (answer.started, answer.saved_wal) == (False, _salvage.saved(data_place(world)))
     assert calls == ["release"]
 
 
 # --- support ----------------------------------------------------------------------------------------------------------
 
 
-def _set(world: World, made: _state.Marker, state: str) -> None:
+def _set(world: World, made: _state.RestoreState, state: str) -> None:
     made.state = state
     _state.save(world.instance, made)
 
 
-def _loaded(world: World) -> _state.Marker:
+def _loaded(world: World) -> _state.RestoreState:
     found = _state.load(world.instance)
     assert found is not None
     return found

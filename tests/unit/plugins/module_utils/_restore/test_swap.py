@@ -14,10 +14,10 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _progress
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _servers
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _layout, _plan, _salvage, _state, _swap
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _layout, _salvage, _state, _swap
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._options import RestoreOptions
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore._plan import RestorePlan
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._wish import Wish
-from support.restores import data_place, marker, restore_plan, service_calls, tell, told
+from support.restores import data_place, restore_plan, restore_state, service_calls, tell, told
 from support.scripted import Scripted
 from support.walg_world import IDENTIFIER, World, segment, write_cluster
 
@@ -37,7 +37,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def swapper(world: World, runner: Scripted | None = None) -> _swap.Swap:
     progress = _progress.Progress(str(world.root / "state" / "progress.json"), "restore", owner=None)
-    return _swap.Swap(runner or Scripted(), world.instance, progress, lambda _phase, **_more: None)
+    return _swap.Swap(runner or Scripted(), world.instance, progress)
 
 
 def serve(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,14 +88,14 @@ def test_a_marker_that_can_not_be_written(
         serve(monkeypatch)
     save = _state.save
 
-    def full(instance: Any, made: _state.Marker) -> None:
+    def full(instance: Any, made: _state.RestoreState) -> None:
         if made.state == "swapping":
             raise WalgError("No space left on device")
         save(instance, made)
 
     monkeypatch.setattr(_state, "save", full)
     with pytest.raises(WalgError, match="No space left"):
-        swapper(world).forth(marker(world, "recovered"), True, {})
+        swapper(world).apply(restore_state(world, "recovered"), True)
     assert calls == ["hold", "start" if running else "release"]
     assert told(world.data_dir) == "there"
 
@@ -111,7 +111,7 @@ def test_it_is_written_down_that_a_server_will_be_stopped(
 
     monkeypatch.setattr(_swap.Swap, "stop_running", killed)
     with pytest.raises(KeyboardInterrupt):
-        swapper(world).forth(marker(world, "recovered"), True, {})
+        swapper(world).apply(restore_state(world, "recovered"), True)
     left = _state.load(world.instance)
     assert left is not None
     assert (left.state, left.stopped) == ("recovered", True)
@@ -122,7 +122,9 @@ def test_it_is_written_down_that_a_server_will_be_stopped(
 
 def overwriting(world: World, places: list[_layout.Place]) -> RestorePlan:
     wal = str(world.data_dir / "pg_wal")
-    return restore_plan(world, wish=Wish("r1", overwrite=IDENTIFIER), salvage=SAVED, salvage_from=wal, places=places)
+    return restore_plan(
+        world, options=RestoreOptions("r1", overwrite=IDENTIFIER), salvage=SAVED, salvage_from=wal, places=places
+    )
 
 
 @pytest.fixture
@@ -195,8 +197,8 @@ def test_wal_that_another_request_saved_is_used_where_it_lies(world: World, old:
     theirs = _salvage.saved(data_place(world, "r0"))
     tell(Path(theirs), "WAL")
     plan = replace(old, salvage_from=theirs)
-    assert (_plan.salvaged_from(plan), _plan.salvaged_from(old)) == (theirs, _salvage.saved(old.data))
-    assert _plan.salvaged_from(replace(old, wish=Wish("r1"))) == old.salvage_from
+    assert (plan.salvaged_from, old.salvaged_from) == (theirs, _salvage.saved(old.data))
+    assert replace(old, options=RestoreOptions("r1")).salvaged_from == old.salvage_from
     swapper(world).remove_old(plan)
     assert (told(Path(theirs)), os.path.exists(_salvage.saved(old.data))) == ("WAL", False)
 
@@ -223,8 +225,8 @@ def test_saved_wal_is_found_and_this_requests_comes_first(world: World, mount: b
 
 @pytest.mark.parametrize(("mode", "stops"), [("on", True), ("always", True), ("off", False)])
 def test_a_copy_that_archives_is_stopped(world: World, calls: list[str], mode: str, stops: bool) -> None:
-    made = marker(world, "starting")
-    made.plan["archive"] = "none"
+    made = restore_state(world, "starting")
+    made.recovery.archive = "none"
     runner = Scripted(calls=[world.psql("f\n"), world.facts(timeline=2), world.psql(f"{mode}\n", stdin="archive_mode")])
     if stops:
         with pytest.raises(WalgError, match="must not write into the archive"):
@@ -237,7 +239,7 @@ def test_a_copy_that_archives_is_stopped(world: World, calls: list[str], mode: s
 
 def test_a_server_that_resumes_its_archive_goes_on(world: World, calls: list[str]) -> None:
     runner = Scripted(calls=[world.psql("f\n"), world.facts(timeline=2), world.psql("on\n", stdin="archive_mode")])
-    assert swapper(world, runner)._look(marker(world, "starting")) == {"timeline": 2, "archive_mode": "on"}
+    assert swapper(world, runner)._look(restore_state(world, "starting")) == {"timeline": 2, "archive_mode": "on"}
     assert calls == []
 
 
@@ -251,10 +253,10 @@ def test_an_empty_directory_that_was_in_the_way_leaves_nothing_behind(
     for request in ("r1", "r8", "r9"):
         tell(Path(_salvage.saved(data_place(world, request))), "WAL")
     monkeypatch.setattr(_swap.Swap, "_look", lambda _self, _marker: {})
-    made = marker(world, "recovered", keeps_old=keeps_old)
-    made.plan["salvage_from"] = _salvage.saved(data_place(world, "r9"))
-    done = swapper(world).forth(made, False, {})
-    assert done["state"] == "done"
+    made = restore_state(world, "recovered", keeps_old=keeps_old)
+    made.recovery.salvage_from = _salvage.saved(data_place(world, "r9"))
+    done = swapper(world).apply(made, False)
+    assert done.state == "done"
     assert sorted(os.listdir(place.parent)) == [
         "data",
         *(["data.before-r1"] if keeps_old else []),

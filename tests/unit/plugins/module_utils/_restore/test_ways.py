@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _state, _ways
-from support.restores import marker
+from support.restores import restore_state
 from support.walg_world import World
 
 
@@ -21,7 +21,7 @@ def world(tmp_path: Path) -> World:
 @pytest.mark.parametrize("keeps_old", [True, False])
 @pytest.mark.parametrize("state", _state.STATES)
 def test_each_state_has_both(world: World, state: str, keeps_old: bool) -> None:
-    told = _ways.of(marker(world, state, keeps_old=keeps_old))
+    told = _ways.of(restore_state(world, state, keeps_old=keeps_old))
     assert "walg_restore_request: r1" in told
     assert told.startswith("Way on")
     if state not in ("rolling back", "rolled back"):
@@ -30,7 +30,7 @@ def test_each_state_has_both(world: World, state: str, keeps_old: bool) -> None:
 
 
 def test_what_is_half_back_goes_back(world: World) -> None:
-    made = marker(world, "rolled back")
+    made = restore_state(world, "rolled back")
     assert "new walg_restore_request" in _ways.of(made)
     made.moved_back = True
     assert "walg_restore_rollback: true again" in _ways.of(made)

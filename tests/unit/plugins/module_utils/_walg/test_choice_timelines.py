@@ -18,7 +18,7 @@ from support.walg_world import SIZE, inventory, listed, segment, shown
 SWITCH = 5 * SIZE + 0x8000
 
 
-def situation() -> _choose_backup.Situation:
+def situation() -> _choose_backup.ArchiveView:
     """Timeline 1 was left in segment 5 by 2, where a base backup is in 7; an old drill, 3, left it in segment 3."""
     rows = [
         listed(1, 2, "2026-01-02T00:00:00Z"),
@@ -32,7 +32,7 @@ def situation() -> _choose_backup.Situation:
         shown(2, 5, 9, parent=1, switch=SWITCH),
         shown(3, 3, 4, parent=1, switch=3 * SIZE + 0x8000),
     )
-    return _choose_backup.Situation("file:///s", mine, archive)
+    return _choose_backup.ArchiveView("file:///s", mine, archive)
 
 
 def lsn(number: int, offset: int = 0x1000) -> Target:
@@ -55,13 +55,13 @@ def name(timeline: int, number: int) -> str:
     ],
 )
 def test_a_base_backup_leads_along_its_descendants(target: Target, timeline: int, backup: str) -> None:
-    found = _choose_backup.choose(situation(), target, timeline)
+    found = _choose_backup.pick(situation(), target, timeline)
     assert (found.backup.name, found.timeline) == (backup, timeline)
 
 
 def test_those_that_do_not_lead_there_are_named_as_passed_over() -> None:
-    assert _choose_backup.choose(situation(), Target(), 3).skipped == [name(2, 7), name(1, 6)]
-    assert _choose_backup.choose(situation(), lsn(6), 2).skipped == [name(1, 6), name(3, 4)]
+    assert _choose_backup.pick(situation(), Target(), 3).skipped == [name(2, 7), name(1, 6)]
+    assert _choose_backup.pick(situation(), lsn(6), 2).skipped == [name(1, 6), name(3, 4)]
 
 
 START = 2 * SIZE + 40
@@ -80,7 +80,7 @@ START = 2 * SIZE + 40
     ],
 )
 def test_what_is_needed_up_to_the_target(target: Target, needed: list[Leg]) -> None:
-    found = _choose_backup.choose(situation(), target, 2, name(1, 2))
+    found = _choose_backup.pick(situation(), target, 2, name(1, 2))
     assert found.needed == needed
     assert found.legs == [Leg(1, START, SWITCH), Leg(2, SWITCH, None)]
 
@@ -90,7 +90,7 @@ def test_the_old_timelines_copy_of_the_switch_segment_may_be_missing() -> None:
     given = situation()
     archive = inventory(shown(1, 1, 4), shown(2, 5, 9, parent=1, switch=SWITCH))
     mine = [one for one in given.mine if one.name in (name(1, 2), name(2, 7))]
-    found = _choose_backup.choose(_choose_backup.Situation("file:///s", mine, archive), lsn(6), 2)
+    found = _choose_backup.pick(_choose_backup.ArchiveView("file:///s", mine, archive), lsn(6), 2)
     assert found.backup.name == name(1, 2)
     assert _wal_path.gaps(found.needed, archive) == []
 
@@ -105,4 +105,4 @@ def test_the_old_timelines_copy_of_the_switch_segment_may_be_missing() -> None:
 )
 def test_what_does_not_lead_there(timeline: int, backup: str, text: str) -> None:
     with pytest.raises(WalgError, match=text):
-        _choose_backup.choose(situation(), Target(), timeline, backup)
+        _choose_backup.pick(situation(), Target(), timeline, backup)

@@ -42,9 +42,9 @@ def device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
-def install(sandbox: Sandbox, ground: Path, source: Path, **more: Any) -> dict[str, Any]:
+def install(sandbox: Sandbox, ground: Path, source: Path, check: bool = False, **more: Any) -> dict[str, Any]:
     options = {"path": str(ground / "bin" / "wal-g"), "version": "3.0.8", "src": str(source), "checksum": DIGEST}
-    return sandbox.module("walg_install", {**options, **more})
+    return sandbox.module("walg_install", {**options, **more}, check=check)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, device, endless])
@@ -53,9 +53,9 @@ def test_a_source_that_is_no_program(
 ) -> None:
     source = own(ground / "theirs", "nobody") / "wal-g"
     make(source)
-    for state in ("staged", "present"):
+    for check in (True, False):
         started = time.monotonic()
-        answer = install(sandbox, ground, source, state=state)
+        answer = install(sandbox, ground, source, check)
         tally.count(not answer.get("failed") or time.monotonic() - started > SOON or (ground / "bin").exists())
 
 
@@ -108,8 +108,8 @@ def test_a_process_of_another_user_keeps_no_old_version(
     content["binaries"][0]["sha256"] = hashlib.sha256(old.read_bytes()).hexdigest()  # as if WAL-G could sleep
     record.write_text(json.dumps(content))
     with subprocess.Popen([old, "60"], preexec_fn=lambda: become(attacker)) as runs:
-        options = {"path": str(ground / "bin" / "new"), "version": "3.0.8", "state": "pruned", "keep": 0}
-        answer = sandbox.module("walg_install", {**options, "config_dir": str(ground / "etc")})
+        path = str(ground / "bin" / "new")
+        answer = install(sandbox, ground, source, path=path, keep=0, config_dir=str(ground / "etc"))
         tally.count(answer.get("removed") != [str(old)])
         runs.kill()
 

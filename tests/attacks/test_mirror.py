@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import base64
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from ansible.module_utils import urls
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._install._download import Web
+from ansible_collections.mapswipe.walg.plugins.module_utils._install._download import Web, opener
 from support import releases
 from support.attackers import Tally
 from support.releases import Releases
@@ -43,10 +42,9 @@ def servers(tmp_path: Path) -> Iterator[tuple[Releases, Releases, Releases]]:
 
 def fetch(near: Releases, password: str = "opensesame") -> str:
     """Ask as the module does, with its own client."""
-    module = importlib.import_module("ansible_collections.mapswipe.walg.plugins.modules.walg_install")
-    params: dict[str, Any] = {"ca_path": near.ca, "url_username": "backup", "url_password": password}
+    client = opener(urls.open_url, urls.ConnectionError, near.ca, "backup", password)
     try:
-        text = Web(module._opener(params), 20).text(f"{near.url}/it")
+        text = Web(client, 20).text(f"{near.url}/it")
     except WalgError as exc:
         text = exc.msg
     assert "opensesame" not in text

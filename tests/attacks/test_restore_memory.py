@@ -88,6 +88,8 @@ def marker(history: History, them: Victims, state: str, request: str) -> dict[st
         "stopped": False,
         "plan": {
             "major": 14,
+            "timeline": 1,
+            "segment_size": 1 << 24,
             "settings": {},
             "links": {"x": "/etc"},
             "salvage_from": f"{ground}/open",

@@ -349,7 +349,7 @@ class Sandbox:
             **more,
         }
 
-    def host_options(self, cluster: Cluster, **more: Any) -> dict[str, Any]:
+    def host_options(self, cluster: Cluster, /, **more: Any) -> dict[str, Any]:
         """Return the options of walg_instance for one cluster, as the role hands them on."""
         given = self.variables(cluster)
         files = CHECKOUT / "roles" / "walg" / "files"
@@ -465,6 +465,8 @@ class Sandbox:
         for line in done.stdout.splitlines():
             if line.startswith("{"):
                 answer: dict[str, Any] = json.loads(line)
+                # A test that expects an error must not be content with this one.
+                assert "Unsupported parameters" not in answer.get("msg", ""), answer["msg"]
                 return answer
         raise AssertionError(f"{name} answered nothing: {done.stdout}")
 

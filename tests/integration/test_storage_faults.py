@@ -93,7 +93,7 @@ def test_a_faulty_storage_is_refused(
     faults += rules
     started = time.monotonic()
     answer = sandbox.module("walg_storage_check", {**options, "timeout": 2})
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60  # WAL-G by itself tries for many minutes
     assert answer.get("failed"), answer
     for word in words:
         assert word in answer["msg"]

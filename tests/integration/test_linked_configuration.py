@@ -66,7 +66,7 @@ def links(history: History) -> dict[str, str]:
 def fetches(sandbox: Sandbox) -> float:
     """Return the seconds that the last run has spent on fetching; 0 if it has fetched nothing."""
     state = json.loads(sandbox.marker().read_text())
-    return float(state["result"]["seconds"].get("fetch", 0))
+    return float(state["answer"]["seconds"].get("fetch", 0))
 
 
 def test_links_are_as_they_were(sandbox: Sandbox, history: History) -> None:

@@ -95,7 +95,8 @@ def test_a_killed_run_is_finished_and_an_open_restore_is_not_touched(
     marker = sandbox.marker("maps")
     marker.parent.mkdir(exist_ok=True)
     names = ("request", "target", "standby", "backup", "system_identifier", "data_dir", "places", "plan")
-    story = dict(zip(names, ("r1", {}, False, "b", "1", str(cluster.data_dir), [], {}), strict=True))
+    plan = {"timeline": 1, "major": sandbox.major(), "segment_size": 1 << 24}
+    story = dict(zip(names, ("r1", {}, False, "b", "1", str(cluster.data_dir), [], plan), strict=True))
     marker.write_text(json.dumps({**story, "state": "paused"}))
     assert "The restore 'r1'" in leave(cluster).failure()
     assert "wal-push" in cluster.sql("SHOW archive_command")

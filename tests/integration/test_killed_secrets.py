@@ -101,9 +101,9 @@ def test_no_secret_is_left(
 
 _NEXT = """
 import sys
-from ansible_collections.mapswipe.walg.plugins.module_utils import _process, _scratch
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _scratch, _users
 def work():
     with _scratch.opened():
         pass
-_process.call_as(_process.User.by_name(sys.argv[1]), work)
+_users.call_as(_users.User.by_name(sys.argv[1]), work)
 """

@@ -40,7 +40,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"walg_restore_request": "r", "walg_restore_primary_conninfo": "postgres://a:PlantedUri7@b"}, "holds a password"),
     ({"walg_restore_request": "r", "walg_restore_primary_conninfo": "postgres://b?pass%77ord=PlantedQ7"}, "holds a"),
-    ({"walg_restore_request": "r", "walg_restore_primary_conninfo": "PlantedNoAddress7"}, "no address"),
+    ({"walg_restore_request": "r", "walg_restore_primary_conninfo": "PlantedNoAddress7"}, "is not an address"),
     ({"walg_restore_request": "r", "walg_restore_settings": {"ssl_passphrase_command": "PlantedCommand7"}}, "secret"),
 ]
 

@@ -163,9 +163,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._install import (
-    _binary,
-    _installed,
-    _prune,
     _wanted,
     _workshop,
 )
@@ -232,27 +229,19 @@ def _installed_as_wanted(module: AnsibleModule) -> dict[str, object]:
     options = (params["ca_path"] or "", params["url_username"] or "", params["url_password"] or "")
     web = Web(opener(urls.open_url, urls.ConnectionError, *options), params["timeout"])
     user = _workshop.starter(params["user"])
-    with _wanted.alone(Runner(), wanted, user, _patience(module)) as shop:
-        plan = _wanted.plan(shop, web, wanted, module.check_mode)
-        record = _installed.load(wanted.directory)
-        others = record.others(wanted.path)
-        news = wanted.managed and _binary.enrol(plan, record, wanted.config_dir)
-        url, diff, changed = plan.fetch, plan.diff(), plan.changed or news
-        if changed and not module.check_mode:
-            plan = _wanted.install(shop, web, plan, record)
-    answer: dict[str, object] = {"changed": changed, "diff": diff, "others": others, "sha256": plan.wanted}
-    answer.update({key: value for key, value in (("asset", plan.asset), ("url", url)) if value})
+    placed = _wanted.put_in_place(Runner(), web, wanted, user, _patience(module))
+    before, plan = placed.before, placed.now
+    answer: dict[str, object] = {"changed": placed.changed, "diff": before.diff()}
+    answer.update(others=placed.others, sha256=plan.wanted)
+    answer.update({key: value for key, value in (("asset", plan.asset), ("url", before.fetch)) if value})
     return {**answer, "version": plan.reported or wanted.version}
 
 
 def _prune_others(module: AnsibleModule, answer: dict[str, Any]) -> None:
     params = module.params
-    with _wanted.alone(Runner(), _wanted_by(module), None, _patience(module)):
-        plan = _prune.plan(params["path"], params["keep"], params["config_dir"], params["instance"])
-        if plan.unreadable:
-            _answer.warn(module, plan.warning())
-        if plan.changed and not module.check_mode:
-            _prune.apply(plan)
+    plan = _wanted.prune(Runner(), _wanted_by(module), params["keep"], params["instance"], _patience(module))
+    if plan.unreadable:
+        _answer.warn(module, plan.warning())
     changed = answer["changed"] or plan.changed
     answer.update(changed=changed, removed=plan.removed, diff=[answer["diff"], plan.diff()])
 

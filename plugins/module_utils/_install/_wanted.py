@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 from .._errors import WalgError
 from .._host import _locks, _trust
 from .._walg import _releases
-from . import _binary, _installed, _release, _workshop
+from . import _binary, _installed, _prune, _release, _workshop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .._host._process import Runner
     from .._host._users import User
     from ._binary import InstallPlan
     from ._download import Web
+    from ._prune import PrunePlan
     from ._workshop import Workshop
 
 
@@ -116,10 +117,43 @@ def brought(shop: Workshop, web: Web, made: InstallPlan) -> InstallPlan:
     return fetched
 
 
-def install(shop: Workshop, web: Web, made: InstallPlan, record: _installed.Record) -> InstallPlan:
-    """Put it in place, fetched if need be, and note that it is ours."""
+@dataclass(frozen=True)
+class Placed:
+    """What had to be done, and what stands there now (with no patience: the same). ``others``: further versions beside it."""
+
+    before: InstallPlan
+    now: InstallPlan
+    changed: bool
+    others: Sequence[str]
+
+
+def put_in_place(runner: Runner, web: Web, wanted: Wanted, user: User | None, patience: float | None) -> Placed:
+    """Put it in place and note that it is ours. Without ``patience``, only say what would be done."""
+    dry = patience is None
+    with alone(runner, wanted, user, patience) as shop:
+        made = now = plan(shop, web, wanted, dry)
+        record = _installed.load(wanted.directory)
+        others = record.others(wanted.path)
+        news = wanted.managed and _binary.enrol(made, record, wanted.config_dir)
+        changed = made.changed or news
+        if changed and not dry:
+            now = _install(shop, web, made, record)
+    return Placed(made, now, changed, others)
+
+
+def _install(shop: Workshop, web: Web, made: InstallPlan, record: _installed.Record) -> InstallPlan:
     if made.fetch:
         made = _release.fetch(shop, web, made)
     _binary.apply(made)
     record.save()
+    return made
+
+
+def prune(runner: Runner, wanted: Wanted, keep: int, instance: str, patience: float | None) -> PrunePlan:
+    """Remove versions that no instance uses. Without ``patience``, only say which."""
+    made = _prune.plan(wanted.path, keep, wanted.config_dir, instance)
+    if made.changed and patience is not None:
+        with alone(runner, wanted, None, patience):
+            made = _prune.plan(wanted.path, keep, wanted.config_dir, instance)
+            _prune.apply(made)
     return made

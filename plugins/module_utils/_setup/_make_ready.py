@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._backup import _schedule
 from .._host._users import User
-from .._install import _binary, _installed, _prune, _release, _wanted, _workshop
+from .._install import _binary, _installed, _release, _wanted, _workshop
 from .._instance import _record
 from .._job import _programs
 from .._postgres._cluster import cluster_dict
@@ -208,16 +208,9 @@ def _ask_storage(host: Host, candidate: _config.Candidate, origin: _Origin | Non
 
 
 def _install(host: Host) -> None:
-    with _wanted.alone(host.runner, host.wanted, host.user, host.patience) as shop:
-        made = _wanted.plan(shop, host.web, host.wanted, host.dry)
-        record = _installed.load(host.wanted.directory)
-        news = host.wanted.managed and _binary.enrol(made, record, host.wanted.config_dir)
-        if not made.changed and not news:
-            return
-        diff = made.diff()
-        if not host.dry:
-            _wanted.install(shop, host.web, made, record)
-        host.steps.add("install", host.wanted.path, [diff])
+    placed = _wanted.put_in_place(host.runner, host.web, host.wanted, host.user, host.patience)
+    if placed.changed:
+        host.steps.add("install", host.wanted.path, [placed.before.diff()])
 
 
 def _programs_plan(host: Host) -> _programs.Plan:
@@ -247,12 +240,7 @@ def _put_settings(host: Host, made: _config.ConfigPlan) -> str:
 
 def _prune_old(host: Host) -> list[str]:
     """Remove versions of WAL-G that no instance uses; return a warning where that can't be told."""
-    path, config_dir = host.wanted.path, host.wanted.config_dir
-    made = _prune.plan(path, host.params["keep"], config_dir, host.params["instance"])
+    made = _wanted.prune(host.runner, host.wanted, host.params["keep"], host.params["instance"], host.patience)
     if made.changed:
-        if not host.dry:
-            with _wanted.alone(host.runner, host.wanted, host.user, host.patience):
-                made = _prune.plan(path, host.params["keep"], config_dir, host.params["instance"])
-                _prune.apply(made)
         host.steps.add("prune", host.wanted.directory, [made.diff()])
     return [made.warning()] if made.unreadable else []

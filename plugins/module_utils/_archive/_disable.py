@@ -17,7 +17,7 @@ from .._errors import WalgError
 from .._host._files import read_conf
 from .._host._users import call_as
 from .._host._waiting import wait_until
-from .._postgres import _archive_settings, _conf, _data_dir, _servers
+from .._postgres import _archive_settings, _conf, _data_dir
 from .._postgres._server import Server
 from .._postgres._service import Service
 from . import _conf_place, _enable, _storage_move
@@ -81,17 +81,9 @@ def plan(runner: Runner, instance: Instance, restart: bool) -> DisablePlan | Non
     _refuse_piling_up(expected)
     mode = str(current["archive_mode"]["setting"])
     needs = mode != expected["archive_mode"]
-    if needs and not restart:
-        raise WalgError(
-            f"A restart of the server on {instance.cluster.data_dir} is needed to switch archive_mode off, and none is allowed. "
-            "Allow it with this line, at a time that suits you:\n  walg_backup_restart: allowed",
-            found=mode,
-            wanted=expected["archive_mode"],
-        )
     if needs:
-        service = Service(runner, instance.cluster, "")
-        service.refuse_unstoppable(_servers.servers_on(instance.cluster.data_dir))
-        service.as_started(facts.config_file)
+        fields = {"found": mode, "wanted": expected["archive_mode"]}
+        _enable.refuse_restart(runner, instance, facts.config_file, restart, "archive_mode = off", **fields)
     ours = _is_ours(instance, str(current["archive_command"]["setting"]))
     return DisablePlan(
         instance=instance,

@@ -138,18 +138,13 @@ def plan(
         main_before,
         place.main_after,
     )
-    if made.restart and not restart:
-        names = ", ".join(change.name for change in made.changes if change.restart)
-        raise WalgError(
-            f"A restart of the server on {instance.cluster.data_dir} is needed for {names}, and none is allowed. "
-            "Allow it with this line, at a time that suits you:\n  walg_backup_restart: allowed",
-            found={change.name: change.before for change in made.changes},
-            wanted={change.name: change.after for change in made.changes},
-        )
     if made.restart:
-        service = Service(runner, instance.cluster, "")
-        service.refuse_unstoppable(_servers.servers_on(instance.cluster.data_dir))
-        service.as_started(facts.config_file)
+        names = ", ".join(change.name for change in made.changes if change.restart)
+        fields = {
+            "found": {change.name: change.before for change in made.changes},
+            "wanted": {change.name: change.after for change in made.changes},
+        }
+        refuse_restart(runner, instance, facts.config_file, restart, names, **fields)
     _refuse_unwritable(made)
     if pending:
         return made
@@ -157,6 +152,21 @@ def plan(
     if made.changed:
         _refuse_unfit(runner, made)
     return made
+
+
+def refuse_restart(
+    runner: Runner, instance: Instance, config_file: str, allowed: bool, settings: str, **fields: Any
+) -> None:
+    """Raise WalgError for a restart that is not allowed, or that nobody can make. ``settings``: what it is needed for."""
+    if not allowed:
+        raise WalgError(
+            f"A restart of the server on {instance.cluster.data_dir} is needed for {settings}, and none is allowed. "
+            "Allow it with this line, at a time that suits you:\n  walg_backup_restart: allowed",
+            **fields,
+        )
+    service = Service(runner, instance.cluster, "")
+    service.refuse_unstoppable(_servers.servers_on(instance.cluster.data_dir))
+    service.as_started(config_file)
 
 
 def _kept(conf_before: str | None, wanted: dict[str, str]) -> dict[str, str]:

@@ -60,9 +60,7 @@ def restore_plan(world: World, **changes: Any) -> RestorePlan:
 
 def recovery_plan(**changes: Any) -> RecoveryPlan:
     """What a state keeps of a plan for the run after the fetch."""
-    made = RecoveryPlan(
-        major=14, segment_size=SIZE, timeline=1, along=1, last_segments=[segment(1, 5)], backup=NAME, check_start=True
-    )
+    made = RecoveryPlan(major=14, segment_size=SIZE, timeline=1, along=1, last_segments=[segment(1, 5)])
     return replace(made, **changes)
 
 

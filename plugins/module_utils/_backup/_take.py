@@ -107,12 +107,11 @@ def _awaited(walg: Walg, size: int, new: _backups.Backup, listed: list[_backups.
     """Wait for the WAL of a base backup. Returns the archive when it is there; raises WalgError when it does not come."""
     archive = walg.archive(size, listed)
     deadline = time.monotonic() + WAL_TIMEOUT
-    while _wal_path.lacking(new, new.timeline, archive) and time.monotonic() < deadline:
+    while (missing := _wal_path.lacking(new, new.timeline, archive)) and time.monotonic() < deadline:
         time.sleep(0.5)
         archive = walg.archive(size, listed)
-    if not _wal_path.lacking(new, new.timeline, archive):
+    if not missing:
         return archive
-    missing = archive.missing_between(new.timeline, new.start_lsn, new.last_lsn)
     raise WalgError(
         f"The base backup {new.name} is in {walg.storage}, but its WAL is not: {', '.join(missing[:5])} missing after "
         f"{WAL_TIMEOUT:.0f} s. It can't be restored. Is archiving working? See pg_stat_archiver and the server's log.",

@@ -67,7 +67,7 @@ def find(instance: Instance, options: RestoreOptions) -> tuple[NextStep, _state.
 def _waiting(saved: _state.RestoreState, options: RestoreOptions, same: bool) -> tuple[NextStep, _state.RestoreState]:
     if not same:
         raise WalgError(
-            f"The restore {saved.request!r} is {saved.state} in {saved.work_dirs()[-1]} and waits; end it first "
+            f"The restore {saved.request!r} is {saved.state} in {saved.data.work} and waits; end it first "
             f"(walg_restore_discard: true removes it). {_ways.of(saved)}"
         )
     before = saved.target
@@ -78,7 +78,7 @@ def _waiting(saved: _state.RestoreState, options: RestoreOptions, same: bool) ->
         )
     still = before == options.target and options.action == {"paused": "pause", "shut down": "shutdown"}[saved.state]
     if still and saved.state == "paused":
-        still = bool(_servers.servers_on(saved.work_dirs()[-1]))  # it may have died since
+        still = bool(_servers.servers_on(saved.data.work))  # it may have died since
     return ("waits" if still else "forward"), saved
 
 
@@ -88,7 +88,7 @@ def _can_move_on(instance: Instance, saved: _state.RestoreState, options: Restor
     It can while PostgreSQL is still in recovery there: up to version 12 a target that is not reached ends in a promotion. And
     what was replayed since is at most the target of that move, so none before it can be had.
     """
-    found = _data_dir.look(saved.work_dirs()[-1], instance.owner)
+    found = _data_dir.look(saved.data.work, instance.owner)
     wanted = found.kind == "cluster" and found.system_identifier == saved.system_identifier
     return wanted and found.in_recovery and _targets.forward(saved.target, options.target)
 
@@ -98,7 +98,7 @@ def _can_be_put_in_place(instance: Instance, saved: _state.RestoreState, options
     if (saved.target, saved.standby) != (options.target, options.standby) or options.action != "promote":
         return False
     owner = instance.owner
-    found = _data_dir.look(saved.work_dirs()[-1], owner)
+    found = _data_dir.look(saved.data.work, owner)
     whole = found.kind == "cluster" and found.clean and found.system_identifier == saved.system_identifier
     if options.target.kind != "latest":
         return whole

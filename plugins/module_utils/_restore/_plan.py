@@ -97,7 +97,6 @@ class RestorePlan:
             salvage_from=self.salvaged_from,
             primary_conninfo=self.options.primary_conninfo,
             archive=self.options.archive,
-            backup=self.backup.name,
             older_backups=list(self.older),
             settings=dict(self.options.settings),
             links=dict(self.links),

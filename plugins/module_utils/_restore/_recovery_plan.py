@@ -26,7 +26,6 @@ class RecoveryPlan:
     stays_on: int | str | None = None  # the timeline that a standby is held on
     primary_conninfo: str = ""
     archive: str = "resume"
-    backup: str = ""
     older_backups: list[str] = field(default_factory=list)  # base backups that lead there as well
     settings: dict[str, str] = field(default_factory=dict)  # PostgreSQL's, that win over the cluster's own
     links: dict[str, str] = field(default_factory=dict)  # in the data directory -> target
@@ -50,7 +49,5 @@ def read_former(told: Mapping[str, Any]) -> RecoveryPlan:
     """Read it from a state of format 1, where it was mixed with the module's answer."""
     known = {one.name for one in fields(RecoveryPlan)}
     kept = {name: value for name, value in told.items() if name in known and value is not None}
-    backup = told.get("backup")
-    kept["backup"] = str(backup["name"]) if isinstance(backup, dict) else ""
     kept.setdefault("along", kept["timeline"])
     return RecoveryPlan(**kept)

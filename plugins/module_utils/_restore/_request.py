@@ -52,7 +52,7 @@ class RestoreRequest:
         if verb == "restore":
             return _next_step.find(self.instance, self.options)[0] in ("done", "waits")
         saved = self._own()
-        return saved is not None and _rolled_back(saved) if verb == "roll back" else saved is None
+        return saved is not None and saved.rolled_back if verb == "roll back" else saved is None
 
     def act(self, verb: str, check: bool) -> dict[str, Any]:
         """Do what is left, or in check mode say what that would be. Returns the module's answer."""
@@ -67,7 +67,7 @@ class RestoreRequest:
     def _tell_ways(self, exc: WalgError) -> None:
         """Say in the message of a restore that stopped half way what leads on, and what back."""
         saved = self._own()
-        if saved is None or saved.state == "done" or _rolled_back(saved):
+        if saved is None or saved.finished:
             return
         ways = _ways.of(saved)
         exc.msg += "" if ways in exc.msg else f" {ways}"
@@ -196,7 +196,7 @@ class RestoreRequest:
         saved = self._own()
         if saved is None:
             raise WalgError(f"There is no restore {self.options.request!r} of this cluster to roll back.")
-        if _rolled_back(saved):
+        if saved.rolled_back:
             return _answered(saved.answer, changed=False)
         if saved.state in _state.BESIDE:
             told = replace(saved.answer, state="rolled back")
@@ -238,10 +238,6 @@ class RestoreRequest:
     def _flow(self) -> _run.RestoreRun:
         limits = self.fetch_timeout, self.recovery_timeout, self.fetch_stall_timeout
         return _run.RestoreRun(self.runner, self.instance, *limits)
-
-
-def _rolled_back(saved: _state.RestoreState) -> bool:
-    return saved.state == "rolled back" and not saved.moved_back
 
 
 def _answered(answer: Answer, *, changed: bool = True) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class RollBack:
         if started and not saved.never_ran:
             self._disown(saved.answer.timeline or 0)
         saved.moved_back = False
-        work = saved.work_dirs()[-1]  # what was restored may have been lost before
+        work = saved.data.work  # what was restored may have been lost before
         kept = work if call_as(self._owner(), os.path.lexists, work) else None
         return self._conclude(saved, {"started": started, "restored_kept_as": kept})
 

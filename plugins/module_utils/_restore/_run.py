@@ -80,7 +80,7 @@ class RestoreRun:
 
     def forward(self, saved: _state.RestoreState, options: RestoreOptions) -> Answer:
         """Take a restore that waits on: to a later target, or to its promotion. Nothing is fetched again."""
-        work = saved.work_dirs()[-1]
+        work = saved.data.work
         _recovery_server.stop_left_running(work)
         _recovery_server.stop_stray(work, self.instance.binary)  # children of one that died
         saved.target, saved.recovery.settings = options.target, dict(options.settings)
@@ -266,7 +266,7 @@ class RestoreRun:
             if isinstance(exc, WalgError):
                 exc.msg += f" {saved.data_dir} was not touched; what was recovered so far is in {work}."
             if isinstance(exc, _targets.NotReachedError):
-                exc.msg += _verdict.older_backups(plan, target)
+                exc.msg += _verdict.older_backups(plan, saved.backup, target)
             raise
         finally:
             self.progress.watch = None
@@ -297,7 +297,7 @@ class RestoreRun:
 
     def _made_again(self, saved: _state.RestoreState) -> dict[str, str]:
         """Return the tablespaces that replay made, OID -> location: they are in their place already, and no part of the swap."""
-        found = _data_dir.look(saved.work_dirs()[-1], self.instance.owner)
+        found = _data_dir.look(saved.data.work, self.instance.owner)
         planned = {one.link for one in saved.places}
         return {oid: path for oid, path in found.tablespaces().items() if f"pg_tblspc/{oid}" not in planned}
 

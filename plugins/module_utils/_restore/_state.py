@@ -87,6 +87,21 @@ class RestoreState:
         return self.state in ("paused", "shut down")
 
     @property
+    def rolled_back(self) -> bool:
+        """The way back is finished."""
+        return self.state == "rolled back" and not self.moved_back
+
+    @property
+    def going_back(self) -> bool:
+        """A way back was begun and is not finished."""
+        return self.state == "rolling back" or (self.state == "rolled back" and self.moved_back)
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to do, this way or that."""
+        return self.state == "done" or self.rolled_back
+
+    @property
     def data(self) -> Place:
         """The data directory's place."""
         return self.places[-1]
@@ -198,8 +213,7 @@ def refuse_former(instance: Instance, request: str) -> None:
     if content is None:
         return
     found = parse(content, place)
-    finished = found.state == "done" or (found.state == "rolled back" and not found.moved_back)
-    if finished and found.request != request:
+    if found.finished and found.request != request:
         return
     taken = shlex.join(["install", "-D", "-o", "root", "-g", "root", "-m", "0600", place, path(instance)])
     raise WalgError(

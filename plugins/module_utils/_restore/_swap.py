@@ -150,8 +150,8 @@ class Swap:
     def _prove_start(self, saved: _state.RestoreState) -> None:
         """Make the restored directory what it will be in its place, and refuse what would not start there."""
         owner = self.instance.owner
-        call_as(owner, _linked.refuse_lost_settings, saved.work_dirs()[-1])
-        call_as(owner, _linked.lay, saved.work_dirs()[-1], saved.recovery.links)
+        call_as(owner, _linked.refuse_lost_settings, saved.data.work)
+        call_as(owner, _linked.lay, saved.data.work, saved.recovery.links)
         if saved.recovery.check_start:
             _start_check.StartCheck(self.runner, self.instance, saved).refuse()
 

@@ -53,14 +53,14 @@ def refuse_less(
         )
 
 
-def older_backups(plan: RecoveryPlan, target: _targets.Target) -> str:
+def older_backups(plan: RecoveryPlan, backup: str, target: _targets.Target) -> str:
     """Say which base backups may lead to a name or an xid that was not found: only WAL after a base backup's end is looked through."""
     older = plan.older_backups
     if target.kind not in ("name", "xid") or not older:
         return ""
     others = f" Then there {'is' if len(older) == 2 else 'are'} {', '.join(older[1:6])}." if older[1:] else ""
     return (
-        f" If it is older than the base backup {plan.backup}, an older one may hold it. Try this line, with the same request:\n"
+        f" If it is older than the base backup {backup}, an older one may hold it. Try this line, with the same request:\n"
         f"  walg_restore_backup: {older[0]}\n{others.lstrip()}"
     )
 

@@ -29,7 +29,7 @@ _ON = {
 def of(saved: RestoreState) -> str:
     """Return the sentences for a restore as its state has it."""
     name = f"walg_restore_request: {saved.request}"
-    if going_back(saved):
+    if saved.going_back:
         return f"Way on: run {name} with walg_restore_rollback: true again; it finishes the way back."
     anew = " (it starts over if the old server has run since)" if _may_be_stale(saved) else ""
     return f"Way on ({name}): {_ON[saved.state]}{anew}. Way back: {_back(saved)}."
@@ -37,11 +37,6 @@ def of(saved: RestoreState) -> str:
 
 def _may_be_stale(saved: RestoreState) -> bool:
     return saved.state == "recovered" and saved.keeps_old and saved.target.kind == "latest"
-
-
-def going_back(saved: RestoreState) -> bool:
-    """Say whether a way back was begun and is not finished."""
-    return saved.state == "rolling back" or (saved.state == "rolled back" and saved.moved_back)
 
 
 def _back(saved: RestoreState) -> str:

@@ -67,12 +67,12 @@ def remove(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, An
 
 
 def _refuse_open_restore(instance: Instance) -> None:
-    marker = _state.load(instance)
-    if marker is None or marker.state == "done" or (marker.state == "rolled back" and not marker.moved_back):
+    saved = _state.load(instance)
+    if saved is None or saved.finished:
         return
     raise WalgError(
-        f"The restore {marker.request!r} of {marker.data_dir} is {marker.state}. Finish it first. {_ways.of(marker)}",
-        found=marker.state,
+        f"The restore {saved.request!r} of {saved.data_dir} is {saved.state}. Finish it first. {_ways.of(saved)}",
+        found=saved.state,
     )
 
 

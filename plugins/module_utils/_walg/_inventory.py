@@ -53,12 +53,6 @@ class Inventory:
         wal = self.timelines.get(_wal.timeline_of(name))
         return wal is not None and wal.start <= name <= wal.end and name not in wal.missing
 
-    def missing_between(self, timeline: int, first: int, last: int) -> list[str]:
-        """Return the segments of ``timeline`` that are needed for the LSNs first..last (inclusive) and not there."""
-        numbers = range(first // self.segment_size, last // self.segment_size + 1)
-        names = (_wal.segment_name(timeline, number, self.segment_size) for number in numbers)
-        return [name for name in names if not self.has(name)]
-
     def last(self, timeline: int) -> str | None:
         """Return the newest segment of a timeline, or None."""
         wal = self.timelines.get(timeline)

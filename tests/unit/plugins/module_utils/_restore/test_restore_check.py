@@ -51,11 +51,11 @@ def test_the_latest_state(proof: dict[str, Any], plan: dict[str, Any], text: str
 
 
 def test_older_base_backups_are_named_where_they_may_hold_it() -> None:
-    plan = recovery_plan(backup="base_9", older_backups=["base_7", "base_5", "base_3"])
-    text = _verdict.older_backups(plan, Target("name", "early"))
+    plan = recovery_plan(older_backups=["base_7", "base_5", "base_3"])
+    text = _verdict.older_backups(plan, "base_9", Target("name", "early"))
     assert text.endswith("\n  walg_restore_backup: base_7\nThen there are base_5, base_3.")
-    assert _verdict.older_backups(plan, Target("time", "2026-01-01T00:00:00Z")) == ""
-    assert _verdict.older_backups(recovery_plan(older_backups=[]), Target("xid", "7")) == ""
+    assert _verdict.older_backups(plan, "base_9", Target("time", "2026-01-01T00:00:00Z")) == ""
+    assert _verdict.older_backups(recovery_plan(older_backups=[]), "base_9", Target("xid", "7")) == ""
 
 
 @pytest.mark.parametrize("state", ["promoted", "paused", "shut down"])

@@ -125,7 +125,6 @@ def test_a_state_of_format_1_is_still_read(done: bool) -> None:
         salvage_from="/d/pg_wal",
         primary_conninfo="host=p",
         archive="none",
-        backup="base_1",
         older_backups=["base_0"],
         settings={"work_mem": "1MB"},
         links={"postgresql.conf": "/etc/x"},

@@ -169,7 +169,8 @@ def test_has() -> None:
 )
 def test_missing_between(first: int, last: int, missing: list[int]) -> None:
     archive = stored(wal(1, 2, 5, None, None, 4))
-    assert archive.missing_between(1, first, last) == [name(1, number) for number in missing]
+    legs = _wal_path.cut([Leg(1, first, None)], last, SIZE)
+    assert _wal_path.gaps(legs, archive) == [name(1, number) for number in missing]
 
 
 # --- ways through timelines ---------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ class WalgError(Exception):
         self.fields = fields
 
 
-def told(exc: WalgError | OSError) -> dict[str, Any]:
+def failure_fields(exc: WalgError | OSError) -> dict[str, Any]:
     """Return an error as a module's answer: ``msg`` and fields. A file that can't be used as it was named is no bug of ours."""
     if isinstance(exc, WalgError):
         return {**exc.fields, "msg": exc.msg}

@@ -142,7 +142,7 @@ def main() -> None:
         )
         if plan.changed and not module.check_mode:
             _enable.apply(runner, plan)
-        proved = not plan.changed and _proof.holds(runner, instance, plan.facts)
+        proved = not plan.changed and _proof.still_valid(runner, instance, plan.facts)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     if plan.owner is None:

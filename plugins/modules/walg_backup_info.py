@@ -320,7 +320,7 @@ def main() -> None:
         instance = instance_from(module.params, module.check_mode)
 
         def look() -> object:
-            return _info.look(
+            return _info.read(
                 Runner(), instance, datetime.now(timezone.utc), read_last_commit=module.params["read_last_commit"]
             )
 

@@ -437,11 +437,11 @@ def main() -> None:
         missing = pending(instance, "wal-fetch") if module.check_mode else []
         run = _request.RestoreRequest(Runner(), instance, _options.from_params(params), *limits, missing)
         verb = "roll back" if params["rollback"] else "discard" if params["discard"] else "restore"
-        if module.check_mode or run.settled(verb):  # nothing is written
+        if module.check_mode or run.nothing_left(verb):  # nothing is written
             answer = run.act(verb, check=True)
         else:
             lock = os.path.join(_state.prepare(instance), "restore.lock")
-            with _locks.held(lock, f"A restore of the instance {instance.name!r}"):
+            with _locks.locked(lock, f"A restore of the instance {instance.name!r}"):
                 answer = run.act(verb, check=False)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)

@@ -205,7 +205,7 @@ def test_the_hold_on_a_stopped_cluster(
 
     def hold() -> dict[str, Any]:
         try:
-            with _stopped.held(str(data), User.by_name(attacker)):
+            with _stopped.kept_stopped(str(data), User.by_name(attacker)):
                 time.sleep(0.1)
         except WalgError as exc:
             return {"msg": exc.msg}

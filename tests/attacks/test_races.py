@@ -159,8 +159,8 @@ def turned(hands: Hands, place: Path) -> None:
 def cleared(hands: Hands, place: Path) -> None:
     """By the path as it was planned: what it leads to by now is not asked again."""
     beside = f"{place}/one.restore-r1", f"{place}/one.before-r1"
-    hands.clear(_layout.Place(f"{place}/one", "", False, *beside), "")
-    hands.clear(_layout.Place(f"{place}/one", "pg_tblspc/1", False, *beside), "PG_14_202107181")
+    hands.clear(_layout.Location(f"{place}/one", "", False, *beside), "")
+    hands.clear(_layout.Location(f"{place}/one", "pg_tblspc/1", False, *beside), "PG_14_202107181")
 
 
 #: What a restore has root do below a place that the partner exchanges.

@@ -57,7 +57,7 @@ def test_what_root_has_read_in_the_owners_directories(
     wal, first = str(theirs / "pg_wal"), segment[:-1] + "1"
     acts: list[Callable[[], Any]] = [
         lambda: _stopped.snapshot(place, owner),
-        lambda: _stopped.held(place, owner).__enter__(),
+        lambda: _stopped.kept_stopped(place, owner).__enter__(),
         lambda: call_as(owner, _data_dir.own_entry, place),
         lambda: call_as(owner, _files.read_tail, log, 256 * 1024),
         lambda: call_as(owner, _salvage.after, wal, first, "7", 0),

@@ -127,13 +127,16 @@ def test_after_a_kill_before_the_first_move(sandbox: Sandbox, history: History) 
 def test_nobody_starts_it_while_the_directories_are_moved(sandbox: Sandbox, history: History) -> None:
     cluster, owner = history.cluster, User.by_name(sandbox.user)
     pid_file, aside = cluster.data_dir / "postmaster.pid", cluster.data_dir.with_name("aside")
-    with pytest.raises(WalgError, match="Somebody started the server"), _stopped.held(str(cluster.data_dir), owner):
+    with (
+        pytest.raises(WalgError, match="Somebody started the server"),
+        _stopped.kept_stopped(str(cluster.data_dir), owner),
+    ):
         pass
     assert cluster.pid()
     cluster.stop()
     stale = f"{2**22 + 1}\n{cluster.data_dir}\n1700000000\n5432\n/run\n\n  1  1\nready\n"  # a crash left it
     pid_file.write_text(stale)
-    with _stopped.held(str(cluster.data_dir), owner):
+    with _stopped.kept_stopped(str(cluster.data_dir), owner):
         with pytest.raises(AssertionError, match="pg_ctl"):
             cluster.start()
         cluster.data_dir.rename(aside)
@@ -141,7 +144,7 @@ def test_nobody_starts_it_while_the_directories_are_moved(sandbox: Sandbox, hist
     aside.rename(cluster.data_dir)
     cluster.start()
     cluster.stop()
-    with _stopped.held(str(cluster.data_dir), owner):
+    with _stopped.kept_stopped(str(cluster.data_dir), owner):
         assert pid_file.exists()
     assert not pid_file.exists()
     cluster.start()

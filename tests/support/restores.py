@@ -30,7 +30,7 @@ NAME = f"base_{segment(1, 2)}"
 LATEST = Target()
 
 
-def data_place(world: World, request: str = "r1") -> _layout.Place:
+def data_place(world: World, request: str = "r1") -> _layout.Location:
     """The data directory's place."""
     return _layout.place(str(world.data_dir), "", request)
 
@@ -51,7 +51,7 @@ def restore_plan(world: World, **changes: Any) -> RestorePlan:
         salvage=[],
         salvage_from="",
         places=[data_place(world)],
-        found=_data_dir.look(str(world.data_dir), None),
+        found=_data_dir.inspect(str(world.data_dir), None),
         free=10**12,
         needed=1000,
     )

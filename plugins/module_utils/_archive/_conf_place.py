@@ -24,7 +24,7 @@ _WORDS = {"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0"
 
 
 @dataclass(frozen=True)
-class Place:
+class ConfPlace:
     """``conf_file``: ours; ``line``: the one of the main file that includes it, 0 where it is yet to be added at the end."""
 
     conf_file: str
@@ -34,7 +34,7 @@ class Place:
     below: Sequence[str]  # what the main file includes after that line
 
 
-def choose(main_file: str, text: str, data_dir: str) -> Place:
+def choose(main_file: str, text: str, data_dir: str) -> ConfPlace:
     """Return where our settings go: into a file that is included already, else into conf.d, else beside the main file."""
     directory = os.path.dirname(main_file)
     lines = [line for line in _conf.parse(text) if line.name in _INCLUDES]
@@ -48,7 +48,7 @@ def choose(main_file: str, text: str, data_dir: str) -> Place:
     included = [line.number for line, target in targets if target == conf_d and line.name == "include_dir"]
     if included:
         return _place(os.path.join(conf_d, _conf.FILE_NAME), main_file, text, included[-1], targets)
-    return Place(beside, main_file, _conf.with_include(text), 0, ())
+    return ConfPlace(beside, main_file, _conf.with_include(text), 0, ())
 
 
 def in_data_dir(data_dir: str) -> str:
@@ -56,12 +56,14 @@ def in_data_dir(data_dir: str) -> str:
     return os.path.join(data_dir, _conf.FILE_NAME)
 
 
-def _place(conf_file: str, main_file: str, text: str, number: int, targets: Sequence[tuple[_conf.Line, str]]) -> Place:
+def _place(
+    conf_file: str, main_file: str, text: str, number: int, targets: Sequence[tuple[_conf.Line, str]]
+) -> ConfPlace:
     below = [target for line, target in targets if line.number > number]
-    return Place(conf_file, main_file, text, number, below)
+    return ConfPlace(conf_file, main_file, text, number, below)
 
 
-def later(files: Sequence[Mapping[str, Any]], place: Place) -> Sequence[Mapping[str, Any]]:
+def later(files: Sequence[Mapping[str, Any]], place: ConfPlace) -> Sequence[Mapping[str, Any]]:
     """Return the rows of pg_file_settings, which are in its order, that PostgreSQL reads after our file."""
     ours = [number for number, row in enumerate(files) if row["sourcefile"] == place.conf_file]
     if ours:
@@ -70,7 +72,7 @@ def later(files: Sequence[Mapping[str, Any]], place: Place) -> Sequence[Mapping[
     return files[first:]
 
 
-def _follows(row: Mapping[str, Any], place: Place) -> bool:
+def _follows(row: Mapping[str, Any], place: ConfPlace) -> bool:
     source = str(row["sourcefile"])
     folder, name = os.path.split(source)
     if name == _AUTO_CONF:
@@ -84,7 +86,7 @@ def _follows(row: Mapping[str, Any], place: Place) -> bool:
     return any(path in (source, folder) for path in place.below)
 
 
-def refuse_later(files: Sequence[Mapping[str, Any]], wanted: Mapping[str, str], place: Place) -> None:
+def refuse_later(files: Sequence[Mapping[str, Any]], wanted: Mapping[str, str], place: ConfPlace) -> None:
     """Raise WalgError where a line that comes after our file says something else than ours would."""
     last = {str(row["name"]).lower(): row for row in later(files, place) if row["name"]}
     for name, value in wanted.items():

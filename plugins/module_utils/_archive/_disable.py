@@ -59,7 +59,7 @@ class DisablePlan:
 
 def plan(runner: Runner, instance: Instance, restart: bool) -> DisablePlan | None:
     """Look, decide, refuse. None: there is no cluster and no configuration of it any more."""
-    looked = _data_dir.look(instance.cluster.data_dir, instance.owner)
+    looked = _data_dir.inspect(instance.cluster.data_dir, instance.owner)
     server = Server(runner, instance.cluster)
     runs = bool(looked.pid) or (looked.kind == "cluster" and server.ready())
     if looked.kind == "cluster" and not runs:

@@ -233,7 +233,7 @@ def apply(runner: Runner, made: ArchivePlan) -> None:
         _ownership.apply(_client.Walg.of(runner, instance), made.owner, instance.state_dir)
     if not made.server_changed:
         return
-    with _storage_move.held(instance) if _takes_over(made) else contextlib.nullcontext():
+    with _storage_move.moving(instance) if _takes_over(made) else contextlib.nullcontext():
         _put_in_force(runner, made, server)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _READ_BACK = 16
 
 
-def look(runner: Runner, instance: Instance, now: datetime, *, read_last_commit: bool = False) -> dict[str, Any]:
+def read(runner: Runner, instance: Instance, now: datetime, *, read_last_commit: bool = False) -> dict[str, Any]:
     """Return backups, chains, timelines and recoverable windows of an instance's archive, and whose it is by its marker."""
     walg = Walg.of(runner, instance)
     listed = _oldest_first(walg.backups())

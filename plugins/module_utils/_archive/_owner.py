@@ -250,7 +250,7 @@ def with_successor(found: Owner, writer: Writer, written: str) -> Owner | None:
     return replace(found, successors=(*found.successors, entry), written=written)
 
 
-def next_owner(
+def taken_over_by(
     found: Owner | None, system_identifier: str, writer: Writer, timeline: int, written: str
 ) -> Owner | None:
     """Return the marker as it has to be when this writer may write, or None if it says so already.

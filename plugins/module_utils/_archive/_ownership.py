@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .._postgres._server import ServerFacts
     from .._walg._client import Walg
 
-    Place = dict[str, str]  # what overrides WAL-G's settings: nothing is the prefix itself
+    StoragePrefix = dict[str, str]  # what overrides WAL-G's settings: nothing is the prefix itself
 
 _SEARCH = 5.0  # seconds for a search in WAL, of those that a push may take
 _MACHINE_ID = "/etc/machine-id"
@@ -40,7 +40,7 @@ class OwnerPlan:
 
     before: _owner.Owner | None
     after: _owner.Owner | None
-    place: Place | None
+    place: StoragePrefix | None
 
     def diff(self) -> tuple[str, str]:
         """Before and after, for people."""
@@ -122,7 +122,7 @@ def plan(walg: Walg, facts: ServerFacts, take_over: str = "") -> OwnerPlan:
     writer = writer_on(facts.data_directory)
     if found is not None:
         _owner.refuse_foreign(found, facts.system_identifier, writer, facts.timeline, walg.storage, take_over)
-    after = _owner.next_owner(found, facts.system_identifier, writer, facts.timeline, _times.now())
+    after = _owner.taken_over_by(found, facts.system_identifier, writer, facts.timeline, _times.now())
     return OwnerPlan(found, after, place)
 
 
@@ -146,7 +146,7 @@ def apply(walg: Walg, made: OwnerPlan, state_dir: str) -> None:
     call_as(walg.user, _owner_seen.note, state_dir, path, walg.storage, made.after.system_identifier)
 
 
-def leave(walg: Walg, facts: ServerFacts, left: int, state_dir: str) -> None:
+def record_rollback(walg: Walg, facts: ServerFacts, left: int, state_dir: str) -> None:
     """Have an existing marker say that this writer is back on its timeline, and that ``left`` is none to follow."""
     found, place = _find(walg)
     if found is None:
@@ -154,7 +154,7 @@ def leave(walg: Walg, facts: ServerFacts, left: int, state_dir: str) -> None:
     writer = writer_on(facts.data_directory)
     _owner.refuse_foreign(found, facts.system_identifier, writer, facts.timeline, walg.storage)
     known = replace(found, highest_timeline=max(found.highest_timeline, left))
-    after = _owner.next_owner(known, facts.system_identifier, writer, facts.timeline, _times.now())
+    after = _owner.taken_over_by(known, facts.system_identifier, writer, facts.timeline, _times.now())
     if after is None and known != found:
         after = replace(known, written=_times.now())
     apply(walg, OwnerPlan(found, after, place), state_dir)
@@ -175,18 +175,18 @@ def succeed(walg: Walg, data_dir: str, state_dir: str) -> None:
             raise
 
 
-def forget(instance: Instance) -> None:
+def invalidate_note(instance: Instance) -> None:
     """Have the push wrapper ask again; run as the owner. For a writer who learns that the archive is no longer his."""
     _remove(instance.files.push_owner)
 
 
-def confirm(walg: Walg, instance: Instance, data_dir: str, name: str) -> None:
+def confirm_push(walg: Walg, instance: Instance, data_dir: str, name: str) -> None:
     """Raise WalgError unless the cluster in ``data_dir`` may send the WAL file ``name``. For the push wrapper; writes nothing.
 
     A new timeline shows first in the name of its history file, which the archiver sends before all others; the control
     file follows with the next checkpoint.
     """
-    found = _data_dir.look(data_dir, walg.user)
+    found = _data_dir.inspect(data_dir, walg.user)
     if found.kind != "cluster":
         raise WalgError(f"{data_dir} is not a data directory, and it is there that PostgreSQL calls archive_command.")
     owner, place = _find(walg)
@@ -208,10 +208,10 @@ def confirm(walg: Walg, instance: Instance, data_dir: str, name: str) -> None:
     with contextlib.suppress(WalgError):
         timeline = max(timeline, timeline_of(name))
     _owner.refuse_foreign(owner, found.system_identifier, writer_on(data_dir), timeline, walg.storage)
-    _wal_level.look(instance.state_dir, data_dir, found.system_identifier, _SEARCH)
+    _wal_level.minimal_segments(instance.state_dir, data_dir, found.system_identifier, _SEARCH)
 
 
-def _find(walg: Walg) -> tuple[_owner.Owner | None, Place | None]:
+def _find(walg: Walg) -> tuple[_owner.Owner | None, StoragePrefix | None]:
     beside = _beside(walg)
     if beside is not None and _readable(walg, beside):
         try:
@@ -226,7 +226,7 @@ def _find(walg: Walg) -> tuple[_owner.Owner | None, Place | None]:
     return (None, None) if text is None else (_owner.parse(text, walg.storage), {})
 
 
-def _put(walg: Walg, source: str, place: Place | None) -> Place:
+def _put(walg: Walg, source: str, place: StoragePrefix | None) -> StoragePrefix:
     if place is not None:
         walg.put(source, _owner.OBJECT, place)
         return place
@@ -242,7 +242,7 @@ def _put(walg: Walg, source: str, place: Place | None) -> Place:
     return {}
 
 
-def _beside(walg: Walg) -> Place | None:
+def _beside(walg: Walg) -> StoragePrefix | None:
     """By the settings that WAL-G itself reads: somebody may have edited them."""
     try:
         settings = json.loads(read_text(walg.config) or "")
@@ -251,7 +251,7 @@ def _beside(walg: Walg) -> Place | None:
     return _owner.place_beside(settings)
 
 
-def _path(walg: Walg, place: Place) -> str:
+def _path(walg: Walg, place: StoragePrefix) -> str:
     """Return the marker's path in a file storage, "" for others."""
     prefix, beside = _directories(place or _beside(walg) or {"": ""})
     return os.path.join(beside if place else prefix, _owner.OBJECT) if prefix else ""
@@ -267,7 +267,7 @@ def refuse_lost(walg: Walg, made: OwnerPlan, facts: ServerFacts, state_dir: str)
         )
 
 
-def _directories(place: Place) -> tuple[str, str]:
+def _directories(place: StoragePrefix) -> tuple[str, str]:
     """Return prefix and sibling of a file storage; empty for others, where directories need not be made."""
     name, beside = next(iter(place.items()))
     if name not in _FILE_PREFIXES:
@@ -276,14 +276,14 @@ def _directories(place: Place) -> tuple[str, str]:
     return beside[: -len(".owner")], beside
 
 
-def _readable(walg: Walg, place: Place) -> bool:
+def _readable(walg: Walg, place: StoragePrefix) -> bool:
     prefix, beside = _directories(place)
     return not beside or bool(
         call_as(walg.user, _same_storage, prefix, beside) and call_as(walg.user, os.path.isdir, beside)
     )
 
 
-def _writable(walg: Walg, place: Place) -> bool:
+def _writable(walg: Walg, place: StoragePrefix) -> bool:
     prefix, beside = _directories(place)
     if not beside:
         return True

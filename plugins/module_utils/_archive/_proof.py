@@ -54,7 +54,7 @@ def _subject(instance: Instance, facts: ServerFacts) -> dict[str, Any]:
     return {**_where(instance), "system_identifier": facts.system_identifier, "timeline": facts.timeline}
 
 
-def _known(instance: Instance) -> dict[str, Any]:
+def _last_proof(instance: Instance) -> dict[str, Any]:
     """Return the last proof; one that can't be read is none."""
     try:
         known = json.loads(read_text(_proof_file(instance)) or "{}")
@@ -63,15 +63,15 @@ def _known(instance: Instance) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def proved(instance: Instance) -> bool:
+def archive_is_proved(instance: Instance) -> bool:
     """Say whether a segment reached this storage with the settings that are on the host."""
-    subject = _known(instance).get("subject")
+    subject = _last_proof(instance).get("subject")
     return isinstance(subject, dict) and _where(instance).items() <= subject.items()
 
 
-def holds(runner: Runner, instance: Instance, facts: ServerFacts) -> bool:
+def still_valid(runner: Runner, instance: Instance, facts: ServerFacts) -> bool:
     """Say whether the archive of this very cluster and timeline is proved, and the archiver has not failed since."""
-    if _known(instance).get("subject") != _subject(instance, facts):
+    if _last_proof(instance).get("subject") != _subject(instance, facts):
         return False
     return facts.in_recovery or not call_as(instance.owner, _trouble, runner, instance, facts)
 
@@ -87,7 +87,7 @@ def check(runner: Runner, instance: Instance, *, timeout: float, force: bool, dr
     if facts.in_recovery:
         return {"changed": False, "skipped": True, "reason": "a standby writes no WAL: its primary proves the archive"}
     subject = _subject(instance, facts)
-    known = _known(instance)
+    known = _last_proof(instance)
     if known.get("subject") == subject and not force and not _trouble(runner, instance, facts):
         return {"changed": False, "segment": known["segment"], "latency": known["latency"], "checked": known["checked"]}
     if dry:

@@ -36,14 +36,14 @@ def unfinished(instance: Instance) -> bool:
 
 
 @contextlib.contextmanager
-def held(instance: Instance) -> Iterator[None]:
+def moving(instance: Instance) -> Iterator[None]:
     """Hold pushes and base backups back for the block, then forget what was sent ahead, then let them go on.
 
     When the block fails, the mark stays; the caller lifts it if nothing was changed.
     """
     owner = instance.owner
     what = f"A base backup of the instance {instance.name!r}, which must end before its archive changes,"
-    with _locks.held(instance.files.backup_lock, what, owner):
+    with _locks.locked(instance.files.backup_lock, what, owner):
         call_as(owner, write_atomic, instance.files.storage_change, f"to {instance.storage}\n", 0o644)
         try:
             await_pushes(instance)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NOTE = "wal-level-minimal.json"
 
 
-def look(
+def minimal_segments(
     state_dir: str, data_dir: str, system_identifier: str, seconds: float | None = None, dry: bool = False
 ) -> list[str]:
     """Return the segments that no recovery passes and no base backup has left behind yet. Run as the cluster's owner.
@@ -49,7 +49,7 @@ def look(
     return segments
 
 
-def forget(state_dir: str, system_identifier: str, passed: Iterable[str]) -> None:
+def drop(state_dir: str, system_identifier: str, passed: Iterable[str]) -> None:
     """Take segments off the note: a complete base backup begins after them and names them."""
     path = os.path.join(state_dir, NOTE)
     known = _known(path, system_identifier)

@@ -110,9 +110,11 @@ class Look:
                 "the role mapswipe.walg.walg_backup, which sets it, or says what overrides it.",
                 found=trouble,
             )
-        spaces = bool(_data_dir.look(facts.data_directory, self.instance.owner).tablespaces())
+        spaces = bool(_data_dir.inspect(facts.data_directory, self.instance.owner).tablespaces())
         self._refuse_unfit("A base backup of this cluster", spaces, False)
-        passed = _wal_level.look(self.instance.state_dir, facts.data_directory, facts.system_identifier, dry=dry)
+        passed = _wal_level.minimal_segments(
+            self.instance.state_dir, facts.data_directory, facts.system_identifier, dry=dry
+        )
         made = replace(made, passed=tuple(passed))
         mine = _backups.of_cluster(found, facts.system_identifier)
         here = [one for one in mine if one.timeline == facts.timeline]

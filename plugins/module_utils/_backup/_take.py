@@ -47,10 +47,10 @@ def ensure(
     try:
         made = plan(runner, instance, max_age, datetime.now(timezone.utc))
     except _owner.ForeignError:
-        _ownership.forget(instance)
+        _ownership.invalidate_note(instance)
         raise
     if made.needed:
-        with _locks.held(instance.files.backup_lock, f"A base backup of the instance {instance.name!r}"):
+        with _locks.locked(instance.files.backup_lock, f"A base backup of the instance {instance.name!r}"):
             made = plan(runner, instance, max_age, datetime.now(timezone.utc))  # another run may just have taken it
             if made.needed:
                 return _take(runner, instance, made, full, limit)
@@ -92,7 +92,7 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
     archive = _awaited(walg, made.facts.segment_size, new[0], listed)
     if made.look is not None:
         made.look.require_restorable(made.owner, _backups.of_cluster(listed, made.facts.system_identifier), archive)
-    _wal_level.forget(instance.state_dir, made.facts.system_identifier, made.passed)
+    _wal_level.drop(instance.state_dir, made.facts.system_identifier, made.passed)
     progress.done({"backup": new[0].name})
     return {
         "changed": True,

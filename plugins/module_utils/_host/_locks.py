@@ -30,7 +30,7 @@ class LockedError(WalgError):
 
 
 @contextlib.contextmanager
-def held(path: str, what: str, owner: User | None = None) -> Iterator[None]:
+def locked(path: str, what: str, owner: User | None = None) -> Iterator[None]:
     """Hold an advisory lock for the block; the kernel gives it back when the process dies. Raises LockedError.
 
     ``owner``: whose file it is, where root locks in a directory of the cluster's owner.
@@ -59,7 +59,7 @@ def _create(path: str) -> None:
 
 
 @contextlib.contextmanager
-def alone(directory: str, patience: float) -> Iterator[None]:
+def directory_locked(directory: str, patience: float) -> Iterator[None]:
     """Keep other runs from installing into a directory meanwhile: several instances of a host may be several hosts of a play.
 
     The lock is a file that nobody but us can open, and so hold, in the directory (the nearest that exists); it is gone

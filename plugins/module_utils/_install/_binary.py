@@ -73,7 +73,7 @@ def parse_checksum(checksum: str) -> str:
     return match.group(1)
 
 
-def standing(src: str, wanted: str, path: str, version: str) -> InstallPlan:
+def plan_offline(src: str, wanted: str, path: str, version: str) -> InstallPlan:
     """Look at what stands at ``path``; nothing is started. For root, what others can write counts for nothing."""
     if os.path.isdir(path):
         raise WalgError(f"{path} is a directory; WAL-G is one file. Correct walg_binary_path.")
@@ -88,12 +88,12 @@ def in_place(runner: Runner, made: InstallPlan, user: User | None) -> InstallPla
     return replace(made, reported=_reported(runner, made.path, made.path, made.version, user))
 
 
-def mended(shop: Workshop, made: InstallPlan) -> InstallPlan:
+def with_mode(shop: Workshop, made: InstallPlan) -> InstallPlan:
     """Plan for the wanted binary that stands in its place; one with another mode may not start, and makes room for its copy."""
     if made.mode == 0o755:
         return in_place(shop.runner, made, shop.user)
     copy, found = shop.copy(made.path)
-    return proved(shop, made, copy, found, made.path)
+    return tried(shop, made, copy, found, made.path)
 
 
 def unmanaged(runner: Runner, path: str, version: str, user: User | None) -> InstallPlan:
@@ -114,16 +114,16 @@ def plan(shop: Workshop, src: str, checksum: str, path: str, version: str, dry: 
     ``dry``: in check mode, a file that an earlier task brings beside ``path`` (staged) may be missing.
     """
     wanted = parse_checksum(checksum)
-    made = standing(src, wanted, path, version)
+    made = plan_offline(src, wanted, path, version)
     if made.installed == wanted:
-        return mended(shop, made)
+        return with_mode(shop, made)
     if dry and src == _installed.staged_path(path) and not os.path.lexists(src):
         return made
     copy, found = shop.copy(src)
-    return proved(shop, made, copy, found, src)
+    return tried(shop, made, copy, found, src)
 
 
-def proved(shop: Workshop, made: InstallPlan, copy: str, found: str, name: str) -> InstallPlan:
+def tried(shop: Workshop, made: InstallPlan, copy: str, found: str, name: str) -> InstallPlan:
     """Check and start a copy in the workshop, whose digest is ``found``. ``name``: where it is from."""
     if found != made.wanted:
         raise WalgError(
@@ -236,7 +236,7 @@ def _forget(staged: str) -> None:
         raise WalgError(f"Cannot remove {staged}: {exc.strerror}") from exc
 
 
-def enrol(made: InstallPlan, record: _installed.Record, config_dir: str) -> bool:
+def enrol(made: InstallPlan, record: _installed.Installed, config_dir: str) -> bool:
     """Note in the record what is (or will be) installed, and who may use it; say whether that is news."""
     entry = {"sha256": made.wanted, "version": made.version, "asset": made.asset}
     news = made.installed != made.wanted

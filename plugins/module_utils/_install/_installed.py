@@ -28,7 +28,7 @@ NAME = UNFINISHED + "json"
 
 
 @dataclass
-class Record:
+class Installed:
     """What we installed into ``directory``: file name -> sha256, version and asset ("" for a file that was given)."""
 
     directory: str
@@ -60,19 +60,19 @@ def staged_path(path: str) -> str:
     return os.path.join(os.path.dirname(path), UNFINISHED + os.path.basename(path))
 
 
-def load(directory: str) -> Record:
+def load(directory: str) -> Installed:
     """Return the record of a directory; an empty one where there is none."""
     path = os.path.join(directory, NAME)
     text = read_text(path)
     if text is None:
-        return Record(directory)
+        return Installed(directory)
     _trust.refuse_loose(path, "The record of installed binaries")
     try:
         content: dict[str, Any] = json.loads(text)
         binaries = {
             one["name"]: {key: str(one[key]) for key in ("sha256", "version", "asset")} for one in content["binaries"]
         }
-        return Record(directory, binaries, [str(one) for one in content["config_dirs"]])
+        return Installed(directory, binaries, [str(one) for one in content["config_dirs"]])
     except (ValueError, KeyError, TypeError) as exc:
         raise WalgError(
             f"{path} is damaged ({exc}). It says which WAL-G binaries this collection installed; "
@@ -80,7 +80,7 @@ def load(directory: str) -> Record:
         ) from exc
 
 
-def ours(record: Record, path: str) -> bool:
+def ours(record: Installed, path: str) -> bool:
     """Say whether a file is there and still the one that we installed."""
     return os.path.isfile(path) and not os.path.islink(path) and record.of(path).get("sha256") == sha256(path)
 

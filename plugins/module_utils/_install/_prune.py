@@ -23,7 +23,7 @@ _STALE = 24 * 3600
 class PrunePlan:
     """``removed``: binaries that go; ``forgotten``: names whose file is gone or somebody else's; ``stale``: remains of dead runs."""
 
-    record: _installed.Record
+    record: _installed.Installed
     removed: list[str]
     forgotten: list[str]
     stale: list[str]

@@ -80,10 +80,10 @@ def refuse_open(url: str) -> None:
         )
 
 
-def standing(release: Release, path: str) -> InstallPlan:
+def plan_offline(release: Release, path: str) -> InstallPlan:
     """Look at what stands at ``path``, without the network. ``wanted`` is "" where only that knows the digest."""
     known, staged = _installed.load(os.path.dirname(path)).of(path), _installed.staged_path(path)
-    made = _binary.standing(staged, known.get("sha256", ""), path, release.version)
+    made = _binary.plan_offline(staged, known.get("sha256", ""), path, release.version)
     ours = not os.path.islink(path) and made.installed == made.wanted
     if release.checksum:
         return replace(made, wanted=_binary.parse_checksum(release.checksum))
@@ -94,7 +94,7 @@ def standing(release: Release, path: str) -> InstallPlan:
 
 def plan(shop: Workshop, web: Web, release: Release, path: str) -> InstallPlan:
     """Find out what has to be done; at most the digest's small file is fetched."""
-    made, staged = standing(release, path), _installed.staged_path(path)
+    made, staged = plan_offline(release, path), _installed.staged_path(path)
     wanted = made.wanted
     if not wanted:
         wanted = _releases.parse_digest(web.text(release.url + ".sha256"), release.asset, release.url)
@@ -104,7 +104,7 @@ def plan(shop: Workshop, web: Web, release: Release, path: str) -> InstallPlan:
     made = replace(made, wanted=wanted, asset=release.asset)
     if made.installed != wanted:
         return replace(made, fetch=release.url)
-    return _binary.mended(shop, replace(made, src=""))
+    return _binary.with_mode(shop, replace(made, src=""))
 
 
 def fetch(shop: Workshop, web: Web, made: InstallPlan) -> InstallPlan:
@@ -115,4 +115,4 @@ def fetch(shop: Workshop, web: Web, made: InstallPlan) -> InstallPlan:
             found = web.save(made.fetch, stream)
     except OSError as exc:
         raise WalgError(f"Cannot write {copy}: {exc.strerror}") from exc
-    return _binary.proved(shop, made, copy, found, made.fetch)
+    return _binary.tried(shop, made, copy, found, made.fetch)

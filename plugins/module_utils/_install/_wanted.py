@@ -75,9 +75,9 @@ def _in_place(runner: Runner, wanted: Wanted, user: User | None) -> bool:
     if not wanted.managed:
         return not _binary.unmanaged(runner, path, wanted.version, user).changed
     if wanted.src:
-        made = _binary.standing(wanted.src, _binary.parse_checksum(wanted.checksum), path, wanted.version)
+        made = _binary.plan_offline(wanted.src, _binary.parse_checksum(wanted.checksum), path, wanted.version)
     else:
-        made = _release.standing(wanted.release(), path)
+        made = _release.plan_offline(wanted.release(), path)
     if made.changed or not made.wanted or os.path.lexists(_installed.staged_path(path)):
         return False
     _binary.in_place(runner, made, user)
@@ -100,10 +100,10 @@ def plan(shop: Workshop, web: Web, wanted: Wanted, dry: bool = False) -> Install
 
 
 @contextlib.contextmanager
-def alone(runner: Runner, wanted: Wanted, user: User | None, patience: float | None) -> Iterator[Workshop]:
+def locked_workshop(runner: Runner, wanted: Wanted, user: User | None, patience: float | None) -> Iterator[Workshop]:
     """Open a workshop. With ``patience``, the seconds to wait for other runs, it is one to install from; without, one to try in."""
     writes = wanted.managed and patience is not None
-    lock = _locks.alone(wanted.directory, patience or 0) if writes else contextlib.nullcontext()
+    lock = _locks.directory_locked(wanted.directory, patience or 0) if writes else contextlib.nullcontext()
     with lock, _workshop.opened(runner, user, wanted.path if writes else None) as shop:
         yield shop
 
@@ -130,7 +130,7 @@ class Placed:
 def put_in_place(runner: Runner, web: Web, wanted: Wanted, user: User | None, patience: float | None) -> Placed:
     """Put it in place and note that it is ours. Without ``patience``, only say what would be done."""
     dry = patience is None
-    with alone(runner, wanted, user, patience) as shop:
+    with locked_workshop(runner, wanted, user, patience) as shop:
         made = now = plan(shop, web, wanted, dry)
         record = _installed.load(wanted.directory)
         others = record.others(wanted.path)
@@ -141,7 +141,7 @@ def put_in_place(runner: Runner, web: Web, wanted: Wanted, user: User | None, pa
     return Placed(made, now, changed, others)
 
 
-def _install(shop: Workshop, web: Web, made: InstallPlan, record: _installed.Record) -> InstallPlan:
+def _install(shop: Workshop, web: Web, made: InstallPlan, record: _installed.Installed) -> InstallPlan:
     if made.fetch:
         made = _release.fetch(shop, web, made)
     _binary.apply(made)
@@ -153,7 +153,7 @@ def prune(runner: Runner, wanted: Wanted, keep: int, instance: str, patience: fl
     """Remove versions that no instance uses. Without ``patience``, only say which."""
     made = _prune.plan(wanted.path, keep, wanted.config_dir, instance)
     if made.changed and patience is not None:
-        with alone(runner, wanted, None, patience):
+        with locked_workshop(runner, wanted, None, patience):
             made = _prune.plan(wanted.path, keep, wanted.config_dir, instance)
             _prune.apply(made)
     return made

@@ -125,7 +125,7 @@ def _confirm(instance: _record.Instance, options: argparse.Namespace) -> int:
     """Exit code 0: it may. Within the wrapper's limit, and with it: a signal ends WAL-G too."""
     signal.signal(signal.SIGTERM, _end)
     walg = replace(Walg.of(Runner(), instance), ask_timeout=max(1.0, instance.push_timeout - 1.0))
-    _ownership.confirm(walg, instance, options.data_dir, options.file)
+    _ownership.confirm_push(walg, instance, options.data_dir, options.file)
     return 0
 
 

@@ -70,12 +70,12 @@ class DataDir:
         return {link.rpartition("/")[2]: path for link, path in self.links.items() if link != "pg_wal"}
 
 
-def look(path: str, user: User | None) -> DataDir:
+def inspect(path: str, user: User | None) -> DataDir:
     """Describe the directory, read with the rights of ``user``."""
-    return DataDir(**call_as(user, _look, path))
+    return DataDir(**call_as(user, _inspect, path))
 
 
-def _look(path: str) -> dict[str, Any]:
+def _inspect(path: str) -> dict[str, Any]:
     if not os.path.lexists(path):
         return {"path": path, "kind": "absent"}
     if not os.path.isdir(path):

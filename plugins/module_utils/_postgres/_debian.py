@@ -50,7 +50,7 @@ class Configured:
     def cluster(self) -> Cluster:
         """Return it as a cluster whose server does not run."""
         try:
-            identifier = _data_dir.look(self.data_dir, User.by_name(self.owner)).system_identifier
+            identifier = _data_dir.inspect(self.data_dir, User.by_name(self.owner)).system_identifier
         except WalgError:  # not ours to look into
             identifier = ""
         return Cluster(

@@ -175,7 +175,7 @@ def _from_options(given: Mapping[str, Any], data_dir: str, stopped: list[Cluster
     if not user:
         state = "is empty" if os.path.isdir(data_dir) else "does not exist"
         raise WalgError(f"{data_dir} {state}: set walg_pg_os_user to the user that is to own it.")
-    looked = _data_dir.look(data_dir, User.by_name(user))
+    looked = _data_dir.inspect(data_dir, User.by_name(user))
     base = Cluster(
         data_dir=data_dir,
         bin_dir=str(given["bin_dir"]),

@@ -37,7 +37,7 @@ _OWN = re.compile(r"^(base|global|pg_(?!wal$|tblspc$|log$).*)$")
 
 def refuse_unrestorable(path: str, owner: User | None) -> None:
     """Raise WalgError where a base backup of the cluster in a data directory could not be restored whole."""
-    found = _data_dir.look(os.path.realpath(path), owner)
+    found = _data_dir.inspect(os.path.realpath(path), owner)
     if found.kind != "cluster":
         return
     spaces = found.tablespaces()

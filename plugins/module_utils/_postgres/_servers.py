@@ -14,7 +14,7 @@ from .._errors import WalgError
 from .._host import _proc
 from .._host._users import User
 from . import _server_process
-from ._data_dir import DataDir, look
+from ._data_dir import DataDir, inspect
 
 _CHILD = re.compile(r"postgres: ")  # what PostgreSQL calls each of a postmaster's children
 
@@ -56,7 +56,7 @@ def served(users: Collection[int] | None = None) -> list[DataDir]:
     looked = []
     for place in sorted(owners):
         with contextlib.suppress(WalgError):
-            looked.append(look(place, owners[place]))
+            looked.append(inspect(place, owners[place]))
     return [one for one in looked if one.kind == "cluster"]
 
 

@@ -198,7 +198,7 @@ class Service:
 
         ``config_file``: as the server itself says it.
         """
-        found = _data_dir.look(self.cluster.data_dir, self.cluster.owner())
+        found = _data_dir.inspect(self.cluster.data_dir, self.cluster.owner())
         if self._kind()[0] != "pg_ctl" or not found.pid:
             return replace(
                 self, cluster=replace(self.cluster, start_options=found.start_options or self.cluster.start_options)
@@ -322,7 +322,7 @@ class Service:
         patience = self.timeout if self._kind()[0] == "command" else min(self.timeout, _GONE)
         came, seen, pause = False, began, 0.1
         while not (server.ready() and not self._other()):
-            looked, now = _data_dir.look(cluster.data_dir, cluster.owner()), time.monotonic()
+            looked, now = _data_dir.inspect(cluster.data_dir, cluster.owner()), time.monotonic()
             if looked.pid:
                 came, seen, patience = True, now, _GONE
             if looked.status == "starting" and now < last:
@@ -357,7 +357,7 @@ class Service:
             return ""
         told, owner = json.loads(answer.stdout), cluster.owner()
         who = f"the server on {told['data_directory']} (system identifier {told['system_identifier']})"
-        if told["system_identifier"] != _data_dir.look(cluster.data_dir, owner).system_identifier:
+        if told["system_identifier"] != _data_dir.inspect(cluster.data_dir, owner).system_identifier:
             return who
         started = float(call_as(owner, _data_dir.pid_file_start, cluster.data_dir))
         if started and not -_CLOCK_SLACK <= told["started"] - started <= _START_SLACK:

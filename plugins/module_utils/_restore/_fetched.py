@@ -22,12 +22,12 @@ from ._layout import remove
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ._layout import Place
+    from ._layout import Location
 
 _SPACES = "pg_tblspc"
 
 
-def settle(places: Sequence[Place], spec: Mapping[str, Any]) -> None:
+def settle(places: Sequence[Location], spec: Mapping[str, Any]) -> None:
     """Turn a fetched data directory's links to where its parts lie now. Called as the owner.
 
     ``spec``: where they lay when the base backup was taken. The room that earlier restores had inside a mount point is in the base
@@ -50,7 +50,7 @@ def settle(places: Sequence[Place], spec: Mapping[str, Any]) -> None:
     remove(os.path.join(data.work, "tablespace_map"))
 
 
-def _turn(data: Place, one: Place) -> None:
+def _turn(data: Location, one: Location) -> None:
     path = os.path.join(data.work, one.link)
     if not os.path.islink(path) or os.path.realpath(path) != os.path.realpath(one.work):
         raise WalgError(
@@ -61,7 +61,7 @@ def _turn(data: Place, one: Place) -> None:
     os.symlink(one.work, path)
 
 
-def _bring(one: Place, places: Sequence[Place], spec: Mapping[str, Any]) -> None:
+def _bring(one: Location, places: Sequence[Location], spec: Mapping[str, Any]) -> None:
     """Move the files of a tablespace that lay inside another place out of that. Raises WalgError where there are none."""
     entry = own_entry(places[-1].work)
     target = os.path.join(one.work, entry)
@@ -77,7 +77,7 @@ def _bring(one: Place, places: Sequence[Place], spec: Mapping[str, Any]) -> None
         )
 
 
-def _candidates(one: Place, places: Sequence[Place], spec: Mapping[str, Any]) -> Iterator[str]:
+def _candidates(one: Location, places: Sequence[Location], spec: Mapping[str, Any]) -> Iterator[str]:
     """Yield where the files of a tablespace are that lay inside the data directory or another tablespace's."""
     lay = _location(one, spec)
     for other in places:
@@ -86,20 +86,20 @@ def _candidates(one: Place, places: Sequence[Place], spec: Mapping[str, Any]) ->
             yield os.path.join(other.work, os.path.relpath(lay, outer))
 
 
-def _location(one: Place, spec: Mapping[str, Any]) -> str:
+def _location(one: Location, spec: Mapping[str, Any]) -> str:
     if not one.link:
         return str(spec.get("base_prefix") or "").rstrip("/")
     return str((spec.get(one.link.rpartition("/")[2]) or {}).get("loc") or "").rstrip("/")
 
 
-def _prune(one: Place, entry: str) -> None:
+def _prune(one: Location, entry: str) -> None:
     """Remove what was of somebody else in the tablespace's directory: it is not ours to bring back."""
     for name in os.listdir(one.work):
         if name != entry:
             remove(os.path.join(one.work, name))
 
 
-def _refuse_unknown_tablespaces(data: Place, known: set[str]) -> None:
+def _refuse_unknown_tablespaces(data: Location, known: set[str]) -> None:
     """One in pg_tblspc itself (allow_in_place_tablespaces) is a plain directory; any other would be a live cluster's."""
     folder = os.path.join(data.work, _SPACES)
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
@@ -115,7 +115,7 @@ def _refuse_unknown_tablespaces(data: Place, known: set[str]) -> None:
         )
 
 
-def _wal(data: Place, apart: Place | None) -> None:
+def _wal(data: Location, apart: Location | None) -> None:
     path = os.path.join(data.work, "pg_wal")
     if apart is not None:
         _move_out(path, apart.work)

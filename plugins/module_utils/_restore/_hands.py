@@ -74,7 +74,7 @@ class Hands:
                 found=path,
             )
 
-    def clear(self, one: _layout.Place, own: str) -> None:
+    def clear(self, one: _layout.Location, own: str) -> None:
         """Remove the old cluster's part of a place, and nothing else in it. ``own``: its entry in a tablespace's directory."""
         if one.tablespace:
             entry = os.path.join(one.path, own)

@@ -73,7 +73,7 @@ def places(
     spaces: Mapping[str, str],
     major: int,
     ours: Sequence[str],
-) -> list[_layout.Place]:
+) -> list[_layout.Location]:
     """Return where the restored cluster's parts will lie: tablespaces and WAL directory first, the data directory last.
 
     ``major``: PostgreSQL's, of the base backup. ``ours``: directories that an unfinished run left; anything else in the way is refused.
@@ -108,7 +108,7 @@ def places(
     return made
 
 
-def _refuse_unremovable(instance: Instance, one: _layout.Place, own: str) -> None:
+def _refuse_unremovable(instance: Instance, one: _layout.Location, own: str) -> None:
     """Raise WalgError where the old cluster could be removed by half only."""
     owner = instance.owner  # who removes it, also below a directory of root's
     left = call_as(owner, _layout.unremovable, one, own) if os.path.lexists(one.path) else []
@@ -120,7 +120,7 @@ def _refuse_unremovable(instance: Instance, one: _layout.Place, own: str) -> Non
         )
 
 
-def _wal_dir(found: _data_dir.DataDir, options: RestoreOptions, data: _layout.Place) -> str:
+def _wal_dir(found: _data_dir.DataDir, options: RestoreOptions, data: _layout.Location) -> str:
     """Return the WAL directory that is to be outside of the data directory, or mounted in it; empty: neither."""
     inside = os.path.join(data.path, "pg_wal")
     if "pg_wal" not in data.stays:
@@ -135,7 +135,7 @@ def _wal_dir(found: _data_dir.DataDir, options: RestoreOptions, data: _layout.Pl
     return inside
 
 
-def _refuse_occupied(instance: Instance, one: _layout.Place, ours: Sequence[str], overwrite: bool) -> None:
+def _refuse_occupied(instance: Instance, one: _layout.Location, ours: Sequence[str], overwrite: bool) -> None:
     if not os.path.isdir(one.parent) and (one.link or not _debian_entry.parent_can_be_made(instance.cluster)):
         raise WalgError(f"{one.parent} does not exist: make it first (is its file system mounted?).")
     if os.path.lexists(one.work) and one.work not in ours:
@@ -148,7 +148,7 @@ def _refuse_occupied(instance: Instance, one: _layout.Place, ours: Sequence[str]
         )
 
 
-def _refuse_foreign(instance: Instance, found: _data_dir.DataDir, one: _layout.Place, major: int) -> None:
+def _refuse_foreign(instance: Instance, found: _data_dir.DataDir, one: _layout.Location, major: int) -> None:
     """Raise WalgError where another cluster uses a place, or the cluster's owner could not move what is his there."""
     owner = instance.owner
     names = call_as(owner, os.listdir, one.path)

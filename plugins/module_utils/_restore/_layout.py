@@ -36,7 +36,7 @@ _NAMED = 5  # paths, in a message
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A directory of a cluster.
 
     ``link``: the name in the data directory that leads here (pg_wal, pg_tblspc/OID); empty: the data directory itself.
@@ -74,7 +74,7 @@ class Place:
         return os.path.join(self.path, "PG_") if self.tablespace else f"{self.path}/"
 
 
-def place(path: str, link: str, request: str) -> Place:
+def place(path: str, link: str, request: str) -> Location:
     """Describe one place for a restore of that name."""
     if not os.path.isabs(path):
         raise WalgError(f"{path} is not an absolute path.")
@@ -86,8 +86,8 @@ def place(path: str, link: str, request: str) -> Place:
             stays = tuple(sorted({*stays, *_unmovable(path)}))
         room = os.path.join(path, INSIDE)
         beside = os.path.join(room, f"restore-{request}"), os.path.join(room, f"before-{request}")
-        return Place(path, link, True, *beside, stays)
-    return Place(path, link, False, f"{path}.restore-{request}", f"{path}.before-{request}", stays)
+        return Location(path, link, True, *beside, stays)
+    return Location(path, link, False, f"{path}.restore-{request}", f"{path}.before-{request}", stays)
 
 
 def _unmovable(path: str) -> list[str]:
@@ -106,7 +106,7 @@ def _other_device(path: str) -> bool:
         return False
 
 
-def refuse_mounts(one: Place, major: int) -> None:
+def refuse_mounts(one: Location, major: int) -> None:
     """Raise WalgError where something is mounted inside a place that has to move with it, or can't be moved out of it.
 
     ``major``: PostgreSQL's; entries of other versions in a tablespace's directory are not touched.
@@ -132,7 +132,7 @@ def refuse_mounts(one: Place, major: int) -> None:
         )
 
 
-def _may_stay(one: Place, stays: str, major: int, *, mounted: bool) -> bool:
+def _may_stay(one: Location, stays: str, major: int, *, mounted: bool) -> bool:
     """Say whether what can't be moved is nothing that a restore replaces."""
     top, _slash, deeper = stays.partition("/")
     if one.tablespace:
@@ -144,7 +144,7 @@ def _may_stay(one: Place, stays: str, major: int, *, mounted: bool) -> bool:
     )
 
 
-def refuse_changed_mounts(places: Sequence[Place], request: str) -> None:
+def refuse_changed_mounts(places: Sequence[Location], request: str) -> None:
     """Raise WalgError when something was mounted or unmounted since the restore was planned."""
     for one in places:
         now = place(one.path, one.link, request)
@@ -158,17 +158,17 @@ def refuse_changed_mounts(places: Sequence[Place], request: str) -> None:
             )
 
 
-def encode(places: Iterable[Place]) -> list[dict[str, Any]]:
+def encode(places: Iterable[Location]) -> list[dict[str, Any]]:
     """Return places as JSON holds them."""
     return [{**asdict(one), "stays": list(one.stays)} for one in places]
 
 
-def decode(entries: Iterable[Mapping[str, Any]]) -> list[Place]:
+def decode(entries: Iterable[Mapping[str, Any]]) -> list[Location]:
     """Read them back."""
-    return [Place(**{**entry, "stays": tuple(entry.get("stays") or ())}) for entry in entries]
+    return [Location(**{**entry, "stays": tuple(entry.get("stays") or ())}) for entry in entries]
 
 
-def refuse_overlap(places: Sequence[Place]) -> None:
+def refuse_overlap(places: Sequence[Location]) -> None:
     """Raise WalgError when one place is inside another: moving one would move the other."""
     data = places[-1]
     for one in places:
@@ -181,16 +181,16 @@ def refuse_overlap(places: Sequence[Place]) -> None:
                 )
 
 
-def _covers(one: Place, other: Place) -> bool:
+def _covers(one: Location, other: Location) -> bool:
     return other.moved().startswith(one.moved()) or other.path == one.path
 
 
-def _option(one: Place) -> str:
+def _option(one: Location) -> str:
     name = f"walg_restore_tablespaces: {{{one.path}: /another/directory}}" if one.tablespace else "walg_restore_wal_dir"
     return name if one.link else "walg_pg_data_dir"
 
 
-def swap_steps(places: Sequence[Place], old_links: Mapping[str, str], uid: int, gid: int) -> list[Step]:
+def swap_steps(places: Sequence[Location], old_links: Mapping[str, str], uid: int, gid: int) -> list[Step]:
     """Return the steps that put what lies at ``work`` in place and keep what was there at ``aside``.
 
     Called as the directories' owner, when the restored cluster is complete and no server runs; looks, changes nothing.
@@ -216,19 +216,19 @@ def swap_steps(places: Sequence[Place], old_links: Mapping[str, str], uid: int, 
     return [*steps, *_out(data, owner), *inner, *_in(data)]
 
 
-def _old_link(data: Place, one: Place) -> Step:
+def _old_link(data: Location, one: Location) -> Step:
     path = os.path.join(data.path, one.link)
     return Step("link", os.readlink(path), one.aside, path)
 
 
-def _inner(data: Place, one: Place, owner: str) -> list[Step]:
+def _inner(data: Location, one: Location, owner: str) -> list[Step]:
     """A file system in the data directory keeps its place; the old data directory is led to what lay on it."""
     out = _out(one, owner)
     lead = [Step("lead", one.aside, os.path.join(data.aside, one.link))] if out and _leaving(data) else []
     return [*out, *lead, *_in(one)]
 
 
-def _entry_exchanged(one: Place, entry: str, old_links: Mapping[str, str], owner: str) -> list[Step]:
+def _entry_exchanged(one: Location, entry: str, old_links: Mapping[str, str], owner: str) -> list[Step]:
     """Of a tablespace's directory the cluster's own entry, and nothing else. The directory itself may be gone."""
     there = os.path.join(one.path, entry)
     steps = [] if os.path.isdir(one.path) else [Step("make", owner, one.path)]
@@ -241,11 +241,11 @@ def _entry_exchanged(one: Place, entry: str, old_links: Mapping[str, str], owner
     return [*steps, Step("in", os.path.join(one.work, entry), there)]
 
 
-def _exchange(one: Place, owner: str) -> list[Step]:
+def _exchange(one: Location, owner: str) -> list[Step]:
     return [*_out(one, owner), *_in(one)]
 
 
-def _out(one: Place, owner: str) -> list[Step]:
+def _out(one: Location, owner: str) -> list[Step]:
     if not one.mount:
         return [Step("out", one.path, one.aside)] if os.path.lexists(one.path) else []
     old = sorted(_leaving(one), key=lambda name: name != _GATE)
@@ -253,16 +253,16 @@ def _out(one: Place, owner: str) -> list[Step]:
     return steps + [Step("out", os.path.join(one.path, name), os.path.join(one.aside, name)) for name in old]
 
 
-def _in(one: Place) -> list[Step]:
+def _in(one: Location) -> list[Step]:
     return _moved_in(one, one.work) if one.mount else [Step("in", one.work, one.path)]
 
 
-def _leaving(one: Place) -> list[str]:
+def _leaving(one: Location) -> list[str]:
     """Return the entries of a place that are moved one by one."""
     return [name for name in os.listdir(one.path) if name not in _data_dir.NO_CONTENT and name not in one.stays]
 
 
-def way_back(places: Sequence[Place], steps: Sequence[Step]) -> list[Step]:
+def way_back(places: Sequence[Location], steps: Sequence[Step]) -> list[Step]:
     """Return the steps of a swap as they have to be undone now: a mount point's entries came and went since, and what was put in
     place may have been lost again.
 
@@ -281,25 +281,25 @@ def _either(step: Step) -> bool:
     return os.path.lexists(step.source) or os.path.lexists(step.target)
 
 
-def _link_there(step: Step, data: Place) -> bool:
+def _link_there(step: Step, data: Location) -> bool:
     """Say whether a link that was turned is still there; those of the restored data directory lie in its place now."""
     if not _data_dir.within(step.path, data.work):
         return True
     return os.path.lexists(step.path) or os.path.lexists(os.path.join(data.path, os.path.relpath(step.path, data.work)))
 
 
-def _moved_in(one: Place, listed: str) -> list[Step]:
+def _moved_in(one: Location, listed: str) -> list[Step]:
     names = [name for name in os.listdir(listed) if name not in _data_dir.NO_CONTENT and name not in one.stays]
     names.sort(key=lambda name: name == _GATE)
     return [Step("in", os.path.join(one.work, name), os.path.join(one.path, name)) for name in names]
 
 
-def needs_work(one: Place, steps: Iterable[Step]) -> bool:
+def needs_work(one: Location, steps: Iterable[Step]) -> bool:
     """Say whether undoing these steps moves something into a directory that was removed when it was empty."""
     return any(step.action == "in" and os.path.dirname(step.source) == one.work for step in steps)
 
 
-def refuse_incomplete(places: Sequence[Place]) -> None:
+def refuse_incomplete(places: Sequence[Location]) -> None:
     """Raise WalgError unless each part of a recovered cluster is where its data directory says. Called as the owner."""
     data = places[-1]
     for one in places[:-1]:
@@ -314,13 +314,13 @@ def refuse_incomplete(places: Sequence[Place]) -> None:
             )
 
 
-def clear_mounted(one: Place) -> None:
+def clear_mounted(one: Location) -> None:
     """Remove the old cluster's entries of a place that is mounted; what is mounted in it stays. Called as the owner."""
     for name in sorted(_leaving(one), key=lambda name: name != _GATE):
         remove(os.path.join(one.path, name))
 
 
-def unremovable(one: Place, own: str) -> list[str]:
+def unremovable(one: Location, own: str) -> list[str]:
     """Return what `clear` could not remove: directories with something in them that are not ours to change."""
     if one.tablespace:
         tops = [os.path.join(one.path, own)]
@@ -350,7 +350,7 @@ def empty(path: str) -> None:
         remove(os.path.join(path, name))
 
 
-def clear_work(one: Place) -> None:
+def clear_work(one: Location) -> None:
     """After the swap, remove what could not be put in place since that is mounted there. Called as the owner."""
     for name in one.stays if one.mount else ():
         remove(os.path.join(one.work, name))

@@ -55,7 +55,7 @@ def find(instance: Instance, options: RestoreOptions) -> tuple[NextStep, _state.
             f"The restore {options.request!r} was done already, to {saved.target.shown()}. Another target needs a new "
             "walg_restore_request."
         )
-    found = _data_dir.look(data_dir, instance.owner)
+    found = _data_dir.inspect(data_dir, instance.owner)
     if found.kind != "cluster" or found.system_identifier != saved.system_identifier:
         raise WalgError(
             f"The restore {options.request!r} was done already, and now {data_dir} is {found.kind}: it was lost again. "
@@ -88,7 +88,7 @@ def _can_move_on(instance: Instance, saved: _state.RestoreState, options: Restor
     It can while PostgreSQL is still in recovery there: up to version 12 a target that is not reached ends in a promotion. And
     what was replayed since is at most the target of that move, so none before it can be had.
     """
-    found = _data_dir.look(saved.data.work, instance.owner)
+    found = _data_dir.inspect(saved.data.work, instance.owner)
     wanted = found.kind == "cluster" and found.system_identifier == saved.system_identifier
     return wanted and found.in_recovery and _targets.forward(saved.target, options.target)
 
@@ -98,7 +98,7 @@ def _can_be_put_in_place(instance: Instance, saved: _state.RestoreState, options
     if (saved.target, saved.standby) != (options.target, options.standby) or options.action != "promote":
         return False
     owner = instance.owner
-    found = _data_dir.look(saved.data.work, owner)
+    found = _data_dir.inspect(saved.data.work, owner)
     whole = found.kind == "cluster" and found.clean and found.system_identifier == saved.system_identifier
     if options.target.kind != "latest":
         return whole

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .._instance._record import Instance
-    from ._layout import Place
+    from ._layout import Location
 
 _PORT = "5432"
 _GROUP_SINCE = 11  # from here on the group may read a data directory
@@ -25,7 +25,7 @@ _GROUP_SINCE = 11  # from here on the group may read a data directory
 _MADE_AT_START = ("/run/", "/var/run/")
 
 
-def refuse(instance: Instance, data: Place, settings: Mapping[str, str], major: int) -> None:
+def refuse(instance: Instance, data: Location, settings: Mapping[str, str], major: int) -> None:
     """Raise WalgError where the server could not use its place. ``settings``: as its configuration has them."""
     _refuse_other_directory(data, settings, _launch.cwd_of(instance.cluster.start_environment))
     _refuse_sockets(instance, data, settings)
@@ -34,13 +34,13 @@ def refuse(instance: Instance, data: Place, settings: Mapping[str, str], major: 
     _refuse_mode(instance, data, major)
 
 
-def _refuse_other_directory(data: Place, settings: Mapping[str, str], cwd: str) -> None:
+def _refuse_other_directory(data: Location, settings: Mapping[str, str], cwd: str) -> None:
     named = settings.get("data_directory", "")
     if named and os.path.realpath(os.path.join(cwd or data.path, named)) != data.path:
         raise WalgError(f"its configuration says data_directory = {named!r}, and not {data.path}")
 
 
-def _refuse_sockets(instance: Instance, data: Place, settings: Mapping[str, str]) -> None:
+def _refuse_sockets(instance: Instance, data: Location, settings: Mapping[str, str]) -> None:
     made = (instance.cluster.service or "pg_ctl") != "pg_ctl"
     for named in settings.get("unix_socket_directories", "").split(","):
         path = named.strip().strip('"')
@@ -52,7 +52,7 @@ def _refuse_sockets(instance: Instance, data: Place, settings: Mapping[str, str]
             )
 
 
-def _refuse_taken(instance: Instance, data: Place, settings: Mapping[str, str]) -> None:
+def _refuse_taken(instance: Instance, data: Location, settings: Mapping[str, str]) -> None:
     """Another server may have the port, the one that a copy was made from for instance. Who starts it by himself may say another one."""
     if instance.cluster.service == "none":
         return
@@ -78,7 +78,7 @@ def _first_number(path: str) -> int:
         return 0
 
 
-def _refuse_logs(instance: Instance, data: Place, settings: Mapping[str, str]) -> None:
+def _refuse_logs(instance: Instance, data: Location, settings: Mapping[str, str]) -> None:
     if not _conf.is_on(settings.get("logging_collector", "off")):
         return
     named = settings.get("log_directory", "log")
@@ -89,7 +89,7 @@ def _refuse_logs(instance: Instance, data: Place, settings: Mapping[str, str]) -
         )
 
 
-def _refuse_mode(instance: Instance, data: Place, major: int) -> None:
+def _refuse_mode(instance: Instance, data: Location, major: int) -> None:
     """A mount point keeps its own mode and owner; elsewhere the restored directory's are ours."""
     if not data.mount:
         return
@@ -102,7 +102,7 @@ def _refuse_mode(instance: Instance, data: Place, major: int) -> None:
         )
 
 
-def _in_place(data: Place, path: str) -> str:
+def _in_place(data: Location, path: str) -> str:
     """Return where a path of the configuration leads now: what will lie in the data directory is still beside."""
     full = os.path.normpath(os.path.join(data.path, path))
     inside = os.path.join(data.path, "")

@@ -23,12 +23,12 @@ from .._host._users import call_as
 if TYPE_CHECKING:
     from .._host._users import User
     from .._instance._record import Instance
-    from ._layout import Place
+    from ._layout import Location
 
 _MADE_BY_HAND = "install -d -m 0700 -o"
 
 
-def refuse(instance: Instance, one: Place, named: str) -> None:
+def refuse(instance: Instance, one: Location, named: str) -> None:
     """Raise WalgError where root may not let a restore use a place. ``named``: as the play names it, "" if it does not."""
     owner = instance.owner
     if not _moves.for_another(owner.uid):
@@ -55,7 +55,7 @@ def refuse(instance: Instance, one: Place, named: str) -> None:
         _refuse_loose(path, what, owner)
 
 
-def _refuse_ours(instance: Instance, one: Place, what: str) -> None:
+def _refuse_ours(instance: Instance, one: Location, what: str) -> None:
     for path in (instance.state_dir, instance.log_dir, instance.config_dir, instance.program_dir):
         if f"{one.path}/".startswith(f"{path}/") or f"{path}/".startswith(f"{one.path.rstrip('/')}/"):
             raise WalgError(
@@ -63,7 +63,7 @@ def _refuse_ours(instance: Instance, one: Place, what: str) -> None:
             )
 
 
-def _refuse_not_owned(one: Place, what: str, owner: User) -> None:
+def _refuse_not_owned(one: Location, what: str, owner: User) -> None:
     found = os.lstat(one.path)
     if stat.S_ISDIR(found.st_mode) and found.st_uid == owner.uid and one.path != "/":
         return
@@ -77,7 +77,7 @@ def _refuse_not_owned(one: Place, what: str, owner: User) -> None:
     )
 
 
-def _refuse_shared(one: Place, what: str, owner: User) -> None:
+def _refuse_shared(one: Location, what: str, owner: User) -> None:
     try:
         _trust.refuse_shared(os.path.dirname(one.path), what, owner.uid)
     except _trust.LooseError as exc:
@@ -97,11 +97,11 @@ def _refuse_loose(path: str, what: str, owner: User) -> None:
         ) from exc
 
 
-def _elsewhere(one: Place) -> str:
+def _elsewhere(one: Location) -> str:
     return f"Or choose another place: {_option(one)}."
 
 
-def _option(one: Place) -> str:
+def _option(one: Location) -> str:
     """Return the option that names the place, with the place as its value."""
     if not one.link:
         return f"walg_pg_data_dir: {one.path}"

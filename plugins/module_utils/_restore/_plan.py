@@ -44,7 +44,7 @@ class RestorePlan:
     segment_size: int
     salvage: Sequence[str]
     salvage_from: str
-    places: Sequence[_layout.Place]
+    places: Sequence[_layout.Location]
     found: _data_dir.DataDir
     free: int
     needed: int
@@ -55,7 +55,7 @@ class RestorePlan:
     has_history: bool = True  # of the timeline, in the archive
 
     @property
-    def data(self) -> _layout.Place:
+    def data(self) -> _layout.Location:
         """The data directory's place."""
         return next(one for one in self.places if not one.link)
 
@@ -157,7 +157,7 @@ class RestorePlan:
 def make(runner: Runner, instance: Instance, options: RestoreOptions, ours: Sequence[str] = ()) -> RestorePlan:
     """Look at the archive and the host, choose, refuse. Changes nothing. ``ours``: directories that an unfinished run left."""
     data_dir = os.path.realpath(instance.cluster.data_dir)
-    found = _data_dir.look(data_dir, instance.owner)
+    found = _data_dir.inspect(data_dir, instance.owner)
     _host_check.refuse_directory(runner, instance, found, options)
     walg = Walg.of(runner, instance)
     listed = walg.backups()
@@ -319,7 +319,7 @@ def _follows(options: RestoreOptions, found: _data_dir.DataDir, held_on: int | N
     return notes
 
 
-def _stays(data: _layout.Place) -> list[str]:
+def _stays(data: _layout.Location) -> list[str]:
     """Say what can't be moved out of the data directory, and so keeps its content."""
     stays = [os.path.join(data.path, name) for name in data.stays if name != "pg_wal"]
     return (

@@ -106,8 +106,8 @@ class RecoveryServer:
 
     def start(self, recovery: _recovery.Recovery, limits: Mapping[str, int] | None) -> None:
         """Start it and return at once. ``limits``: it can be read during recovery; None: it can't."""
-        looked = _data_dir.look(self.directory, self.instance.owner)
-        place = _recovery_settings.Place(PORT, self.socket_dir, self.directory, looked.segment_size)
+        looked = _data_dir.inspect(self.directory, self.instance.owner)
+        place = _recovery_settings.ServerPlace(PORT, self.socket_dir, self.directory, looked.segment_size)
         harmless = _recovery_settings.overrides(self.major, place, self.own, limits, _facts.memory_left())
         settings = {**harmless, **recovery.settings}
         if call_as(self.instance.owner, _data_dir.in_place_tablespaces, self.directory):
@@ -178,7 +178,7 @@ class RecoveryServer:
     def _titles(self) -> list[str]:
         return _servers.titles_of_children(self.process.pid) if self.process else []
 
-    def standing(self) -> dict[str, Any]:
+    def position(self) -> dict[str, Any]:
         """Say where it stands: identifier, timeline, replayed LSN, last replayed commit's time, ICU."""
         server = self.server()
         facts = server.facts()
@@ -194,7 +194,7 @@ class RecoveryServer:
     def prove(self) -> dict[str, Any]:
         """Make it write, and say where it stands."""
         self.server().ask("SELECT txid_current()")  # assigns a transaction id: refused on a server that can't write
-        return self.standing()
+        return self.position()
 
     def subscriptions(self, *, cut_off: bool) -> list[dict[str, Any]]:
         """Return the cluster's subscriptions, in all of its databases. ``cut_off``: disable them, and have them forget their slots.
@@ -212,7 +212,7 @@ class RecoveryServer:
     def stop(self) -> None:
         """Stop it cleanly, so that the real start needs no recovery."""
         code = self._started().stop(signal.SIGINT, _STOP_TIMEOUT)
-        looked = _data_dir.look(self.directory, self.instance.owner)
+        looked = _data_dir.inspect(self.directory, self.instance.owner)
         if code != 0 or not looked.clean:
             raise WalgError(
                 f"The recovered server in {self.directory} did not stop cleanly (exit {code}).", log=self.tail()

@@ -124,7 +124,7 @@ _DECIDED = {
 
 
 @dataclass(frozen=True)
-class Place:
+class ServerPlace:
     """Where the recovery server works: ``private`` is a directory of ours for its socket and files."""
 
     port: str
@@ -134,7 +134,7 @@ class Place:
 
 
 def overrides(
-    major: int, place: Place, own: Own, limits: Mapping[str, int] | None, available: int | None
+    major: int, place: ServerPlace, own: Own, limits: Mapping[str, int] | None, available: int | None
 ) -> dict[str, str]:
     """Return the settings that win over the cluster's own.
 

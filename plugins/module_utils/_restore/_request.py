@@ -47,7 +47,7 @@ class RestoreRequest:
         _options.check_request(self.options.request)
         _state.refuse_former(self.instance, self.options.request)
 
-    def settled(self, verb: str) -> bool:
+    def nothing_left(self, verb: str) -> bool:
         """Say whether nothing is left to do, so that no lock is needed."""
         if verb == "restore":
             return _next_step.find(self.instance, self.options)[0] in ("done", "waits")
@@ -75,7 +75,7 @@ class RestoreRequest:
     def _let_stop(self) -> None:
         """Wait for a server that stops already, as a run that was killed had told it: it neither answers nor is gone yet."""
         cluster = self.instance.cluster
-        if _data_dir.look(os.path.realpath(cluster.data_dir), cluster.owner()).status == "stopping":
+        if _data_dir.inspect(os.path.realpath(cluster.data_dir), cluster.owner()).status == "stopping":
             wait_until(lambda: not _servers.servers_on(cluster.data_dir), _STOP_TIMEOUT)
 
     def _restore(self, check: bool) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class RestoreRequest:
         if state == "finish" and saved:
             return _answered(saved.answer if check else restore.swap(saved, self.options))
         if state == "forward" and saved:
-            found = _data_dir.look(saved.data_dir, self.instance.owner)
+            found = _data_dir.inspect(saved.data_dir, self.instance.owner)
             _host_check.refuse_directory(self.runner, self.instance, found, self.options)
             if check:
                 target = self.options.target.as_dict()
@@ -102,7 +102,7 @@ class RestoreRequest:
 
     def _unknown(self) -> dict[str, Any]:
         """The answer of check mode where nothing is there yet by which the archive could be asked."""
-        found = _data_dir.look(os.path.realpath(self.instance.cluster.data_dir), self.instance.owner)
+        found = _data_dir.inspect(os.path.realpath(self.instance.cluster.data_dir), self.instance.owner)
         _host_check.refuse_directory(self.runner, self.instance, found, self.options)
         note = (
             "The archive was not checked: the play must create this first, which check mode does not do: "

@@ -67,7 +67,7 @@ class RollBack:
     def give_up(self, saved: _state.RestoreState, saved_wal: str) -> Answer:
         """End a restore that never came to its swap, after what lay beside was removed: what it has stopped runs again."""
         self.swap.progress.enter("start")
-        again = saved.stopped and _data_dir.look(saved.data_dir, self._owner()).kind == "cluster"
+        again = saved.stopped and _data_dir.inspect(saved.data_dir, self._owner()).kind == "cluster"
         started = again and not _servers.servers_on(saved.data_dir) and self.swap.start(saved.data_dir)
         if not started:
             self.swap.service().release()
@@ -111,7 +111,7 @@ class RollBack:
         owner = self._owner()
         stopped = _stopped.snapshot(saved.data_dir, owner)
         try:
-            with _stopped.held(saved.data_dir, owner):
+            with _stopped.kept_stopped(saved.data_dir, owner):
                 _stopped.refuse_started(saved.data_dir, owner, stopped)
                 _journal.back(saved.journal, self.swap.hands.call, owner.uid)
         except _stopped.StartedError:
@@ -120,14 +120,14 @@ class RollBack:
             raise
 
     @staticmethod
-    def _emptied(saved: _state.RestoreState, one: _layout.Place) -> bool:
+    def _emptied(saved: _state.RestoreState, one: _layout.Location) -> bool:
         """Say whether an empty directory was in the way, and was removed when the restored one was in place."""
         moved = any((step.action, step.target) == ("out", one.aside) for step in saved.journal)
         return moved and not os.path.lexists(one.aside) and not os.path.lexists(one.work)
 
     def _start_old(self, saved: _state.RestoreState) -> bool:
         """Start the old server if the old directory is a whole cluster. Where it can't start, the directories are back all the same."""
-        if _data_dir.look(saved.data_dir, self._owner()).kind != "cluster":
+        if _data_dir.inspect(saved.data_dir, self._owner()).kind != "cluster":
             self.swap.service().release()
             return False
         try:
@@ -146,7 +146,7 @@ class RollBack:
         runner, instance = self.swap.runner, self.swap.instance
         facts = Server(runner, instance.cluster).own_facts()
         try:
-            _ownership.leave(Walg.of(runner, instance), facts, left, instance.state_dir)
+            _ownership.record_rollback(Walg.of(runner, instance), facts, left, instance.state_dir)
         except WalgError as exc:
             exc.msg = (
                 f"The old cluster runs again, but the archive could not be told that timeline {left} was left, and a restore to the "
@@ -155,5 +155,5 @@ class RollBack:
             raise
 
 
-def _steps_back(places: Sequence[_layout.Place], journal: Sequence[_journal.Step]) -> list[dict[str, Any]]:
+def _steps_back(places: Sequence[_layout.Location], journal: Sequence[_journal.Step]) -> list[dict[str, Any]]:
     return _journal.encode(_layout.way_back(places, journal))

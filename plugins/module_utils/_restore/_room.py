@@ -49,7 +49,11 @@ class Room:
 
 
 def refuse_full(
-    instance: Instance, places_: Sequence[_layout.Place], room: Room, name: str, overwritten: _data_dir.DataDir | None
+    instance: Instance,
+    places_: Sequence[_layout.Location],
+    room: Room,
+    name: str,
+    overwritten: _data_dir.DataDir | None,
 ) -> int:
     """Return the free bytes on the file systems in question. Raises WalgError when they are too few, on one or on all.
 

@@ -145,7 +145,7 @@ class RestoreRun:
         copy = _salvage.saved(data)
         if not os.path.isdir(copy):
             return ""
-        found = _data_dir.look(data.path, self.instance.owner)
+        found = _data_dir.inspect(data.path, self.instance.owner)
         if found.kind != "cluster" or found.system_identifier != saved.system_identifier:
             return copy
         self.swapper.hands.remove(copy)
@@ -173,7 +173,7 @@ class RestoreRun:
         _state.move_to(self.instance, saved, "fetching")
         owner, work = self.instance.owner, plan.data.work
         if plan.options.overwrite:
-            with _stopped.held(saved.data_dir, owner):
+            with _stopped.kept_stopped(saved.data_dir, owner):
                 if saved.old:
                     _stopped.refuse_started(saved.data_dir, owner, saved.old)
                 self.swapper.remove_old(plan)
@@ -238,7 +238,7 @@ class RestoreRun:
         self.progress.watch = _verdict.Watch(beside, plan).details
         try:
             ended = self._through(beside, recovery, "follow" if options.standby else options.action, target)
-            proof = beside.prove() if ended == "promoted" else beside.standing() if ended != "shut down" else {}
+            proof = beside.prove() if ended == "promoted" else beside.position() if ended != "shut down" else {}
             _verdict.refuse_less(plan, saved.system_identifier, target, ended, proof, beside.lines())
             _verdict.refuse_other_icu(plan, proof)
             if ended in ("promoted", "following"):
@@ -297,7 +297,7 @@ class RestoreRun:
 
     def _made_again(self, saved: _state.RestoreState) -> dict[str, str]:
         """Return the tablespaces that replay made, OID -> location: they are in their place already, and no part of the swap."""
-        found = _data_dir.look(saved.data.work, self.instance.owner)
+        found = _data_dir.inspect(saved.data.work, self.instance.owner)
         planned = {one.link for one in saved.places}
         return {oid: path for oid, path in found.tablespaces().items() if f"pg_tblspc/{oid}" not in planned}
 
@@ -331,7 +331,7 @@ class RestoreRun:
     ) -> _recovery_server.Ended:
         """Start and wait. A promotion does not need a server that can be read meanwhile: where that fails, it goes on without."""
         owner = self.instance.owner
-        limits = _data_dir.look(beside.directory, owner).limits or None
+        limits = _data_dir.inspect(beside.directory, owner).limits or None
         beside.start(recovery, limits)
         try:
             return beside.wait(action, target, self.recovery_timeout)

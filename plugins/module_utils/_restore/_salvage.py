@@ -78,17 +78,17 @@ def copy(wal_dir: str, names: list[str], target: str) -> None:
             os.fsync(stream.fileno())
 
 
-def saved(data: _layout.Place) -> str:
+def saved(data: _layout.Location) -> str:
     """Return where the old cluster's last WAL is kept while it is overwritten. No request's name can end so."""
     return f"{data.work}~wal"
 
 
-def all_saved(data: _layout.Place) -> list[str]:
+def all_saved(data: _layout.Location) -> list[str]:
     """Return what was saved of a cluster that is gone, this request's first: a restore that was given up may have left it."""
     others = os.path.join(os.path.dirname(data.work), f"{glob.escape(os.path.basename(_before_request(data)))}*~wal")
     found = sorted(path for path in glob.glob(others) if os.path.isdir(path))
     return sorted(found, key=lambda path: path != saved(data))
 
 
-def _before_request(data: _layout.Place) -> str:
+def _before_request(data: _layout.Location) -> str:
     return "restore-" if data.mount else f"{data.path}.restore-"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .._instance._record import Instance
     from ._answer import Answer
     from ._journal import Step
-    from ._layout import Place
+    from ._layout import Location
     from ._recovery_plan import RecoveryPlan
 
 _NAME = "restore.json"
@@ -64,7 +64,7 @@ class RestoreState:
     backup: str
     system_identifier: str
     data_dir: str
-    places: list[Place]
+    places: list[Location]
     recovery: RecoveryPlan
     answer: Answer
     keeps_old: bool = False
@@ -102,7 +102,7 @@ class RestoreState:
         return self.state == "done" or self.rolled_back
 
     @property
-    def data(self) -> Place:
+    def data(self) -> Location:
         """The data directory's place."""
         return self.places[-1]
 

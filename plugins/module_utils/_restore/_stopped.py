@@ -88,7 +88,7 @@ def _parent(pid: int) -> str:
 
 
 @contextlib.contextmanager
-def held(data_dir: str, owner: User) -> Iterator[None]:
+def kept_stopped(data_dir: str, owner: User) -> Iterator[None]:
     """Keep every server from starting on a directory for the length of a block, wherever the directory is moved meanwhile.
 
     Raises StartedError if a server was quicker. A directory on which none can start needs no hold; nor can one be had on a full disk.

@@ -77,7 +77,7 @@ class Swap:
         try:
             self._refuse_started(saved)
             self.make_way(saved.data_dir, stop_running)
-            with _stopped.held(saved.data_dir, self.instance.owner):
+            with _stopped.kept_stopped(saved.data_dir, self.instance.owner):
                 self._refuse_started(saved)
                 _journal.run(saved.journal, self.hands.call, self.hands.owner.uid)
         except _stopped.StartedError as exc:
@@ -254,6 +254,6 @@ class Swap:
                 self.hands.remove_empty(one.aside)
 
 
-def _steps(places: Sequence[_layout.Place], uid: int, gid: int) -> list[dict[str, Any]]:
+def _steps(places: Sequence[_layout.Location], uid: int, gid: int) -> list[dict[str, Any]]:
     old = _data_dir.links(places[-1].path) if os.path.isdir(places[-1].path) else {}
     return _journal.encode(_layout.swap_steps(places, old, uid, gid))

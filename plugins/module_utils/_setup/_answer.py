@@ -13,7 +13,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from .._errors import WalgError, told
+from .._errors import WalgError, failure_fields
 from .._host import _shown
 from .._host._files import read_text
 from .._instance import _record
@@ -67,7 +67,7 @@ def succeed(module: Module, **answer: Any) -> NoReturn:
 
 def fail(module: Module, exc: WalgError | OSError) -> NoReturn:
     """End the module with an error in sentences."""
-    module.fail_json(**_shown_answer(module, told(exc)))
+    module.fail_json(**_shown_answer(module, failure_fields(exc)))
 
 
 def warn(module: Module, text: str) -> None:

@@ -138,7 +138,7 @@ class ConfigPlan:
     def _move(self, files: list[FilePlan]) -> None:
         before = read_text(self.instance.settings_file)
         resumed = _storage_move.unfinished(self.instance)
-        with _storage_move.held(self.instance):
+        with _storage_move.moving(self.instance):
             try:
                 for plan in files:
                     plan.apply()

@@ -177,11 +177,11 @@ def _bring(host: Host) -> _Origin:
     """Look where WAL-G comes from, and have a release at hand."""
     wanted = host.wanted
     if wanted.src:
-        made = _binary.standing(wanted.src, _binary.parse_checksum(wanted.checksum), wanted.path, wanted.version)
+        made = _binary.plan_offline(wanted.src, _binary.parse_checksum(wanted.checksum), wanted.path, wanted.version)
         missing = made.installed != made.wanted
         here = not (host.dry and wanted.uploaded and missing and not os.path.lexists(wanted.src))
         return _Origin(wanted.src, made.wanted, here, upload=wanted.src if wanted.uploaded and missing else "")
-    with _wanted.alone(host.runner, wanted, host.user, host.patience) as shop:
+    with _wanted.locked_workshop(host.runner, wanted, host.user, host.patience) as shop:
         made = _wanted.plan(shop, host.web, wanted, host.dry)
         url = made.fetch
         if url and not host.dry:

@@ -48,7 +48,7 @@ def check(runner: Runner, cluster: Cluster, version: str | None, storage: str | 
 
 def refuse_no_server(runner: Runner, cluster: Cluster, major: int) -> None:
     """Raise WalgError unless a server of the programs' major version runs on the data directory."""
-    looked, there = _data_dir.look(cluster.data_dir, cluster.owner()), cluster.data_dir
+    looked, there = _data_dir.inspect(cluster.data_dir, cluster.owner()), cluster.data_dir
     lost = (
         "If the cluster was lost, restore it (playbook mapswipe.walg.restore); if it is elsewhere, correct "
         "walg_pg_data_dir; for a new one, run initdb"

@@ -82,7 +82,7 @@ def _no_backup(instance: Instance) -> Any:
     if not os.path.isdir(instance.state_dir):
         yield
         return
-    with _locks.held(instance.files.backup_lock, f"A base backup of the instance {instance.name!r}", instance.owner):
+    with _locks.locked(instance.files.backup_lock, f"A base backup of the instance {instance.name!r}", instance.owner):
         yield
 
 

@@ -49,7 +49,7 @@ class Question:
 
 def known(candidate: Candidate, question: Question) -> bool:
     """Say whether this need not be asked: the host runs with these very settings, and WAL arrives."""
-    return question.access == "write" and candidate.in_force() and _proof.proved(candidate.instance)
+    return question.access == "write" and candidate.in_force() and _proof.archive_is_proved(candidate.instance)
 
 
 def check(runner: Runner, candidate: Candidate, binary: str, question: Question) -> dict[str, Any]:

@@ -33,7 +33,7 @@ _NAME = re.compile(r"^base_[0-9A-F]{8}([0-9A-F]{8})([0-9A-F]{8})(?:_|$)")
 
 def of_cluster(instance: Instance) -> int:
     """Return what the data directory says in bytes, whether a server runs on it or not; 0 if it can't tell, or is another cluster's."""
-    found = _data_dir.look(instance.cluster.data_dir, instance.owner)
+    found = _data_dir.inspect(instance.cluster.data_dir, instance.owner)
     wanted = instance.cluster.system_identifier
     return found.segment_size if wanted in ("", found.system_identifier) else 0
 

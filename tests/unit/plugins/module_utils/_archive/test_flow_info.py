@@ -88,9 +88,9 @@ def windows(answer: dict[str, Any]) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("version", EVERY)
 def test_recorded_archive(world: World, version: str) -> None:
     storage = recorded(version)
-    answer = _info.look(storage, world.instance, NOW)
+    answer = _info.read(storage, world.instance, NOW)
     assert storage.asked == ["backup-list --detail", "wal-show --detailed-json", "wal-fetch 00000004.history", "st ls"]
-    assert answer == _info.look(recorded("1.1.3"), world.instance, NOW)
+    assert answer == _info.read(recorded("1.1.3"), world.instance, NOW)
     assert (answer["system_identifiers"], answer["foreign"]) == ([OTHER, OWN], [OTHER])
     assert [one["name"] for one in answer["backups"]] == [FIRST, FOREIGN, DELTA, PERMANENT, SECOND]
     assert all(one["restorable"] for one in answer["backups"])
@@ -109,7 +109,7 @@ def test_recorded_archive(world: World, version: str) -> None:
 
 
 def test_a_backup_in_full(world: World) -> None:
-    answer = _info.look(recorded("1.1.3"), world.instance, NOW)
+    answer = _info.read(recorded("1.1.3"), world.instance, NOW)
     (delta,) = (one for one in answer["backups"] if one["name"] == DELTA)
     (foreign,) = (one for one in answer["backups"] if one["name"] == FOREIGN)
     (permanent,) = (one for one in answer["backups"] if one["name"] == PERMANENT)
@@ -153,7 +153,7 @@ def test_the_owners_timeline_decides(world: World) -> None:
     storage = recorded("1.1.3")
     owner = Owner(OWN, "w1", "db1", "/data", 5, 5, "2026-11-24T14:15:00Z")
     storage.marker = render(owner)
-    answer = _info.look(storage, world.instance, NOW)
+    answer = _info.read(storage, world.instance, NOW)
     assert answer["owner"] == asdict(owner)
     assert answer["trunk"]["timeline"] == 5
     assert [one["timeline"] for one in answer["timelines"] if one["orphan"]] == [3, 4]
@@ -162,13 +162,13 @@ def test_the_owners_timeline_decides(world: World) -> None:
 def test_another_clusters_marker_does_not_decide(world: World) -> None:
     storage = recorded("1.1.3")
     storage.marker = render(Owner(OTHER, "w1", "db1", "/data", 5, 5, "2026-11-24T14:15:00Z"))
-    assert _info.look(storage, world.instance, NOW)["trunk"]["timeline"] == 4
+    assert _info.read(storage, world.instance, NOW)["trunk"]["timeline"] == 4
 
 
 def test_a_damaged_marker_is_told_and_hides_nothing(world: World) -> None:
     storage = recorded("1.1.3")
     storage.marker = "{"
-    answer = _info.look(storage, world.instance, NOW)
+    answer = _info.read(storage, world.instance, NOW)
     assert answer["owner"] is None
     assert "can't be read" in answer["owner_problem"]
     assert answer["trunk"]["timeline"] == 4
@@ -177,7 +177,7 @@ def test_a_damaged_marker_is_told_and_hides_nothing(world: World) -> None:
 @pytest.mark.parametrize("text", ["", "[]"])
 def test_empty_archive(world: World, text: str) -> None:
     storage = Storage(backups=text, wal=text)
-    answer = _info.look(storage, world.instance, NOW, read_last_commit=True)
+    answer = _info.read(storage, world.instance, NOW, read_last_commit=True)
     assert "st ls" not in storage.asked
     assert answer["trunk"] == {
         "timeline": None,
@@ -192,7 +192,7 @@ def test_empty_archive(world: World, text: str) -> None:
 def test_a_foreign_archive_is_shown(tmp_path: Path) -> None:
     world = World(tmp_path, system_identifier="42")
     storage = recorded("3.0.8")
-    answer = _info.look(storage, world.instance, NOW)
+    answer = _info.read(storage, world.instance, NOW)
     assert answer["foreign"] == [OTHER, OWN]
     assert all(one["foreign"] for one in answer["backups"])
     assert len(windows(answer)) == 4
@@ -203,7 +203,7 @@ def test_a_lost_cluster_is_the_archives_only_one(tmp_path: Path) -> None:
     """The record does not know the identifier, as on a new host: the archive's is taken if it is the only one."""
     world = World(tmp_path, system_identifier="")
     rows = [listed(1, 2, "2026-11-24T10:00:00Z", identifier=OWN)]
-    answer = _info.look(Storage(backups=json.dumps(rows), wal=json.dumps([shown(1, 1, 4)])), world.instance, NOW)
+    answer = _info.read(Storage(backups=json.dumps(rows), wal=json.dumps([shown(1, 1, 4)])), world.instance, NOW)
     assert (answer["foreign"], answer["backups"][0]["foreign"]) == ([], False)
     assert answer["trunk"]["timeline"] == 1
     assert windows(answer) == [(1, "0/2000100", "0/5000000", None, None)]  # a listing without times
@@ -215,7 +215,7 @@ def test_a_history_that_cant_be_read_is_an_error(world: World) -> None:
     with pytest.raises(
         WalgError, match=r"wal-fetch 00000004.history.*file:///storage ended with 1: ERROR: Archive does not"
     ):
-        _info.look(storage, world.instance, NOW)
+        _info.read(storage, world.instance, NOW)
 
 
 # --- the last commit ------------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def small(world: World, last: int, *numbers: int) -> Storage:
 
 def test_the_last_commit_makes_the_bound_known(world: World) -> None:
     storage = small(world, 13, 13)
-    answer = _info.look(storage, world.instance, NOW, read_last_commit=True)
+    answer = _info.read(storage, world.instance, NOW, read_last_commit=True)
     last = {"timeline": 1, "time": "2026-11-24T14:17:02.789917Z", "lsn": "0/D1E7D0", "lsn_int": 0xD1E7D0}
     assert answer["last_commits"] == [{**last, "segments_read": 1}]
     assert answer["windows"][0]["last"] == {
@@ -263,7 +263,7 @@ def test_the_last_commit_makes_the_bound_known(world: World) -> None:
 
 def test_a_segment_without_a_commit_sends_it_back(world: World) -> None:
     storage = small(world, 12, 11, 12)
-    answer = _info.look(storage, world.instance, NOW, read_last_commit=True)
+    answer = _info.read(storage, world.instance, NOW, read_last_commit=True)
     assert answer["last_commits"][0]["lsn"] == "0/BAF260"
     assert answer["last_commits"][0]["segments_read"] == 2
     assert answer["windows"][0]["last"]["lsn"] == "0/BAF260"
@@ -271,25 +271,25 @@ def test_a_segment_without_a_commit_sends_it_back(world: World) -> None:
 
 def test_without_any_commit_the_bound_stays_an_estimate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_info, "_READ_BACK", 1)
-    answer = _info.look(small(world, 12, 11, 12), world.instance, NOW, read_last_commit=True)
+    answer = _info.read(small(world, 12, 11, 12), world.instance, NOW, read_last_commit=True)
     assert answer["last_commits"] == [{"timeline": 1, "time": None, "lsn": None, "lsn_int": None, "segments_read": 1}]
     assert answer["windows"][0]["last"]["lsn_known"] is False
 
 
 def test_nothing_is_fetched_unless_asked(world: World) -> None:
     storage = small(world, 13, 13)
-    answer = _info.look(storage, world.instance, NOW)
+    answer = _info.read(storage, world.instance, NOW)
     assert answer["last_commits"] == []
     assert [one for one in storage.asked if one.startswith("wal-fetch")] == []
 
 
 def test_a_segment_that_cant_be_fetched_is_an_error(world: World) -> None:
     with pytest.raises(WalgError, match="wal-fetch 00000001000000000000000D"):
-        _info.look(small(world, 13), world.instance, NOW, read_last_commit=True)
+        _info.read(small(world, 13), world.instance, NOW, read_last_commit=True)
 
 
 def test_a_wrong_segment_is_an_error(world: World) -> None:
     storage = small(world, 13)
     storage.files = {f"0000000100000000{13:08X}": next(iter(written(12).values()))}
     with pytest.raises(WalgError, match="not the segment that begins at 0xd00000"):
-        _info.look(storage, world.instance, NOW, read_last_commit=True)
+        _info.read(storage, world.instance, NOW, read_last_commit=True)

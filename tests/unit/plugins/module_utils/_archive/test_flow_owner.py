@@ -327,7 +327,7 @@ def cluster(world: World, timeline: int = 1, *, version: int = 1300, identifier:
 def confirmed(world: World, name: str, *calls: Call) -> bool:
     runner = Scripted(calls=list(calls))
     try:
-        _ownership.confirm(walg(world, runner), world.instance, str(world.data_dir), name)
+        _ownership.confirm_push(walg(world, runner), world.instance, str(world.data_dir), name)
     except _owner.ForeignError:
         return False
     finally:

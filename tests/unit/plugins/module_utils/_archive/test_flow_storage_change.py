@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _storage_move as change
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._host._locks import LockedError, held
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._locks import LockedError, locked
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._record import Instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._cluster import Cluster
@@ -46,7 +46,7 @@ def mark(instance: Instance) -> Path:
 def test_the_mark_stands_while_it_changes_and_only_the_notes_go(instance: Instance) -> None:
     before = tree(instance)
     assert not change.unfinished(instance)
-    with change.held(instance):
+    with change.moving(instance):
         assert mark(instance).read_text() == "to file:///new\n"
         assert change.unfinished(instance)
         assert tree(instance) == before
@@ -63,7 +63,7 @@ def test_without_notes_or_a_data_directory_there_is_nothing_to_forget(tmp_path: 
 
 def test_what_fails_keeps_the_mark_for_the_next_run(instance: Instance) -> None:
     before = tree(instance)
-    with pytest.raises(WalgError, match="disk"), change.held(instance):
+    with pytest.raises(WalgError, match="disk"), change.moving(instance):
         raise WalgError("disk")
     assert change.unfinished(instance)
     assert tree(instance) == before
@@ -88,7 +88,7 @@ def test_a_push_that_runs_is_waited_for(instance: Instance) -> None:
         foreign = subprocess.Popen(argv, cwd=instance.cluster.data_dir)
         threading.Thread(target=foreign.wait, daemon=True).start()
         began = time.monotonic()
-        with change.held(instance):
+        with change.moving(instance):
             assert push.poll() is not None
             assert foreign.poll() is not None
             assert other.poll() is None
@@ -103,7 +103,7 @@ def test_a_push_that_does_not_end_ends_the_change(instance: Instance, monkeypatc
     try:
         with (
             pytest.raises(WalgError, match=r"did not end within .* its archive was not changed"),
-            change.held(instance),
+            change.moving(instance),
         ):
             raise AssertionError("nothing may be changed now")
     finally:
@@ -113,10 +113,10 @@ def test_a_push_that_does_not_end_ends_the_change(instance: Instance, monkeypatc
 
 
 def test_a_base_backup_comes_first(instance: Instance) -> None:
-    with held(str(Path(instance.state_dir) / "backup.lock"), "x"):
+    with locked(str(Path(instance.state_dir) / "backup.lock"), "x"):
         with (
             pytest.raises(LockedError, match="base backup of the instance 'main', which must end"),
-            change.held(instance),
+            change.moving(instance),
         ):
             raise AssertionError("nothing may be changed now")
         assert not change.unfinished(instance)

@@ -50,7 +50,7 @@ def backup(**recorded: Any) -> _backups.Backup:
 
 
 def planned(data: Path, made: _backups.Backup, **wanted: str) -> dict[str, str]:
-    old = _data_dir.look(str(data), None)
+    old = _data_dir.inspect(str(data), None)
     return _linked.planned(ME, made, old, str(data), wanted)
 
 

@@ -104,7 +104,7 @@ def test_take_over_left_in_the_inventory_does_not_take_back() -> None:
     """Two nodes with the same variables would take the archive from each other forever."""
     option = PRODUCTION.name
     assert passes(OTHER_HOST, 3, take_over=option)
-    taken = _owner.next_owner(owner(), ID, OTHER_HOST, 3, LATER)
+    taken = _owner.taken_over_by(owner(), ID, OTHER_HOST, 3, LATER)
     assert taken is not None
     assert not passes(OTHER_DIRECTORY, 3, take_over=option, found=taken)
     assert not passes(PRODUCTION, 3, take_over=option, found=taken)
@@ -148,12 +148,12 @@ def test_a_marker_of_an_earlier_version_knows_hosts_by_name() -> None:
 
 def test_successors_of_the_next_writer() -> None:
     """After a failover the old primary may come back as a standby and be promoted; one replaced by name may not."""
-    failover = _owner.next_owner(owner(), ID, STANDBY, 4, LATER)
+    failover = _owner.taken_over_by(owner(), ID, STANDBY, 4, LATER)
     assert failover is not None
     assert [one.writer for one in failover.successors] == [PRODUCTION.name]
     assert passes(PRODUCTION, 5, found=failover)
     assert not passes(PRODUCTION, 4, found=failover)
-    replaced = _owner.next_owner(owner(), ID, OTHER_HOST, 4, LATER)
+    replaced = _owner.taken_over_by(owner(), ID, OTHER_HOST, 4, LATER)
     assert replaced is not None
     assert [one.writer for one in replaced.successors] == [STANDBY.name]
 
@@ -177,12 +177,12 @@ def test_successors_of_the_next_writer() -> None:
 def test_the_next_marker(
     found: _owner.Owner | None, writer: _owner.Writer, timeline: int, expected: tuple[int, int] | None
 ) -> None:
-    made = _owner.next_owner(found, ID, writer, timeline, LATER)
+    made = _owner.taken_over_by(found, ID, writer, timeline, LATER)
     assert (made and (made.timeline, made.highest_timeline)) == expected
     if made is not None:
         assert (made.writer, made.host, made.data_dir) == (writer.name, writer.host, writer.data_dir)
         assert (made.system_identifier, made.written) == (ID, LATER)
-        assert _owner.next_owner(made, ID, writer, timeline, "2026-03-01T00:00:00Z") is None
+        assert _owner.taken_over_by(made, ID, writer, timeline, "2026-03-01T00:00:00Z") is None
 
 
 def test_the_writer_s_name_holds_machine_and_directory_and_gives_neither_away() -> None:

@@ -259,13 +259,13 @@ def test_a_backup_whose_wal_never_comes(world: World, monkeypatch: pytest.Monkey
 
 def test_a_second_run_at_the_same_time_is_refused(world: World) -> None:
     path = os.path.join(world.instance.state_dir, "backup.lock")
-    with _locks.held(path, "x"), pytest.raises(_locks.LockedError, match="'main'"):
+    with _locks.locked(path, "x"), pytest.raises(_locks.LockedError, match="'main'"):
         take(world, looked(world), max_age=0)
 
 
 def test_nothing_to_do_needs_no_lock(world: World) -> None:
     """A check or a second play is no failure while the job runs."""
-    with _locks.held(os.path.join(world.instance.state_dir, "backup.lock"), "x"):
+    with _locks.locked(os.path.join(world.instance.state_dir, "backup.lock"), "x"):
         assert take(world, enough(world))["changed"] is False
 
 

@@ -153,7 +153,7 @@ def test_the_wrapper_s_question_is_answered_within_its_limit(
         if len(seen) > 1:
             raise WalgError("it is the archive of db1")
 
-    monkeypatch.setattr(_ownership, "confirm", confirm)
+    monkeypatch.setattr(_ownership, "confirm_push", confirm)
     monkeypatch.setattr(_main.signal, "signal", lambda *_: None)
     assert ask(world) == 0
     assert capfd.readouterr() == ("", "")
@@ -168,7 +168,7 @@ def test_an_unexpected_error_is_no_yes(world: World, monkeypatch: pytest.MonkeyP
     def confirm(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(_ownership, "confirm", confirm)
+    monkeypatch.setattr(_ownership, "confirm_push", confirm)
     monkeypatch.setattr(_main.signal, "signal", lambda *_: None)
     with pytest.raises(ZeroDivisionError):
         ask(world)

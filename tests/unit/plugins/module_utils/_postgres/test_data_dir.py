@@ -64,11 +64,11 @@ def postmaster(tmp_path: Path) -> Iterator[Callable[[Path], int]]:
 
 
 def test_absent(tmp_path: Path) -> None:
-    assert _data_dir.look(str(tmp_path / "x"), None) == DataDir(str(tmp_path / "x"), "absent")
+    assert _data_dir.inspect(str(tmp_path / "x"), None) == DataDir(str(tmp_path / "x"), "absent")
 
 
 def test_empty(tmp_path: Path) -> None:
-    assert _data_dir.look(str(tmp_path), None) == DataDir(str(tmp_path), "empty", owner_uid=UID)
+    assert _data_dir.inspect(str(tmp_path), None) == DataDir(str(tmp_path), "empty", owner_uid=UID)
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link"])
@@ -78,7 +78,7 @@ def test_no_directory_at_all(tmp_path: Path, kind: str) -> None:
         path.write_text("")
     else:
         path.symlink_to("/no/such/place")
-    assert _data_dir.look(str(path), None).kind == "other"
+    assert _data_dir.inspect(str(path), None).kind == "other"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_no_directory_at_all(tmp_path: Path, kind: str) -> None:
 def test_parts_of_a_cluster_and_what_is_none(tmp_path: Path, names: list[str], kind: str) -> None:
     for name in names:
         (tmp_path / name).mkdir()
-    assert _data_dir.look(str(tmp_path), None).kind == kind
+    assert _data_dir.inspect(str(tmp_path), None).kind == kind
 
 
 @pytest.mark.parametrize("size", [0, 8, 19])
@@ -104,7 +104,7 @@ def test_a_control_file_cut_short_is_damage(tmp_path: Path, size: int) -> None:
     make(tmp_path / "d")
     control = tmp_path / "d" / "global" / "pg_control"
     control.write_bytes(control.read_bytes()[:size])
-    found = _data_dir.look(str(tmp_path / "d"), None)
+    found = _data_dir.inspect(str(tmp_path / "d"), None)
     assert (found.kind, found.major, found.system_identifier) == ("damaged", 14, "")
 
 
@@ -114,16 +114,16 @@ def test_a_control_file_cut_short_is_damage(tmp_path: Path, size: int) -> None:
 def test_cluster_and_its_state(tmp_path: Path, state: int, clean: bool) -> None:
     """DBState: starting up, shut down, the same in recovery, shutting down, two kinds of recovery, in production."""
     path = str(make(tmp_path / "d", state))
-    found = _data_dir.look(path, None)
+    found = _data_dir.inspect(path, None)
     wanted = DataDir(path, "cluster", 14, str(IDENTIFIER), clean, state in (2, 5), owner_uid=UID)
     assert replace(found, limits={}, timeline=0, catalog=0) == wanted
     assert found.catalog == 202107181
-    assert _data_dir.look(path, User.current()) == found
+    assert _data_dir.inspect(path, User.current()) == found
 
 
 @pytest.mark.parametrize(("text", "major"), [("10\n", 10), ("18\n", 18), ("9.6\n", 9), ("", 0), ("x", 0)])
 def test_major(tmp_path: Path, text: str, major: int) -> None:
-    assert _data_dir.look(str(make(tmp_path / "d", version=text)), None).major == major
+    assert _data_dir.inspect(str(make(tmp_path / "d", version=text)), None).major == major
 
 
 def test_a_directory_closed_to_the_user(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_directory_closed_to_the_user(tmp_path: Path) -> None:
                 parent.chmod(parent.stat().st_mode | 0o011)
         who = User.by_name("nobody")
     with pytest.raises(WalgError, match="cannot be read: run as root or as its owner"):
-        _data_dir.look(str(tmp_path), who)
+        _data_dir.inspect(str(tmp_path), who)
     tmp_path.chmod(0o700)
 
 
@@ -152,7 +152,7 @@ def test_live_postmaster(tmp_path: Path, postmaster: Callable[[Path], int]) -> N
     path = make(tmp_path / "d", 6)
     pid = postmaster(path)
     pid_file(path, pid, path, 1700000000, 5433, "/run/postgresql", "", "  1234  5", "ready   ")
-    found = _data_dir.look(str(path), None)
+    found = _data_dir.inspect(str(path), None)
     assert (found.pid, found.port, found.socket_dir, found.clean) == (pid, "5433", "/run/postgresql", False)
     assert _servers.servers_on(str(path)) == [pid]
 
@@ -161,14 +161,14 @@ def test_live_postmaster(tmp_path: Path, postmaster: Callable[[Path], int]) -> N
 def test_a_pid_file_without_a_server(tmp_path: Path, lines: tuple[object, ...]) -> None:
     path = make(tmp_path / "d")
     pid_file(path, *lines)
-    found = _data_dir.look(str(path), None)
+    found = _data_dir.inspect(str(path), None)
     assert (found.pid, found.port, found.socket_dir) == (0, "", "")
 
 
 def test_a_pid_that_another_program_has_now(tmp_path: Path) -> None:
     path = make(tmp_path / "d")
     pid_file(path, os.getpid(), path, 1, 5433, "/run")
-    assert _data_dir.look(str(path), None).pid == 0
+    assert _data_dir.inspect(str(path), None).pid == 0
 
 
 def test_a_pid_file_of_a_server_that_is_just_starting(tmp_path: Path, postmaster: Callable[[Path], int]) -> None:
@@ -176,7 +176,7 @@ def test_a_pid_file_of_a_server_that_is_just_starting(tmp_path: Path, postmaster
     path = make(tmp_path / "d")
     pid = postmaster(path)
     pid_file(path, pid, path)
-    found = _data_dir.look(str(path), None)
+    found = _data_dir.inspect(str(path), None)
     assert (found.pid, found.port, found.socket_dir) == (pid, "", "")
 
 
@@ -340,7 +340,7 @@ def test_no_such_process() -> None:
 def test_start_options(tmp_path: Path, text: str, expected: str) -> None:
     path = make(tmp_path / "d")
     (path / "postmaster.opts").write_text(text)
-    assert _data_dir.look(str(path), None).start_options == expected
+    assert _data_dir.inspect(str(path), None).start_options == expected
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_start_options(tmp_path: Path, text: str, expected: str) -> None:
 def test_the_configuration_file_outside_of_the_directory(tmp_path: Path, text: str, expected: str) -> None:
     path = make(tmp_path / "d")
     (path / "postmaster.opts").write_text(text.format(data=path) + "\n")
-    assert _data_dir.look(str(path), None).config_file == expected.format(data=path)
+    assert _data_dir.inspect(str(path), None).config_file == expected.format(data=path)
 
 
 def test_a_processs_variables() -> None:
@@ -381,7 +381,7 @@ def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path, name: str
     write_cluster(tmp_path / "data")
     (tmp_path / "data" / name).unlink(missing_ok=True)
     os.mkfifo(tmp_path / "data" / name)
-    assert _data_dir.look(str(tmp_path / "data"), None).pid == 0
+    assert _data_dir.inspect(str(tmp_path / "data"), None).pid == 0
     assert _data_dir.start_words(str(tmp_path / "data")) == []
     with pytest.raises(OSError, match="not a regular file"):
         _proc.read(str(tmp_path / "data" / name))

@@ -96,8 +96,10 @@ def test_the_only_cluster_is_found_though_it_is_lost(
 
 
 def test_its_identifier_is_read_where_it_still_lies_there(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    look = _data_dir.look
-    monkeypatch.setattr(_data_dir, "look", lambda path, _owner: look(path, None))  # whom pytest's directories keep out
+    look = _data_dir.inspect
+    monkeypatch.setattr(
+        _data_dir, "inspect", lambda path, _owner: look(path, None)
+    )  # whom pytest's directories keep out
     host.install("13")
     data = Path(host.data_dir("13", "main"))
     (data / "global").mkdir(parents=True)

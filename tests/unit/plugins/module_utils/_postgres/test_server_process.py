@@ -82,7 +82,7 @@ def test_a_server_of_another_name_is_known_by_its_segment(data: Path, start: Sta
     pid = start(MAPPING, data)
     (data / "postmaster.pid").write_text(f"{pid}\n{data}\n{time.time():.0f}\n5433\n/run/pg\n\n  1234  5\nready\n")
     assert _servers.servers_on(str(data)) == [pid]
-    found = _data_dir.look(str(data), None)
+    found = _data_dir.inspect(str(data), None)
     assert (found.pid, found.port, found.status) == (pid, "5433", "ready")
     assert str(data) in [one.path for one in _servers.served()]
     assert _servers.workers_on(str(data), ("wal-g",)) == [pid]
@@ -108,7 +108,7 @@ def test_who_looks_around_in_the_directory_is_no_server(data: Path, start: Start
     assert _servers.servers_on(str(data)) == []
     (data / "postmaster.pid").write_text(f"{pid}\n{data}\n{time.time():.0f}\n5433\n/run/pg\n\n  1234  5\nready\n")
     assert _servers.servers_on(str(data)) == []
-    assert _data_dir.look(str(data), None).pid == 0
+    assert _data_dir.inspect(str(data), None).pid == 0
 
 
 def test_one_that_has_only_written_its_pid_file_is_starting(data: Path, start: Start) -> None:

@@ -297,7 +297,7 @@ def states(monkeypatch: pytest.MonkeyPatch, clock: Clock, *lasting: tuple[str, f
         status = next(current, lasting[-1][0])
         return DataDir(path, "cluster", pid=PID if status else 0, status=status)
 
-    monkeypatch.setattr(_data_dir, "look", look)
+    monkeypatch.setattr(_data_dir, "inspect", look)
 
 
 class Answers(Scripted):
@@ -358,7 +358,7 @@ def test_a_server_that_listens_elsewhere_is_named(
 ) -> None:
     """The configuration of a restored cluster came with it. A server has one port; the first of its directories may be another one."""
     found = DataDir(cluster.data_dir, "cluster", pid=PID, port=port, socket_dir=socket_dir, status="ready")
-    monkeypatch.setattr(_data_dir, "look", lambda _path, _user: found)
+    monkeypatch.setattr(_data_dir, "inspect", lambda _path, _user: found)
     began, runner = clock.now, Answers(clock, 1e12, Result([], 0))
     with pytest.raises(
         WalgError, match=rf"listens on port {port} in .* configured for 5432 in /run/pg\. Correct walg_pg_port"

@@ -11,7 +11,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._pg_files 
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _recovery_settings
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore._own_settings import Own
 
-PLACE = _recovery_settings.Place("5432", "/tmp/private", "/pg/data.restore-x")
+PLACE = _recovery_settings.ServerPlace("5432", "/tmp/private", "/pg/data.restore-x")
 MAJORS = range(10, 20)
 
 
@@ -124,7 +124,7 @@ def test_memory_is_left_to_others(value: str, left: int | None, expected: str | 
 )
 def test_a_server_with_large_segments_starts(mib: int, own_size: str, least: dict[str, str]) -> None:
     """Both have to be two segments at least, or PostgreSQL refuses to start."""
-    place = _recovery_settings.Place("5432", "/tmp/private", "/pg/data", mib << 20)
+    place = _recovery_settings.ServerPlace("5432", "/tmp/private", "/pg/data", mib << 20)
     made = _recovery_settings.overrides(14, place, own(min_wal_size=own_size), None, None)
     assert {name: made[name] for name in ("min_wal_size", "max_wal_size") if name in made} == least
 

@@ -163,7 +163,8 @@ def test_a_second_try_without_being_read(
 ) -> None:
     looked = type("Looked", (), {"limits": {"max_connections": 9}})
     monkeypatch.setattr(
-        "ansible_collections.mapswipe.walg.plugins.module_utils._postgres._data_dir.look", lambda _path, _owner: looked
+        "ansible_collections.mapswipe.walg.plugins.module_utils._postgres._data_dir.inspect",
+        lambda _path, _owner: looked,
     )
     server: Any = Unreadable()
     first = ("start", {"max_connections": 9})

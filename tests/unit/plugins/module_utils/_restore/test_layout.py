@@ -14,17 +14,17 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import 
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _restorable
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _fetched, _journal, _layout
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore._hands import Hands
-from ansible_collections.mapswipe.walg.plugins.module_utils._restore._layout import Place
+from ansible_collections.mapswipe.walg.plugins.module_utils._restore._layout import Location
 from support.walg_world import write_cluster
 
 
-def mount(path: Path, request: str) -> Place:
+def mount(path: Path, request: str) -> Location:
     """A place as it is described where `path` is a mount point."""
     room = path / _layout.INSIDE
-    return Place(str(path), "", True, str(room / f"restore-{request}"), str(room / f"before-{request}"))
+    return Location(str(path), "", True, str(room / f"restore-{request}"), str(room / f"before-{request}"))
 
 
-def fetched(place: Place, *names: str) -> None:
+def fetched(place: Location, *names: str) -> None:
     """What WAL-G puts there; directories end with a slash."""
     for name in names:
         path = Path(place.work, name)
@@ -37,7 +37,7 @@ SPEC = {"base_prefix": "/old/data", "tablespaces": ["17"], "17": {"loc": "/old/s
 ENTRY = "PG_14_202107181"
 
 
-def swap(place: Place) -> int:
+def swap(place: Location) -> int:
     steps = _layout.swap_steps([place], {}, os.getuid(), os.getgid())
     calls = Hands(User.current()).call
     return _journal.run(steps, calls, os.getuid())
@@ -60,7 +60,7 @@ def test_a_mount_point_is_restored_twice_from_base_backups_that_hold_the_first_o
 
 
 def test_the_room_does_not_come_along_to_where_nothing_is_mounted(tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "data"), "", False, str(tmp_path / "work"), str(tmp_path / "aside"))
+    place = Location(str(tmp_path / "data"), "", False, str(tmp_path / "work"), str(tmp_path / "aside"))
     fetched(place, "PG_VERSION", ".mapswipe-walg/pgsql_tmp/")
     _fetched.settle([place], {})
     swap(place)
@@ -71,7 +71,7 @@ def test_the_room_does_not_come_along_to_where_nothing_is_mounted(tmp_path: Path
 # --- after the fetch --------------------------------------------------------------------------------------------------
 
 
-def beside(root: Path, *links: str) -> list[Place]:
+def beside(root: Path, *links: str) -> list[Location]:
     """Fetched: a data directory and, beside their places, its tablespace and its WAL directory."""
     names = {"pg_tblspc/17": "space", "pg_wal": "wal", "": "data"}
     places = [_layout.place(str(root / names[link]), link, "r1") for link in (*links, "")]
@@ -134,10 +134,10 @@ def test_clear(tmp_path: Path, is_mount: bool) -> None:
     (path / "PG_VERSION").write_text("14\n")
     (path / "link").symlink_to(kept)
     (kept / "file").write_text("")
-    place = Place(str(path), "", is_mount, str(tmp_path / "work"), "")
+    place = Location(str(path), "", is_mount, str(tmp_path / "work"), "")
     doomed = tmp_path / "work~old"
     if not is_mount:
-        fetched(Place("", "", False, str(doomed), ""), "left by a killed run")
+        fetched(Location("", "", False, str(doomed), ""), "left by a killed run")
     for _turn in range(2):  # the second finds nothing
         Hands(User.current()).clear(place, "")
         assert not doomed.exists()
@@ -208,7 +208,7 @@ def test_a_separate_wal_directory_that_nobody_asked_for(tmp_path: Path, left: st
     """The restored cluster has a pg_wal of its own, and nothing of the directory that the old one used."""
     live = tmp_path / "live"
     live.mkdir()
-    place = _layout.Place(str(tmp_path / "data"), "", False, str(tmp_path / "work"), str(tmp_path / "aside"))
+    place = _layout.Location(str(tmp_path / "data"), "", False, str(tmp_path / "work"), str(tmp_path / "aside"))
     (tmp_path / "work").mkdir()
     if left == "link":
         (tmp_path / "work" / "pg_wal").symlink_to(live)
@@ -220,10 +220,10 @@ def test_a_separate_wal_directory_that_nobody_asked_for(tmp_path: Path, left: st
 
 def test_only_the_clusters_own_entry_of_a_tablespace_must_hold_no_mount(tmp_path: Path) -> None:
     """In another version's it is none of our business, and so is what lies beside in a WAL volume."""
-    space = Place(str(tmp_path), "pg_tblspc/17", False, "/w", "/a", ("PG_13_202007201/5", "backups"))
+    space = Location(str(tmp_path), "pg_tblspc/17", False, "/w", "/a", ("PG_13_202007201/5", "backups"))
     _layout.refuse_mounts(space, 14)
     with pytest.raises(WalgError, match="PG_13_202007201/5"):
         _layout.refuse_mounts(space, 13)
-    _layout.refuse_mounts(Place(str(tmp_path), "pg_wal", True, "/w", "/a", (".snapshot",)), 14)
+    _layout.refuse_mounts(Location(str(tmp_path), "pg_wal", True, "/w", "/a", (".snapshot",)), 14)
     with pytest.raises(WalgError, match=r"archive_status.*its owner may not write to it"):
-        _layout.refuse_mounts(Place(str(tmp_path), "pg_wal", True, "/w", "/a", ("archive_status",)), 14)
+        _layout.refuse_mounts(Location(str(tmp_path), "pg_wal", True, "/w", "/a", ("archive_status",)), 14)

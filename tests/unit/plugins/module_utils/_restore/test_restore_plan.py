@@ -142,7 +142,7 @@ def test_a_tablespace_of_a_server_elsewhere_on_this_host(
     write_cluster(source, identifier)
     (source / "pg_tblspc").mkdir()
     (source / "pg_tblspc" / "16388").symlink_to(place)
-    monkeypatch.setattr(_servers, "served", lambda _users: [_data_dir.look(str(source), None)])
+    monkeypatch.setattr(_servers, "served", lambda _users: [_data_dir.inspect(str(source), None)])
     if identifier == IDENTIFIER:
         refused(world, *looked(world)[:-2], text=f"could make it again at {place}")
     else:
@@ -262,7 +262,7 @@ def test_a_cluster_that_is_there_may_have_written_more_than_was_saved(
 WAL, GIB = _room.ROOM, 1 << 30
 
 
-def systems(world: World, monkeypatch: pytest.MonkeyPatch, **free: int) -> list[_layout.Place]:
+def systems(world: World, monkeypatch: pytest.MonkeyPatch, **free: int) -> list[_layout.Location]:
     """A data directory, a WAL directory and a tablespace, each on a file system with so much room (a name: the same one)."""
     (world.root / "data").mkdir()
     names = {str(world.root / name): (number, room) for number, (name, room) in enumerate(free.items())}

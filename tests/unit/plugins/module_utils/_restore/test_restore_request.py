@@ -158,7 +158,7 @@ def test_what_is_done(
     assert (answer["restore"]["state"], answer["restore"]["finished"]) == (
         (does[-1], None) if does else ("planned", "kept")
     )
-    assert run(world, options).settled("restore") is not bool(does)
+    assert run(world, options).nothing_left("restore") is not bool(does)
 
 
 @pytest.mark.parametrize(("state", "options", "does"), [row for row in TABLE if row[2] is not None])
@@ -233,8 +233,8 @@ def test_a_server_that_stops_already_is_waited_for(
 ) -> None:
     """A killed run had told it to stop: it can't be asked any more, and is nothing that still has to be stopped."""
     left = [[4711], [4711], []]
-    look = _data_dir.look
-    monkeypatch.setattr(_data_dir, "look", lambda *given: replace(look(*given), status="stopping" if left else ""))
+    look = _data_dir.inspect
+    monkeypatch.setattr(_data_dir, "inspect", lambda *given: replace(look(*given), status="stopping" if left else ""))
     monkeypatch.setattr(_servers, "servers_on", lambda _path: left.pop(0) if left else [])
     if verb == "roll back":
         write_cluster(Path(data_place(world).aside))
@@ -287,7 +287,7 @@ def test_roll_back(world: World, log: list[str], state: str, check: bool) -> Non
     _state.save(world.instance, made)
     tell(Path(data_place(world).aside), "old")
     before, asked = files(world), run(world, RestoreOptions("r1"))
-    assert asked.settled("roll back") is (state == "rolled back")
+    assert asked.nothing_left("roll back") is (state == "rolled back")
     answer = asked.act("roll back", check)
     assert answer["changed"] is (state != "rolled back")
     does = "give_up" if state in BESIDE else "roll_back"
@@ -304,7 +304,7 @@ def test_a_way_back_that_moved_all_goes_on_beside_the_old_server(
     _state.save(world.instance, made)
     serve(monkeypatch)
     asked = run(world, RestoreOptions("r1"))
-    assert not asked.settled("roll back")
+    assert not asked.nothing_left("roll back")
     assert asked.act("roll back", check=False)["changed"]
     assert log == ["roll_back"]
 
@@ -361,7 +361,7 @@ def test_discard(world: World, state: str, check: bool) -> None:
     work = Path(made.work_dirs()[-1])
     tell(work, "new")
     before, asked = files(world), run(world, RestoreOptions("r1"))
-    assert not asked.settled("discard")
+    assert not asked.nothing_left("discard")
     if state in BESIDE:
         assert asked.act("discard", check)["changed"]
         assert (told(work) is None) is not check
@@ -376,7 +376,7 @@ def test_discard(world: World, state: str, check: bool) -> None:
 
 
 def test_discard_again_and_of_another_request(world: World) -> None:
-    assert run(world, RestoreOptions("r1")).settled("discard")
+    assert run(world, RestoreOptions("r1")).nothing_left("discard")
     _state.save(world.instance, restore_state(world, "paused"))
     tell(Path(data_place(world).work), "new")
     answer = run(world, RestoreOptions("r2")).act("discard", check=False)

@@ -23,7 +23,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._restore._recovery_p
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore._state import BESIDE, STATES, RestoreState
 
 PLACES = [
-    _layout.Place(path, link, mount=False, work=f"{path}.restore-r1", aside=f"{path}.before-r1")
+    _layout.Location(path, link, mount=False, work=f"{path}.restore-r1", aside=f"{path}.before-r1")
     for path, link in (("/w", "pg_wal"), ("/d", ""))
 ]
 STATE = RestoreState(

@@ -120,7 +120,7 @@ def test_it_is_written_down_that_a_server_will_be_stopped(
 # --- the old cluster is removed ---------------------------------------------------------------------------------------
 
 
-def overwriting(world: World, places: list[_layout.Place]) -> RestorePlan:
+def overwriting(world: World, places: list[_layout.Location]) -> RestorePlan:
     wal = str(world.data_dir / "pg_wal")
     return restore_plan(
         world, options=RestoreOptions("r1", overwrite=IDENTIFIER), salvage=SAVED, salvage_from=wal, places=places

@@ -297,7 +297,7 @@ def test_what_is_proved_is_not_asked_again(standing: dict[str, Any], monkeypatch
     runner = Walg()
     assert run(standing, runner)["storage"]["asked"] is True
     assert runner.asked
-    monkeypatch.setattr(_make_ready._storage_check._proof, "proved", lambda _instance: True)
+    monkeypatch.setattr(_make_ready._storage_check._proof, "archive_is_proved", lambda _instance: True)
     runner = Walg()
     answer = run(standing, runner)
     assert (answer["storage"]["asked"], runner.asked) == (False, [])

@@ -39,7 +39,7 @@ def test_a_data_directory_without_a_server(
     monkeypatch: pytest.MonkeyPatch, there: DataDir, text: str | None, advice: str | None
 ) -> None:
     cluster = Cluster("/d", "/bin", "/run", os_user=User.current().name, service="systemd:pg.service")
-    monkeypatch.setattr(_data_dir, "look", lambda _path, _user: there)
+    monkeypatch.setattr(_data_dir, "inspect", lambda _path, _user: there)
     monkeypatch.setattr(Server, "ready", lambda _self: False)
     if text is None or advice is None:
         _preflight.refuse_no_server(Scripted(), cluster, 14)
@@ -51,7 +51,7 @@ def test_a_data_directory_without_a_server(
 
 
 def test_a_server_of_another_container_answers_at_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_data_dir, "look", lambda _path, _user: DataDir("/d", "cluster", major=14))
+    monkeypatch.setattr(_data_dir, "inspect", lambda _path, _user: DataDir("/d", "cluster", major=14))
     monkeypatch.setattr(Server, "ready", lambda _self: True)
     _preflight.refuse_no_server(Scripted(), Cluster("/d", "/bin", "/run", os_user=User.current().name), 14)
 

@@ -29,8 +29,8 @@ from .._host._files import read_text
 from .._host._process import Runner
 from .._host._users import User
 from .._instance import _record
-from .._walg import _settings
 from .._walg._client import Walg
+from .._walg._settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,7 +103,7 @@ class _Formatter(logging.Formatter):
 
 def _mask(instance: _record.Instance) -> _shown.Mask:
     plain = [text for text in vars(instance).values() if isinstance(text, str)]
-    return _shown.Mask(_settings.secrets_of(read_text(instance.settings_file)), [*plain, instance.cluster.data_dir])
+    return _shown.Mask(Settings.read(read_text(instance.settings_file)).secrets(), [*plain, instance.cluster.data_dir])
 
 
 def _log(instance: _record.Instance) -> logging.Logger:

@@ -100,7 +100,9 @@ def _on_host(params: Mapping[str, Any]) -> list[str]:
     if not params.get("config_dir") or not params.get("instance"):
         return []
     with contextlib.suppress(WalgError):
-        return _settings.secrets_of(read_text(_record.settings_path(params["config_dir"], params["instance"])))
+        return _settings.Settings.read(
+            read_text(_record.settings_path(params["config_dir"], params["instance"]))
+        ).secrets()
     return []
 
 

@@ -25,6 +25,7 @@ from .._postgres._cluster import Cluster
 from .._storage import _google, _url
 from .._walg import _backups, _client, _owner_seen, _segment_size, _settings, _tuning
 from .._walg._setting_names import CLUSTER
+from .._walg._settings import Settings
 from . import _encryption_check, _given
 
 _DIRECTORIES = ("config_dir", "state_dir", "log_dir", "program_dir")
@@ -33,13 +34,13 @@ _CLUSTER = ("data_dir", "bin_dir", "socket_dir")
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings as they are wanted, whether or not they are on the host. ``credentials``: content of a Google key file.
+    """An instance with settings that are wanted, whether or not they are on the host. ``credentials``: content of a Google key file.
 
     ``segment_size``: in bytes, as the cluster or its archive says; 0 where neither could be asked.
     """
 
     instance: Instance
-    rendered: str
+    settings: Settings
     credentials: str
     segment_size: int = 0
 
@@ -53,13 +54,13 @@ class Candidate:
         return (
             known is not None
             and (known.storage, known.environment) == (self.instance.storage, self.instance.environment)
-            and read_text(self.instance.settings_file) == self.rendered
+            and read_text(self.instance.settings_file) == self.settings.rendered()
             and (not self.credentials or read_text(self.credentials_file) == self.credentials)
         )
 
     def refuse_credentials(self, version: tuple[int, int, int] | None = None) -> None:
         """Raise WalgError unless WAL-G of ``version`` (None: any) can load the Google credentials that are named, if any are."""
-        path = json.loads(self.rendered).get(_google.SETTING)
+        path = self.settings.values.get(_google.SETTING)
         if self.credentials:
             _google.check(self.credentials, "walg_google_credentials", version)
         elif path:
@@ -68,15 +69,14 @@ class Candidate:
     @contextlib.contextmanager
     def walg(self, runner: Runner, binary: str, timeout: float) -> Iterator[_client.Walg]:
         """Yield WAL-G with these settings, from private files without a name. To be called as the cluster's owner."""
-        instance, content = self.instance, self.rendered
+        instance, settings = self.instance, self.settings
         _owner_seen.refuse_unmounted(instance.owner, instance.state_dir, instance.storage)
         with _scratch.opened() as scratch:
             if self.credentials:
-                path = scratch.unnamed(self.credentials)
-                content = content.replace(json.dumps(self.credentials_file), json.dumps(path))
-            settings = scratch.linked(f"{instance.name}.json", content)
+                settings = settings.replaced({_google.SETTING: scratch.unnamed(self.credentials)})
+            config = scratch.linked(f"{instance.name}.json", settings.rendered())
             owner, at, network = instance.owner, instance.storage, instance.environment
-            yield _client.Walg(runner, binary, settings, owner, at, network, timeout, scratch.descriptors)
+            yield _client.Walg(runner, binary, config, owner, at, network, timeout, scratch.descriptors)
 
 
 def _readable(path: str, owner: User) -> str:
@@ -157,7 +157,7 @@ class ConfigPlan:
 
     def _list(self, runner: Runner) -> None:
         instance = self.instance
-        _encryption_check.check(runner, self.candidate.rendered, instance.binary, instance.environment)
+        _encryption_check.check(runner, self.candidate.settings, instance.binary, instance.environment)
         with self.candidate.walg(runner, instance.binary, _client.ASK_TIMEOUT) as walg:
             found = walg.backups()
             if instance.cluster.system_identifier:
@@ -167,7 +167,9 @@ class ConfigPlan:
     def diff(self) -> list[dict[str, str]]:
         """Before and after of both files; secrets are placeholders."""
         settings_file, record_file = self.instance.settings_file, self.instance.record_file
-        before, after = _settings.masked_pair(read_text(settings_file), self.candidate.rendered, self.hidden)
+        before, after = _settings.masked_pair(
+            Settings.read(read_text(settings_file)), self.candidate.settings, self.hidden
+        )
         known = read_text(record_file)
         return [
             {
@@ -191,7 +193,7 @@ def candidate(params: Mapping[str, Any], archived_size: int = 0) -> Candidate:
     """
     judged = _given.judge(params)
     given, secrets = judged.settings, judged.secrets
-    instance = _make(params, _settings.environment(given, secrets))
+    instance = _make(params, _settings.environment_of(given))
     storage = _url.storage_settings(params["storage"])
     tuned = {}
     if params.get("tune"):
@@ -205,8 +207,8 @@ def candidate(params: Mapping[str, Any], archived_size: int = 0) -> Candidate:
     if credentials:
         credentials = credentials if credentials.endswith("\n") else credentials + "\n"
         settings[_google.SETTING] = _record.credentials_path(instance.config_dir, instance.name)
-    _settings.exactly_one_prefix({**settings, **secrets})
-    return Candidate(instance, _settings.render(settings, secrets, environment_too=False), credentials, size)
+    _url.kind({**settings, **secrets})  # none or several storages are rejected, under WAL-E's names too
+    return Candidate(instance, Settings.of(settings, secrets), credentials, size)
 
 
 def _refuse_other_server(own: Mapping[str, str], given: Mapping[str, Any]) -> None:
@@ -264,7 +266,7 @@ def configured(instance: Instance) -> Candidate:
     rendered = read_text(instance.settings_file)
     if rendered is None:
         raise WalgError(f"There is no {instance.settings_file}: run the role mapswipe.walg.walg first.")
-    return Candidate(instance, rendered, "")
+    return Candidate(instance, Settings.read(rendered), "")
 
 
 def plan(params: Mapping[str, Any], runner: Runner | None = None) -> ConfigPlan:
@@ -289,11 +291,11 @@ def plan(params: Mapping[str, Any], runner: Runner | None = None) -> ConfigPlan:
         parent(os.path.dirname(instance.log_dir), me),
         owned(instance.log_dir, None, 0o750, owner),
         *files,
-        owned(instance.settings_file, wanted.rendered, 0o600, owner),
+        owned(instance.settings_file, wanted.settings.rendered(), 0o600, owner),
         owned(instance.record_file, record, 0o644, me),
     ]
     before = read_text(instance.settings_file)
-    moves = before is not None and _settings.place(before) != _settings.place(wanted.rendered)
+    moves = before is not None and Settings.read(before).destination() != wanted.settings.destination()
     hidden = frozenset(params["secrets"] or {})
     return ConfigPlan(wanted, record, hidden, plans, moves or _storage_move.unfinished(instance))
 

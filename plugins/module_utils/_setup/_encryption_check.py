@@ -8,7 +8,6 @@ WAL-G itself looks at a key when it pushes the first segment; an archive made wi
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from .._host import _scratch
 from .._host._files import read_text
 from .._storage import _answers, _url
 from .._walg import _encryption
+from .._walg._settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +28,12 @@ _TEXT = "mapswipe.walg tries the key\n"
 _COMPRESSION = "WALG_COMPRESSION_METHOD"
 
 
-def check(runner: Runner, rendered: str, binary: str, environment: Mapping[str, str]) -> None:
+def check(runner: Runner, settings: Settings, binary: str, environment: Mapping[str, str]) -> None:
     """Encrypt a text and decrypt it again, in a directory of our own. To be called as the user who runs WAL-G. Raises WalgError.
 
-    ``rendered``: WAL-G's settings; without an encryption or a compression of its own among them there is nothing to try.
+    Without an encryption or a compression of its own among the settings there is nothing to try.
     """
-    given: Mapping[str, str] = json.loads(rendered)
+    given = settings.values
     names = _encryption.used(given) or [name for name in (_COMPRESSION,) if name in given]
     if not names:
         return
@@ -43,7 +43,7 @@ def check(runner: Runner, rendered: str, binary: str, environment: Mapping[str, 
         os.mkdir(storage)
         with open(source, "w", encoding="utf-8") as stream:
             stream.write(_TEXT)
-        config = scratch.linked("trial.json", json.dumps({**own, "WALG_FILE_PREFIX": storage}))
+        config = scratch.linked("trial.json", Settings({**own, "WALG_FILE_PREFIX": storage}).rendered())
 
         def run(*arguments: str) -> None:
             argv = [binary, "--config", config, "st", *arguments]

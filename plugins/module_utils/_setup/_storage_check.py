@@ -65,7 +65,7 @@ def check(runner: Runner, candidate: Candidate, binary: str, question: Question)
         return {"unknown": ["storage"], "warning": exc.msg}
 
     def ask() -> dict[str, Any]:
-        _encryption_check.check(runner, candidate.rendered, binary, instance.environment)
+        _encryption_check.check(runner, candidate.settings, binary, instance.environment)
         with candidate.walg(runner, binary, question.timeout) as walg:
             return _ask(walg, instance.cluster.system_identifier, question)
 
@@ -141,7 +141,7 @@ def _sweep(walg: _client.Walg, name: str) -> None:
 
 def _explained(candidate: Candidate) -> str:
     """Return what google-auth says against the credentials, where it happens to be installed; "" otherwise."""
-    path = json.loads(candidate.rendered).get(_google.SETTING)
+    path = candidate.settings.values.get(_google.SETTING)
     text = candidate.credentials or (path and call_as(candidate.instance.owner, read_text, path))
     if not text:
         return ""

@@ -14,11 +14,11 @@ import hashlib
 import json
 import math
 import unicodedata
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
 from .._host import _addresses
-from .._storage import _url
 from ._setting_names import CANONICAL, ENVIRONMENT, KNOWN, MULTILINE, PATHS, PLACE, REFUSED, SECRET
 
 if TYPE_CHECKING:
@@ -73,31 +73,65 @@ def check_settings(settings: Mapping[str, object], secrets: Mapping[str, object]
                 )
 
 
-def exactly_one_prefix(settings: Mapping[str, object]) -> None:
-    """Raise WalgError if none or several storage prefixes are set, WAL-E's names included."""
-    _url.kind(settings)
+@dataclass(frozen=True)
+class Settings:
+    """Settings of WAL-G: ``values`` for its settings file, ``environment`` for the variables that Go's network code reads.
 
-
-def render(settings: Mapping[str, object], secrets: Mapping[str, object], environment_too: bool = True) -> str:
-    """Return the text of WAL-G's settings file: JSON, sorted, all values strings.
-
-    Without ``environment_too`` it leaves out what ``environment`` returns. Raises WalgError as check_settings.
+    The latter would work in the file too, at the price of a line "... is unknown" on stderr at every call. Those given as
+    secrets stay in the file: an environment can be seen by others in the process list of a wrapper.
     """
-    check_settings(settings, secrets)
-    left_out = () if environment_too else tuple(environment(settings, secrets))
-    given = [(name, value, "walg_settings") for name, value in settings.items()]
-    given += [(name, value, "walg_secrets") for name, value in secrets.items()]
-    texts = {name: _text(name, value, where) for name, value, where in given if name not in left_out}
-    return json.dumps(texts, indent=2, sort_keys=True) + "\n"
+
+    values: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, object], secrets: Mapping[str, object]) -> Settings:
+        """Return settings that WAL-G takes as they are meant, all values as text. Raises WalgError as check_settings."""
+        check_settings(settings, secrets)
+        network = environment_of(settings)
+        given = [(name, value, "walg_settings") for name, value in settings.items() if name not in network]
+        given += [(name, value, "walg_secrets") for name, value in secrets.items()]
+        return cls({name: _text(name, value, where) for name, value, where in given}, network)
+
+    @classmethod
+    def read(cls, text: str | None) -> Settings:
+        """Read a settings file, whoever wrote it; None is no file. What has another form becomes one unknown name, which is hidden."""
+        if text is None:
+            return cls({})
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            return cls({"(not a settings file)": text})
+        return cls({name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()})
+
+    def rendered(self) -> str:
+        """Return the text of WAL-G's settings file: JSON, sorted, all values strings."""
+        return json.dumps(dict(self.values), indent=2, sort_keys=True) + "\n"
+
+    def replaced(self, values: Mapping[str, str]) -> Settings:
+        """Return the settings with other values for some names."""
+        return replace(self, values={**self.values, **values})
+
+    def destination(self) -> dict[str, str]:
+        """Return what says where WAL goes; another destination has none of the segments sent so far."""
+        return {canonical(name): value for name, value in self.values.items() if canonical(name) in PLACE}
+
+    def secrets(self) -> list[str]:
+        """Return the values that have to be hidden in what a program says."""
+        return [value for name, value in self.values.items() if not may_show(name, value)]
+
+    def masked(self, hidden: Collection[str] = ()) -> dict[str, str]:
+        """Return what may be shown: values of ordinary settings; HIDDEN for all others.
+
+        ``hidden``: names that were given as secrets though they are ordinary.
+        """
+        return {name: value if may_show(name, value, hidden) else HIDDEN for name, value in self.values.items()}
 
 
-def environment(settings: Mapping[str, object], secrets: Mapping[str, object]) -> dict[str, str]:
-    """Return the variables that Go's network code reads, for a caller who hands them to WAL-G in its environment.
-
-    In the settings file they work too, at the price of a line "... is unknown" on stderr at every call. Those given as
-    secrets are not returned: an environment can be seen by others in the process list of a wrapper.
-    """
-    check_settings(settings, secrets)
+def environment_of(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return the variables for WAL-G's environment among settings of a play. Raises WalgError on a value that is none."""
     return {name: _text(name, settings[name], "walg_settings") for name in sorted(settings) if name in ENVIRONMENT}
 
 
@@ -106,35 +140,18 @@ def digest(rendered: str) -> str:
     return hashlib.sha256(rendered.encode("utf-8")).hexdigest()
 
 
-def place(rendered: str) -> dict[str, str]:
-    """Return what in a settings file's text says where WAL goes; another place has none of the segments sent so far."""
-    return {canonical(name): value for name, value in _read(rendered).items() if canonical(name) in PLACE}
-
-
-def secrets_of(rendered: str | None) -> list[str]:
-    """Return the values in a settings file's text that have to be hidden in what a program says."""
-    return [value for name, value in _read(rendered).items() if not may_show(name, value)]
-
-
-def masked(rendered: str | None, hidden: Collection[str] = ()) -> dict[str, str]:
-    """Return what may be shown of a settings file: values of ordinary settings; HIDDEN for all others.
-
-    ``hidden``: names that were given as secrets though they are ordinary. None: there is no file.
-    """
-    return {name: value if may_show(name, value, hidden) else HIDDEN for name, value in _read(rendered).items()}
-
-
-def masked_pair(before: str | None, after: str, hidden: Collection[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what may be shown of two settings files, for a diff. A changed secret differs, without its value.
+def masked_pair(
+    before: Settings, after: Settings, hidden: Collection[str] = ()
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what may be shown of two states, for a diff. A changed secret differs, without its value.
 
     What is gone in ``after`` shows as REMOVED: nobody knows any more whether it had been given as a secret.
     """
-    old, new = _read(before), _read(after)
-    shown_old, shown_new = masked(before, hidden), masked(after, hidden)
-    for name in old:
-        if name not in new:
+    shown_old, shown_new = before.masked(hidden), after.masked(hidden)
+    for name, old in before.values.items():
+        if name not in after.values:
             shown_old[name] = REMOVED
-        elif old[name] != new[name] and shown_new[name] == HIDDEN:
+        elif old != after.values[name] and shown_new[name] == HIDDEN:
             shown_old[name], shown_new[name] = HIDDEN, HIDDEN_CHANGED
     return shown_old, shown_new
 
@@ -198,16 +215,3 @@ def may_show(name: str, value: str, hidden: Collection[str] = ()) -> bool:
     if name not in KNOWN or name in SECRET or "@" in value or _holds_credentials(name, value):
         return False
     return canonical(name) not in {canonical(other) for other in hidden}
-
-
-def _read(rendered: str | None) -> dict[str, str]:
-    """Read a settings file, whoever wrote it. What is not as we write it becomes one unknown name, which is hidden."""
-    if rendered is None:
-        return {}
-    try:
-        found = json.loads(rendered)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        return {"(not a settings file)": rendered}
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()}

@@ -164,8 +164,14 @@ def test_a_job_that_starts_during_an_upgrade_runs_one_version_whole(tmp_path: Pa
         starter.join()
     assert len(answers) > 8
     assert {(answer.returncode, answer.stderr) for answer in answers} == {(0, "")}
-    install(9)
-    assert len(list((tmp_path / "mapswipe_walg").iterdir())) == 1
+
+    def only_one() -> bool:
+        install(9)
+        return len(list((tmp_path / "mapswipe_walg").iterdir())) == 1
+
+    until = time.monotonic() + 120
+    while not only_one():  # a job of another test keeps them
+        assert time.monotonic() < until
 
 
 OWNER = User("postgres", 999, 999, "/")

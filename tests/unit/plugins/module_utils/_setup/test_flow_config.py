@@ -333,7 +333,7 @@ def test_settings_in_force(params: dict[str, Any]) -> None:
         {"secrets": {"AWS_ACCESS_KEY_ID": "id"}},
     ):
         assert not _config.candidate({**params, **changes}).in_force()
-    assert _config.configured(_config.candidate(params).instance).rendered
+    assert _config.configured(_config.candidate(params).instance).settings.values
 
 
 def with_segments(params: dict[str, Any], tmp_path: Path, mib: int) -> dict[str, Any]:
@@ -346,7 +346,7 @@ def with_segments(params: dict[str, Any], tmp_path: Path, mib: int) -> dict[str,
 @pytest.mark.parametrize(("mib", "told"), [(1, "1"), (16, None), (64, "64"), (1024, "1024")])
 def test_walg_is_told_the_size_of_segments(params: dict[str, Any], tmp_path: Path, mib: int, told: str | None) -> None:
     made = _config.plan(with_segments(params, tmp_path, mib), Answering())
-    assert json.loads(made.candidate.rendered).get("WALG_PG_WAL_SIZE") == told
+    assert made.candidate.settings.values.get("WALG_PG_WAL_SIZE") == told
     times = 16 if mib == 1024 else 1
     assert (made.instance.push_timeout, made.instance.fetch_timeout) == (15 * times, 60 * times)
     assert f"PUSH_TIMEOUT='{15 * times}'" in made.record
@@ -372,12 +372,12 @@ def test_of_a_lost_cluster_the_archive_is_asked(params: dict[str, Any], tmp_path
     binary = tmp_path / "wal-g"
     binary.write_text("")
     here = {**params, "binary": str(binary)}
-    assert json.loads(_config.plan(here, Archive()).candidate.rendered)["WALG_PG_WAL_SIZE"] == "64"
-    assert "WALG_PG_WAL_SIZE" not in json.loads(_config.plan(here, Archive(rc=1)).candidate.rendered)
-    assert "WALG_PG_WAL_SIZE" not in json.loads(_config.plan(here).candidate.rendered), "not asked"
+    assert _config.plan(here, Archive()).candidate.settings.values["WALG_PG_WAL_SIZE"] == "64"
+    assert "WALG_PG_WAL_SIZE" not in _config.plan(here, Archive(rc=1)).candidate.settings.values
+    assert "WALG_PG_WAL_SIZE" not in _config.plan(here).candidate.settings.values, "not asked"
     with pytest.raises(
         WalgError, match=r"is 32 MiB, but the cluster whose base backups are in s3://\S+ has segments of 64"
     ):
         _config.plan({**here, "settings": {"WALG_PG_WAL_SIZE": "32"}}, Archive())
     pending = {**params, "binary": str(tmp_path / "none")}
-    assert "WALG_PG_WAL_SIZE" not in json.loads(_config.plan(pending, Archive()).candidate.rendered)
+    assert "WALG_PG_WAL_SIZE" not in _config.plan(pending, Archive()).candidate.settings.values

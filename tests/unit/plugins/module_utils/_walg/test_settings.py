@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._storage import _url
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _settings
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg._setting_names import (
     CANONICAL,
@@ -22,6 +23,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._walg._setting_names
     REFUSED,
     SECRET,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg._settings import Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,7 +92,7 @@ def test_secret_names_go_into_secrets(name: str) -> None:
 )
 def test_the_path_of_a_secret_is_no_secret(name: str) -> None:
     _settings.check_settings({name: "/etc/key"}, {})
-    assert _settings.masked(_settings.render({name: "/etc/key"}, {})) == {name: "/etc/key"}
+    assert Settings.of({name: "/etc/key"}, {}).masked() == {name: "/etc/key"}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_refused_values(value: object, why: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MULTILINE))
 def test_texts_of_keys_have_lines(name: str) -> None:
-    assert json.loads(_settings.render({}, {name: PEM})) == {name: PEM}
+    assert json.loads(Settings.of({}, {name: PEM}).rendered()) == {name: PEM}
     assert "control character" in refused({}, {name: PEM + "\0"}).msg
 
 
@@ -188,7 +190,7 @@ def test_a_password_in_an_address_goes_into_secrets(name: str) -> None:
     url = f"http://me:{PLANTED}@host/"
     assert "put it into walg_secrets" in refused({name: url}).msg
     _settings.check_settings({}, {name: url})
-    assert PLANTED not in str(_settings.masked(_settings.render({}, {name: url})))
+    assert PLANTED not in str(Settings.of({}, {name: url}).masked())
 
 
 @pytest.mark.parametrize(
@@ -207,11 +209,11 @@ def test_a_password_in_an_address_goes_into_secrets(name: str) -> None:
     ],
 )
 def test_every_value_becomes_a_string(value: object, text: str) -> None:
-    assert json.loads(_settings.render({"AWS_REGION": value}, {})) == {"AWS_REGION": text}
+    assert json.loads(Settings.of({"AWS_REGION": value}, {}).rendered()) == {"AWS_REGION": text}
 
 
 def test_form_of_the_file() -> None:
-    text = _settings.render({"WALG_GS_PREFIX": "gs://b/p", "PGPORT": 5432}, {"PGPASSWORD": "x"})
+    text = Settings.of({"WALG_GS_PREFIX": "gs://b/p", "PGPORT": 5432}, {"PGPASSWORD": "x"}).rendered()
     assert text == '{\n  "PGPASSWORD": "x",\n  "PGPORT": "5432",\n  "WALG_GS_PREFIX": "gs://b/p"\n}\n'
 
 
@@ -221,28 +223,25 @@ def test_form_of_the_file() -> None:
 )
 @settings(database=None)
 def test_what_is_rendered_can_be_read_back(given: dict[str, Any], secrets: dict[str, str]) -> None:
-    text = _settings.render(given, secrets)
+    text = Settings.of(given, secrets).rendered()
     found = json.loads(text)
     wanted = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
     assert found == {**wanted, **secrets}
     assert list(found) == sorted(found)
-    assert text == _settings.render(dict(reversed(list(given.items()))), secrets)
+    assert text == Settings.of(dict(reversed(list(given.items()))), secrets).rendered()
 
 
-def test_render_checks() -> None:
+def test_settings_are_checked_when_they_are_made() -> None:
     with pytest.raises(WalgError, match="is secret"):
-        _settings.render({"PGPASSWORD": PLANTED}, {})
-    with pytest.raises(WalgError, match="is secret"):
-        _settings.environment({"PGPASSWORD": PLANTED}, {})
+        Settings.of({"PGPASSWORD": PLANTED}, {})
 
 
 def test_variables_of_the_environment() -> None:
     given = {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "x", "AWS_REGION": "r"}
     secrets = {"HTTP_PROXY": f"http://me:{PLANTED}@p", "PGPASSWORD": PLANTED}
-    assert _settings.environment(given, secrets) == {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "x"}
-    assert set(json.loads(_settings.render(given, secrets))) == set(given) | set(secrets)
-    without = json.loads(_settings.render(given, secrets, environment_too=False))
-    assert set(without) == {"AWS_REGION", "HTTP_PROXY", "PGPASSWORD"}
+    made = Settings.of(given, secrets)
+    assert made.environment == {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "x"}
+    assert set(json.loads(made.rendered())) == {"AWS_REGION", "HTTP_PROXY", "PGPASSWORD"}
 
 
 @pytest.mark.parametrize(
@@ -255,12 +254,12 @@ def test_variables_of_the_environment() -> None:
 )
 def test_no_or_several_prefixes(given: dict[str, str]) -> None:
     with pytest.raises(WalgError, match=r"storages? (is|are) set"):
-        _settings.exactly_one_prefix(given)
+        _url.kind(given)
 
 
 def test_one_prefix() -> None:
-    _settings.exactly_one_prefix({"WALG_GS_PREFIX": "gs://b", "AWS_REGION": "r"})
-    _settings.exactly_one_prefix({"WALE_S3_PREFIX": "s3://b"})
+    _url.kind({"WALG_GS_PREFIX": "gs://b", "AWS_REGION": "r"})
+    _url.kind({"WALE_S3_PREFIX": "s3://b"})
 
 
 def test_digest() -> None:
@@ -268,9 +267,9 @@ def test_digest() -> None:
 
 
 def test_masked() -> None:
-    assert _settings.masked(None) == {}
-    text = _settings.render({"WALG_GS_PREFIX": "gs://b", "AWS_REGION": "r"}, {**SECRETS, "PGUSER": PLANTED})
-    assert _settings.masked(text, ["PGUSER"]) == {
+    assert Settings.read(None).masked() == {}
+    text = Settings.of({"WALG_GS_PREFIX": "gs://b", "AWS_REGION": "r"}, {**SECRETS, "PGUSER": PLANTED}).rendered()
+    assert Settings.read(text).masked(["PGUSER"]) == {
         "WALG_GS_PREFIX": "gs://b",
         "AWS_REGION": "r",
         "AWS_ACCESS_KEY_ID": "(secret)",
@@ -293,16 +292,16 @@ def test_masked() -> None:
     ],
 )
 def test_a_file_of_somebody_else_is_masked_too(text: str) -> None:
-    assert PLANTED not in str(_settings.masked(text))
-    assert PLANTED not in str(_settings.masked_pair(text, _settings.render({"AWS_REGION": "r"}, {})))
+    assert PLANTED not in str(Settings.read(text).masked())
+    assert PLANTED not in str(_settings.masked_pair(Settings.read(text), Settings.of({"AWS_REGION": "r"}, {})))
 
 
 def test_masked_pair() -> None:
     secrets = {"PGPASSWORD": "old", "SSH_PASSWORD": "same"}
-    before = _settings.render({"AWS_REGION": "a", "PGPORT": 1, "S3_SSE": "x"}, secrets)
+    before = Settings.of({"AWS_REGION": "a", "PGPORT": 1, "S3_SSE": "x"}, secrets).rendered()
     secrets.update(PGPASSWORD="new", OS_PASSWORD="added")
-    after = _settings.render({"AWS_REGION": "b", "PGPORT": 1}, secrets)
-    assert _settings.masked_pair(before, after) == (
+    after = Settings.of({"AWS_REGION": "b", "PGPORT": 1}, secrets).rendered()
+    assert _settings.masked_pair(Settings.read(before), Settings.read(after)) == (
         {"AWS_REGION": "a", "PGPORT": "1", "S3_SSE": "(removed)", "PGPASSWORD": "(secret)", "SSH_PASSWORD": "(secret)"},
         {
             "AWS_REGION": "b",
@@ -315,8 +314,11 @@ def test_masked_pair() -> None:
 
 
 def test_masked_pair_of_a_first_file() -> None:
-    after = _settings.render({"AWS_REGION": "b"}, {"PGPASSWORD": PLANTED})
-    assert _settings.masked_pair(None, after) == ({}, {"AWS_REGION": "b", "PGPASSWORD": "(secret)"})
+    after = Settings.of({"AWS_REGION": "b"}, {"PGPASSWORD": PLANTED}).rendered()
+    assert _settings.masked_pair(Settings.read(None), Settings.read(after)) == (
+        {},
+        {"AWS_REGION": "b", "PGPASSWORD": "(secret)"},
+    )
 
 
 TOKEN = st.text("0123456789abcdef", min_size=12, max_size=24).map("tok-".__add__)
@@ -326,12 +328,14 @@ HIDDEN = st.dictionaries(st.sampled_from(SECRET_NAMES) | st.sampled_from(PLAIN_N
 @given(st.dictionaries(st.sampled_from(PLAIN_NAMES), VALUES, max_size=5), HIDDEN, HIDDEN)
 @settings(database=None)
 def test_no_diff_ever_shows_a_secret(given: dict[str, str], old: dict[str, str], new: dict[str, str]) -> None:
-    before = _settings.render({name: value for name, value in given.items() if name not in old}, old)
-    after = _settings.render({name: value for name, value in given.items() if name not in new}, new)
+    before = Settings.of({name: value for name, value in given.items() if name not in old}, old).rendered()
+    after = Settings.of({name: value for name, value in given.items() if name not in new}, new).rendered()
     hidden = {*old, *new}
-    shown = str(_settings.masked_pair(before, after, hidden)) + str(_settings.masked(after, hidden))
+    shown = str(_settings.masked_pair(Settings.read(before), Settings.read(after), hidden)) + str(
+        Settings.read(after).masked(hidden)
+    )
     assert not [value for value in (*old.values(), *new.values()) if value in shown]
-    left, right = _settings.masked_pair(before, after, hidden)
+    left, right = _settings.masked_pair(Settings.read(before), Settings.read(after), hidden)
     assert (left == right) is (json.loads(before) == json.loads(after))
 
 
@@ -367,14 +371,14 @@ def test_where_wal_goes() -> None:
     """Aliases are one setting; what says how, and not where, does not count."""
 
     def place(**settings: str) -> dict[str, str]:
-        return _settings.place(json.dumps(settings))
+        return Settings.read(json.dumps(settings)).destination()
 
     one = place(WALG_S3_PREFIX="s3://b/p", AWS_ENDPOINT="http://one", AWS_SECRET_ACCESS_KEY="x", PGPORT="1")
     assert one == {"WALG_S3_PREFIX": "s3://b/p", "AWS_ENDPOINT": "http://one"}
     assert one == place(WALE_S3_PREFIX="s3://b/p", WALG_AWS_ENDPOINT="http://one", WALG_COMPRESSION_METHOD="lz4")
     assert one != place(WALG_S3_PREFIX="s3://b/p", AWS_ENDPOINT="http://two")
     assert one != place(WALG_S3_PREFIX="s3://b/q", AWS_ENDPOINT="http://one")
-    assert _settings.place("damaged") == {}
+    assert Settings.read("damaged").destination() == {}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _facts
-from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _settings, _tuning
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _tuning
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg._settings import Settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,7 +49,7 @@ def test_never_less_than_wal_g_can_do_with_and_never_more_than_a_tenth_of_the_me
     cores: int, memory: int, kind: str
 ) -> None:
     made = {name: int(text) for name, text in _tuning.defaults(cores, memory, kind).items()}
-    _settings.render(made, {})
+    Settings.of(made, {})
     assert 1 <= made.get(READERS, 1) <= min(4, cores)
     assert 4 <= made.get(UPLOADS, 16) <= 16
     assert 4 <= made.get(FETCHES, 10) <= 10

@@ -368,11 +368,6 @@ restore:
     seconds:
       fetch: 1.5
       recover: 0.8
-unknown:
-  description: What could not be checked in check mode, because WAL-G or the settings of the instance are not there yet.
-  returned: in check mode, when it could not
-  type: list
-  elements: str
 """
 
 import os

@@ -79,6 +79,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+asked:
+  description: Whether the storage was checked.
+  returned: success
+  type: bool
 backups:
   description: Number of base backups in the storage.
   returned: when the storage was asked
@@ -136,8 +140,6 @@ def main() -> None:
         found = _asked(Runner(), module)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
-    if "storage" in found.pop("unknown", []):
-        found["reason"] = found.pop("warning")
     if "warning" in found:
         _answer.warn(module, str(found.pop("warning")))
     _answer.succeed(module, changed=False, **found)
@@ -151,7 +153,7 @@ def _asked(runner: Runner, module: AnsibleModule) -> dict[str, Any]:
         return _storage_check.check(runner, _config.configured(instance), instance.binary, question)
     candidate = _config.candidate(params)
     if _storage_check.known(candidate, question):
-        return {"reason": "these settings are in force, and WAL arrives in the storage"}
+        return {"asked": False, "reason": "these settings are in force, and WAL arrives in the storage"}
     return _storage_check.check(runner, candidate, params["binary"], question)
 
 

@@ -94,13 +94,13 @@ class RestoreRequest:
             return _answered(restore.forward(saved, self.options))
         ours = [*saved.work_dirs()] if saved and saved.state in _state.BESIDE else []
         if check and self.pending:
-            return self._unknown()
+            return self._not_asked()
         plan = _plan.make(self.runner, self.instance, self.options, ours)
         if check:
             return {**_answered(plan.answer()), "diff": plan.diff()}
         return self._begin(restore, plan, saved, ours)
 
-    def _unknown(self) -> dict[str, Any]:
+    def _not_asked(self) -> dict[str, Any]:
         """The answer of check mode where nothing is there yet by which the archive could be asked."""
         found = _data_dir.inspect(os.path.realpath(self.instance.cluster.data_dir), self.instance.owner)
         _host_check.refuse_directory(self.runner, self.instance, found, self.options)
@@ -117,7 +117,7 @@ class RestoreRequest:
             data_dir_found=found.kind,
             notes=[note],
         )
-        return {**_answered(told), "unknown": ["storage"]}
+        return _answered(told)
 
     def _begin(
         self, restore: _run.RestoreRun, plan: RestorePlan, saved: _state.RestoreState | None, ours: list[str]

@@ -201,10 +201,7 @@ def _ask_storage(host: Host, candidate: _config.Candidate, origin: _Origin | Non
                 made = _binary.plan(shop, origin.src, f"sha256:{origin.sha256}", binary, host.wanted.version)
                 binary = _binary.runnable(made)
         with host.steps.within("storage"):
-            found = _storage_check.check(host.runner, candidate, binary, _question(host))
-    if "storage" in found.pop("unknown"):  # in check mode, credentials that an earlier task may be about to bring
-        return {"asked": False, "reason": found["warning"]}
-    return {"asked": True, **found}
+            return _storage_check.check(host.runner, candidate, binary, _question(host))
 
 
 def _install(host: Host) -> None:

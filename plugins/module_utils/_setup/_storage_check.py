@@ -62,7 +62,7 @@ def check(runner: Runner, candidate: Candidate, binary: str, question: Question)
     except MissingCredentialsError as exc:
         if not question.dry:
             raise
-        return {"unknown": ["storage"], "warning": exc.msg}
+        return {"asked": False, "reason": exc.msg}
 
     def ask() -> dict[str, Any]:
         _encryption_check.check(runner, candidate.settings, binary, instance.environment)
@@ -82,9 +82,9 @@ def _ask(walg: _client.Walg, system_identifier: str, question: Question) -> dict
     if system_identifier:
         _backups.refuse_foreign(backups, system_identifier, walg.storage)
         _ownership.refuse_other_cluster(walg, system_identifier)
-    found: dict[str, Any] = {"backups": len(backups), "unknown": []}
+    found: dict[str, Any] = {"asked": True, "backups": len(backups)}
     if question.dry:
-        return {**found, "unknown": ["can_write"]}
+        return found
     if backups:
         walg.sentinel(backups[-1].name)
     if question.access == "write":

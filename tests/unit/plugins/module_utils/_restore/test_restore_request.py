@@ -185,7 +185,8 @@ def test_check_mode_before_anything_is_installed(world: World, log: list[str], m
         pending(world, RestoreOptions("r1", LSN)).act("restore", check=True)
     monkeypatch.setattr(_servers, "servers_on", lambda _path: [])
     answer = pending(world, RestoreOptions("r1", LSN)).act("restore", check=True)
-    assert (answer["changed"], answer["unknown"], log) == (True, ["storage"], [])
+    assert (answer["changed"], log) == (True, [])
+    assert answer["restore"]["notes"][0].startswith("The archive was not checked")
     assert answer["restore"]["target"] == LSN.as_dict()
     assert "/bin/wal-g" in answer["restore"]["notes"][0]
     pending(world, RestoreOptions("r1", LSN)).act("restore", check=False)

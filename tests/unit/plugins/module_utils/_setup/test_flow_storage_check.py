@@ -100,7 +100,7 @@ def test_all_is_well(candidate: Callable[..., _config.Candidate]) -> None:
 
 def test_check_mode_only_lists(candidate: Callable[..., _config.Candidate]) -> None:
     storage = Storage()
-    assert _storage_check.check(storage, candidate(), "/wal-g", DRY)["unknown"] == ["can_write"]
+    assert _storage_check.check(storage, candidate(), "/wal-g", DRY) == {"asked": True, "backups": 0}
     assert storage.acts == ["st ls"]
 
 
@@ -171,7 +171,7 @@ def test_credentials_are_looked_at_before_the_storage(
 
     with pytest.raises(WalgError, match="There is no Google credentials file"):
         ask()
-    assert ask(DRY)["unknown"] == ["storage"]
+    assert (ask(DRY)["asked"], "There is no Google credentials file" in ask(DRY)["reason"]) == (False, True)
     path.mkdir()
     with pytest.raises(WalgError, match="can't be read by the user"):
         ask()

@@ -29,6 +29,7 @@ class Call:
     user: str | None = None
     stdin: str | None = None  # a part of it
     bare: bool = False  # no variables besides
+    lasting: bool = False  # the last one: it comes again and again, at least once
 
 
 @dataclass
@@ -55,6 +56,8 @@ class Scripted(Runner):
     ) -> Result:
         """Compare with the next expected call and return its answer."""
         place = len(self.timeouts)
+        if self.calls and self.calls[-1].lasting:
+            place = min(place, len(self.calls) - 1)
         assert place < len(self.calls), f"unexpected call {list(argv)}"
         wanted = self.calls[place]
         assert list(argv) == list(wanted.argv)

@@ -17,11 +17,12 @@
 #   make docs                      reference pages of modules and roles, as HTML
 #   make bench ONLY=site           figures of what has to be fast, side by side; all parts take 20 minutes
 #   make integration PG_MAJOR=13   another PostgreSQL; WALG_BINARY=/path/to/wal-g uses another WAL-G
+#   make tools RETRY=1            ask again for WAL-G's release, which is built where it can't be had; WALG_RELEASES=https://... names a mirror
 
 PYTHON ?= python3
 CHECK = $(PYTHON) tests/toolchain/check.py
 SEEDS ?= 200
-export ARGS ONLY WHAT SEEDS FIRST PG_MAJOR WALG_BINARY BACKUPS SEGMENTS MIB FETCHES ROUNDS JSON
+export ARGS ONLY WHAT SEEDS FIRST PG_MAJOR WALG_BINARY WALG_RELEASES RETRY BACKUPS SEGMENTS MIB FETCHES ROUNDS JSON
 
 .PHONY: help tools paths lint unit integration attacks test test-molecule test-soak test-matrix test-core docs bench demo demo-clean build clean
 

@@ -9,7 +9,8 @@
     make demo BREAK=segment     deletes one WAL segment from the storage first: the demo has to fail
     make demo-clean             removes whatever a kept, failed or killed demo left
 
-PG_MAJOR and WALG_BINARY choose another PostgreSQL and WAL-G, as for the tests. All lies in one directory of the demo's
+WAL-G is the release that the collection installs, with the newest PostgreSQL, where it can be had; the first line tells.
+PG_MAJOR and WALG_BINARY choose others, as for the tests. All lies in one directory of the demo's
 own, whose name tells which checkout made it; so what a killed demo left is found again, processes included.
 """
 
@@ -37,6 +38,7 @@ CHECKOUT = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "toolchain")]
 
 from locations import ToolError, link_root
+from released import first_line
 from support.sandbox import Cluster, Play, Sandbox, load_tools, passable
 
 PREFIX = f"mapswipe-walg-demo-{hashlib.sha256(os.fsencode(CHECKOUT)).hexdigest()[:6]}-"
@@ -138,8 +140,9 @@ class Demo:
     def run(self) -> None:
         """Tell the whole story; the first step that fails ends it."""
         screen, sandbox = self.screen, self.sandbox
+        screen.say(f"{first_line()}.")
         screen.say(
-            f"WAL-G {self.walg}, file storage. All of it lies in {self.root}; the output of ansible-playbook goes to its folder log."
+            f"Storage: file. All of it is in {self.root}; the output of ansible-playbook goes to its folder log."
         )
         screen.say()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from released import first_line
 from support.gcs import BUCKET, Gcs
 from support.sandbox import Sandbox, load_tools
 
@@ -28,13 +29,16 @@ collect_ignore = list(LEFT_OUT)
 
 
 def pytest_report_header() -> list[str]:
-    """Say what is not run here, and why."""
+    """Say with which WAL-G, what is not run here, and why."""
     real = (
         []
         if os.environ.get("WALG_BINARY_NEWER")
         else ["an upgrade to another WAL-G's code, WALG_BINARY_NEWER names none"]
     )
-    return [f"not run: {one}" for one in [*(f"{name}, {reason}" for name, reason in LEFT_OUT.items()), *real]]
+    return [
+        first_line(),
+        *(f"not run: {one}" for one in [*(f"{name}, {reason}" for name, reason in LEFT_OUT.items()), *real]),
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,9 @@ def each_major(left_out: Mapping[int, str] | None = None) -> list[Any]:
 def tools_for(major: int) -> dict[str, Any]:
     """Return the tools with this PostgreSQL, which is installed first where it is missing."""
     argv = [sys.executable, str(CHECKOUT / "tests" / "toolchain" / "tools.py"), "install"]
-    done = subprocess.run(argv, env={**os.environ, "PG_MAJOR": str(major)}, capture_output=True, text=True, check=False)
+    # A run that began with one WAL-G ends with it: nothing is asked for meanwhile.
+    env = {**os.environ, "PG_MAJOR": str(major), "WALG_BINARY": load_tools()["walg_binary"]}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"PostgreSQL {major} can't be installed: {done.stderr}"
     tools = load_tools()
     return {**tools, "pg_bin_dir": tools["pg_bin_dirs"][str(major)], "pg_major": major}

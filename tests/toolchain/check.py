@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matrix
+import released
 from lint import lint
 from locations import COLLECTION, HERE, ROOT, ToolError, test_environment, tools_dir
 from stage import copy_root
@@ -149,7 +150,7 @@ def main() -> int:
         reports = tools_dir() / "reports" / str(os.getpid())
         with contextlib.ExitStack() as stack:
             for step in steps:
-                if len(steps) > 1:
+                if len(steps) > 1 and step != "tools":  # the first line says which WAL-G
                     print(f"=== {step}", flush=True)
                 start = time.monotonic()
                 code = run_step(step, reports)
@@ -158,6 +159,7 @@ def main() -> int:
                 if step == "tools":
                     if code:
                         break
+                    print(released.first_line(), flush=True)
                     stack.enter_context(preparing_hosts("hosts" in steps))
         if len(steps) > 1:
             print("===", *lines, totals(reports), sep="\n", flush=True)

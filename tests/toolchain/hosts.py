@@ -30,7 +30,7 @@ from pathlib import Path
 import engine
 import images
 import parts
-from locations import ROOT, ToolError, paths, test_environment, tools_dir
+from locations import ROOT, ToolError, built_walg, digest_of, paths, static_walg, test_environment, tools_dir
 
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
 
@@ -72,9 +72,9 @@ def environment(run: str, folder: Path, image: str, named: dict[str, str]) -> di
         "NO_COLOR": "1",
         "WALG_RUN": run,
         "WALG_RUN_DIR": str(folder),
-        "WALG_BINARY_BUILT": str(known["walg_binary"]),
-        "WALG_SHA256": str(known["walg_sha256"]),
-        "WALG_VERSION": walg_version(str(known["walg_binary"])),
+        "WALG_BINARY_BUILT": str(known["walg_static"]),
+        "WALG_SHA256": digest_of(Path(known["walg_static"])),
+        "WALG_VERSION": walg_version(str(known["walg_static"])),
         "WALG_GCS_SERVER": str(known["gcs_server"]),
         "WALG_IMAGE": image,
         "WALG_PG_MAJOR": str(images.major(image)),
@@ -132,12 +132,13 @@ def remove_containers(run: str) -> None:
 
 
 def molecule() -> None:
-    """Install molecule if it is not there; one run at a time."""
-    part = parts.molecule_part()
+    """Install molecule, and the WAL-G that hosts run, if they are not there; one run at a time."""
+    walg = [parts.built_walg_part()] if static_walg() == built_walg() else []
     with (tools_dir() / "molecule.lock").open("w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not part.current():
-            part.make()
+        for part in [parts.molecule_part(), *walg]:
+            if not part.current():
+                part.make()
 
 
 def main() -> int:

@@ -117,7 +117,7 @@ LINTERS = [
     Linter("antsibull-docs", 1, antsibull_docs_argv),
     Linter("antsibull-changelog", 1, lambda context: ["antsibull-changelog", "lint"]),
     Linter("mypy", 1, mypy_argv, lambda context: {"MYPYPATH": str(context.root)}),
-    Linter("mypy-tests", 1, mypy_tests_argv),
+    Linter("mypy-tests", 1, mypy_tests_argv, lambda context: {"MYPYPATH": str(context.root)}),
     Linter("ruff", 1, lambda context: ["ruff", "check", "--no-cache", "--output-format", "concise", "."]),
     Linter("shellcheck", 1, shellcheck_argv),
     Linter("yamllint", 1, lambda context: ["yamllint", "--strict", "."]),

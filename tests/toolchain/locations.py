@@ -13,6 +13,8 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 VERSIONS: dict[str, Any] = json.loads((HERE / "versions.json").read_text(encoding="utf-8"))
 COLLECTION = Path("ansible_collections", "mapswipe", "walg")
+#: WALG_RELEASES=none: don't ask for WAL-G's release.
+NO_SERVER = "none"
 
 
 class ToolError(Exception):
@@ -50,9 +54,66 @@ def tools_dir() -> Path:
     return outside
 
 
+def release_server() -> str:
+    """Where WAL-G's release is asked for: WALG_RELEASES, or "none"; empty is where the collection asks by default."""
+    return os.environ.get("WALG_RELEASES", "").rstrip("/")
+
+
+def release_dir() -> Path:
+    """Where that release belongs, beside what came of asking for it (see released.py)."""
+    return tools_dir() / "release"
+
+
+def release_note() -> dict[str, Any]:
+    """What came of asking that server; empty if it was not asked, or another one was asked since."""
+    try:
+        note: dict[str, Any] = json.loads((release_dir() / "note.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note if note.get("server") == release_server() else {}
+
+
+@dataclass(frozen=True)
+class Walg:
+    """A WAL-G for tests and demo, why it is this one, and the PostgreSQL to use it with unless PG_MAJOR says another."""
+
+    binary: Path
+    why: str
+    postgres: int
+
+
+def built_walg() -> Path:
+    """The WAL-G that is built from source: static, so that it runs on every host."""
+    return tools_dir() / "walg" / "wal-g"
+
+
+def static_walg() -> Path:
+    """The WAL-G for hosts in containers: theirs may be older systems, on which the release for this one does not start."""
+    return walg().binary if os.environ.get("WALG_BINARY") else built_walg()
+
+
+def walg() -> Walg:
+    """The WAL-G to use: the one of WALG_BINARY, else the release that users run, else the built one."""
+    default = int(VERSIONS["postgres_default"])
+    if os.environ.get("WALG_BINARY"):
+        return Walg(Path(os.environ["WALG_BINARY"]).absolute(), "WALG_BINARY names it", default)
+    if release_server() == NO_SERVER:
+        return Walg(built_walg(), f"built from source, because WALG_RELEASES is {NO_SERVER}", default)
+    note = release_note()
+    if note.get("had"):
+        why = f"the release that the collection installs, from {note['url']}"
+        return Walg(release_dir() / "wal-g", why, int(note["postgres"]))
+    why = "built from source, because the release"
+    if not note:
+        return Walg(built_walg(), f"{why} was not asked for", default)
+    asked = time.strftime("%Y-%m-%d %H:%M", time.localtime(note["at"]))
+    why = f"{why} {note['version']} can't be had: {note['why']} Asked on {asked}; `make tools RETRY=1` asks again"
+    return Walg(built_walg(), why, default)
+
+
 def pg_major() -> int:
-    """The PostgreSQL to use: PG_MAJOR, else the default of versions.json."""
-    text = os.environ.get("PG_MAJOR") or str(VERSIONS["postgres_default"])
+    """The PostgreSQL to use: PG_MAJOR, else the one that goes with the WAL-G to use."""
+    text = os.environ.get("PG_MAJOR") or str(walg().postgres)
     if text not in VERSIONS["postgres"]:
         raise ToolError(f"PG_MAJOR={text}: no such server here; known: {', '.join(VERSIONS['postgres'])}")
     return int(text)
@@ -84,8 +145,7 @@ def client_bin_dir(tools: Path) -> Path | None:
 def paths() -> dict[str, Any]:
     """All places as text, JSON-ready. They are where things belong; `missing` lists those that are not there yet."""
     tools = tools_dir()
-    override = os.environ.get("WALG_BINARY")
-    binary = Path(override).absolute() if override else tools / "walg" / "wal-g"
+    binary = walg().binary
     servers = tools / "pg" / str(pg_major()) / "bin"
     clients = client_bin_dir(tools)
     gcs = tools / "gcs" / "fake-gcs-server"
@@ -99,6 +159,7 @@ def paths() -> dict[str, Any]:
         "public_python": public_python(),
         "walg_binary": str(binary),
         "walg_sha256": digest_of(binary) if binary.is_file() else None,
+        "walg_static": str(static_walg()),
         "gcs_server": str(gcs),
         "pg_major": pg_major(),
         "pg_bin_dir": str(servers),

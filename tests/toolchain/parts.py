@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from locations import HERE, VERSIONS, ToolError, client_bin_dir, digest_of, tools_dir
+from locations import HERE, VERSIONS, ToolError, built_walg, client_bin_dir, digest_of, tools_dir, walg
 
 GO_FLAGS = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-tags=netgo,osusergo"]
 GO_LINK = "-s -w -linkmode external -extldflags -static -X github.com/wal-g/wal-g/cmd/pg.walgVersion="
@@ -239,13 +239,17 @@ def gcs_part() -> Part:
 
 
 def walg_part() -> Part | None:
-    """WAL-G from the Go module registry, static, so that it also runs where the C library is another. None if given."""
+    """The built WAL-G, where it is the one to use: neither is another one given, nor is the release there."""
     if os.environ.get("WALG_BINARY"):
         given = Path(os.environ["WALG_BINARY"])
         if not os.access(given, os.X_OK) or not given.is_file():
             raise ToolError(f"WALG_BINARY={given}: no program there")
-        return None
-    folder, module = tools_dir() / "walg", HERE / "walg"
+    return built_walg_part() if walg().binary == built_walg() else None
+
+
+def built_walg_part() -> Part:
+    """WAL-G from the Go module registry, static, so that it also runs where the C library is another."""
+    folder, module = built_walg().parent, HERE / "walg"
     stamp = VERSIONS["walg"]["stamp"]
 
     def install() -> None:

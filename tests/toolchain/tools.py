@@ -8,7 +8,9 @@
     python3 tests/toolchain/tools.py paths       where things are, as JSON
     python3 tests/toolchain/tools.py remove      all of it again
 
-WALG_BINARY names a WAL-G to use instead of building one; PG_MAJOR chooses the PostgreSQL (10 to 18), several coexist.
+WAL-G is the release that the collection installs by default, and is built only where that can't be had; then RETRY=1 asks again
+before a day is over. WALG_RELEASES names another server of releases (none: ask nowhere), WALG_BINARY a WAL-G of your own.
+PG_MAJOR chooses the PostgreSQL (10 to 18), several coexist.
 Other programs import paths(), link_root() and test_environment() from locations.py beside this file.
 """
 
@@ -21,13 +23,14 @@ import os
 import shutil
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 OLDEST = (3, 11)
 if sys.version_info[:2] < OLDEST:
     sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: try make PYTHON=python3.12")
 
 import parts
+import released
 from locations import ToolError, paths, pg_major, tools_dir
 
 
@@ -43,6 +46,22 @@ def make_group(group: list[parts.Part]) -> list[str]:
     return lines
 
 
+def servers_and_walg() -> list[parts.Part]:
+    """What depends on which WAL-G is used."""
+    walg = parts.walg_part()
+    return [parts.pg_part(pg_major()), *([walg] if walg else [])]
+
+
+def make_chosen(venv: Future[list[str]]) -> list[str]:
+    """Find out which WAL-G is used, for which the venv is needed, and bring it up to date with its PostgreSQL."""
+    if venv.exception():
+        return []
+    if released.due():
+        print(f"walg: asking for the release {released.wanted_version()}", flush=True)
+        released.obtain()
+    return make_group(servers_and_walg())
+
+
 def install() -> int:
     """Bring every part up to date, independent ones at the same time. One run at a time works on a tools folder."""
     os.umask(0o022)
@@ -54,15 +73,15 @@ def install() -> int:
         except BlockingIOError:
             print(f"waiting for another run that works on {tools}", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        walg = parts.walg_part()
-        built = [*([walg] if walg else []), parts.gcs_part()]
-        groups = [[parts.venv_part(), parts.pip_wheel_part()], built, [parts.pg_part(pg_major())]]
-        if not all(part.current() for group in groups for part in group):
+        groups = [[parts.venv_part(), parts.pip_wheel_part()], [parts.gcs_part()]]
+        if not all(part.current() for group in [*groups, servers_and_walg()] for part in group):
             print(f"installing into {tools}; logs in {tools / 'log'}", flush=True)
         failures = []
         made: list[str] = []
         with ThreadPoolExecutor() as pool:
-            for future in [pool.submit(make_group, group) for group in groups]:
+            futures = [pool.submit(make_group, group) for group in groups]
+            futures.append(pool.submit(make_chosen, futures[0]))
+            for future in futures:
                 try:
                     made += future.result()
                 except ToolError as error:

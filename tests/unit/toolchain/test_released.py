@@ -12,15 +12,18 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import check
 import fetch_release
 import locations
 import parts
 import pytest
 import released
+import tools as toolchain
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from locations import ToolError, tools_dir
 from support import releases
@@ -270,3 +273,60 @@ def test_the_digest_of_the_paths_is_that_of_the_release(mirror: Releases, stand_
     found = locations.paths()
     assert found["walg_sha256"] == hashlib.sha256(stand_in.read_bytes()).hexdigest()
     assert "walg_binary" not in found["missing"]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the parts that would be installed."""
+    names: list[str] = []
+
+    def note(group: list[parts.Part]) -> list[str]:
+        names.extend(part.name for part in group)
+        return []
+
+    monkeypatch.setattr(toolchain, "make_group", note)
+    return names
+
+
+def done() -> Future[list[str]]:
+    venv: Future[list[str]] = Future()
+    venv.set_result([])
+    return venv
+
+
+@pytest.mark.usefixtures("at_once", "mirror")
+def test_make_tools_installs_the_postgresql_that_goes_with_the_release(made: list[str]) -> None:
+    toolchain.make_chosen(done())
+    assert made == [f"pg-{NEWEST}"], "and builds nothing"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_make_tools_builds_where_the_release_is_away(
+    made: list[str], mirror: Releases, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mirror.faults.append((".sha256", releases.status(404)))
+    for said in (f"walg: asking for the release {VERSION}\n", ""):
+        toolchain.make_chosen(done())
+        assert made == ["pg-14", "walg"]
+        assert capsys.readouterr().out == said
+        made.clear()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_make_tools_builds_nothing_in_place_of_a_wrong_file(made: list[str], mirror: Releases) -> None:
+    mirror.faults.append(("-amd64", releases.answer(b"another file")))
+    with pytest.raises(ToolError, match="The digest of"):
+        toolchain.make_chosen(done())
+    assert made == []
+
+
+def test_make_test_begins_with_which_walg(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stand_in: Path
+) -> None:
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("WALG_BINARY", str(stand_in))
+    monkeypatch.setattr(check, "run_step", lambda _step, _reports: 0)
+    monkeypatch.setattr("sys.argv", ["check.py", "tools", "lint", "unit"])
+    assert check.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [f"WAL-G v{VERSION} with PostgreSQL 14: WALG_BINARY names it", "=== lint"]

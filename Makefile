@@ -14,7 +14,7 @@
 #   make test-soak WHAT=attacks   20,000 tries of each race, with a partner who exchanges paths
 #   make test-matrix WALG_BINARY=/path/to/wal-g   the main job and every kind of target on every PostgreSQL; a table at the end
 #   make test-core                 the main job with newer ansible-cores and older Pythons on the host, where the machine has them
-#   make docs                      reference pages of modules and roles, as HTML
+#   make docs                      the docs site, reference and guides, as HTML
 #   make bench ONLY=site           figures of what has to be fast, side by side; all parts take 20 minutes
 #   make integration PG_MAJOR=13   another PostgreSQL; WALG_BINARY=/path/to/wal-g uses another WAL-G
 #   make tools RETRY=1            ask again for WAL-G's release, which is built where it can't be had; WALG_RELEASES=https://... names a mirror

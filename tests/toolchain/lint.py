@@ -17,7 +17,7 @@ from pathlib import Path
 
 import parts
 import stage
-from locations import COLLECTION, ToolError, test_environment, tools_dir
+from locations import COLLECTION, HERE, ToolError, test_environment, tools_dir
 
 WRAPPERS = ("roles/walg/files/wal-push", "roles/walg/files/wal-fetch")
 
@@ -115,6 +115,7 @@ LINTERS = [
     Linter("sanity-pylint", 1, sanity_pylint_argv, sanity_env),
     Linter("ansible-lint", 1, lambda context: ["ansible-lint", "--profile", "production", "--offline", "--nocolor"]),
     Linter("antsibull-docs", 1, antsibull_docs_argv),
+    Linter("docs", 1, lambda context: ["python", str(HERE / "docs.py")]),
     Linter("antsibull-changelog", 1, lambda context: ["antsibull-changelog", "lint"]),
     Linter("mypy", 1, mypy_argv, lambda context: {"MYPYPATH": str(context.root)}),
     Linter("mypy-tests", 1, mypy_tests_argv, lambda context: {"MYPYPATH": str(context.root)}),

@@ -35,6 +35,14 @@ def build(version: str = "3.0.8", note: str = "") -> bytes:
     return f"#!/bin/sh\n# {note}\nprintf 'wal-g version v{version}\\tx\\ty\\tPostgreSQL\\n'\n".encode()
 
 
+class Answer(io.BytesIO):
+    """What urllib gives."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.headers = Message()
+
+
 class Mirror:
     """Serves one build and its digest; counts what it is asked for."""
 
@@ -47,18 +55,11 @@ class Mirror:
         name = url.rpartition("/")[2]
         self.asked.append(name)
         if name.endswith(".sha256"):
-            return answer(f"{self.digest}  {name[: -len('.sha256')]}\n".encode())
-        return answer(self.content)
+            return Answer(f"{self.digest}  {name[: -len('.sha256')]}\n".encode())
+        return Answer(self.content)
 
     def web(self) -> Web:
         return Web(self, 10)
-
-
-def answer(body: bytes) -> Any:
-    """What urllib gives."""
-    made = io.BytesIO(body)
-    made.headers = Message()  # type: ignore[attr-defined]
-    return made
 
 
 @pytest.fixture(autouse=True)

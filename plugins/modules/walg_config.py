@@ -27,9 +27,18 @@ options:
     type: str
     default: main
   storage:
-    description: Where WAL-G writes, as one URL such as C(gs://bucket/path), C(s3://bucket/path) or C(file:///dir).
+    description: >-
+      Where WAL-G writes, as one URL such as C(gs://bucket/path), C(s3://bucket/path) or C(file:///dir).
+      If empty, it is the storage prefix in O(settings) or O(env_file), such as C(WALG_GS_PREFIX).
     type: str
-    required: true
+  env_file:
+    description:
+      - Path of a file on the managed host with lines such as C(WALG_GS_PREFIX=gs://bucket/path), for example the C(.env) beside a
+        compose file. WAL-G's settings are taken from it, by Docker Compose's rules for quotes and comments; all other names are left
+        alone, and so are those that begin with C(PG).
+      - O(settings) and O(secrets) take precedence, but two different storages are rejected. So is a file that somebody other than
+        root can change.
+    type: str
   settings:
     description: WAL-G settings under their own names, as a dictionary. Secret ones are rejected here.
     type: raw
@@ -112,14 +121,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _config
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _config, _given
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "instance": {"type": "str", "default": "main"},
-            "storage": {"type": "str", "required": True, "no_log": True},
+            "storage": {"type": "str", "no_log": True},
+            "env_file": {"type": "str"},
             # raw: a failed conversion would print the value
             "settings": {"type": "raw", "default": {}, "no_log": True},
             "secrets": {"type": "raw", "no_log": True},
@@ -137,6 +147,7 @@ def main() -> None:
     _answer.begin(module)
     try:
         judge(module.params)
+        _given.complete(module.params)
         runner = Runner()
         plan = _config.plan(module.params, runner)
         changed, diff = plan.changed, plan.diff()  # what stands on the disk now; not after apply

@@ -42,7 +42,16 @@ options:
     default: never
   storage:
     description:
-      - Where WAL-G writes, as one URL such as C(gs://bucket/path), C(s3://bucket/path) or C(file:///dir). Required with O(state=present).
+      - Where WAL-G writes, as one URL such as C(gs://bucket/path), C(s3://bucket/path) or C(file:///dir).
+      - If empty, it is the storage prefix in O(settings) or O(env_file), such as C(WALG_GS_PREFIX).
+    type: str
+  env_file:
+    description:
+      - Path of a file on the managed host with lines such as C(WALG_GS_PREFIX=gs://bucket/path), for example the C(.env) beside a
+        compose file. WAL-G's settings are taken from it, by Docker Compose's rules for quotes and comments; all other names are left
+        alone, and so are those that begin with C(PG).
+      - O(settings) and O(secrets) take precedence, but two different storages are rejected. So is a file that somebody other than
+        root can change.
     type: str
   settings:
     description: WAL-G settings under their own names, as a dictionary. Secret ones are rejected here.
@@ -331,7 +340,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
     directory_options,
     judge,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _make_ready, _remove
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _given, _make_ready, _remove
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _releases
 
 _ARCHIVE = {
@@ -355,6 +364,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
             "storage": {"type": "str", "no_log": True},
+            "env_file": {"type": "str"},
             # raw: a failed conversion would print the value
             "settings": {"type": "raw", "default": {}, "no_log": True},
             "secrets": {"type": "raw", "no_log": True},
@@ -384,7 +394,7 @@ def main() -> None:
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},
         },
-        required_if=[("state", "present", ("storage", "version", "wrappers"))],
+        required_if=[("state", "present", ("version", "wrappers"))],
         required_by={"binary_src": "binary_checksum"},
         supports_check_mode=True,
     )
@@ -397,6 +407,7 @@ def main() -> None:
         if params["state"] == "absent":
             answer = _remove.remove(Runner(), params, module.check_mode)
         else:
+            _given.complete(params)
             answer = _make_ready.make_ready(Runner(), web, params, module.check_mode)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)

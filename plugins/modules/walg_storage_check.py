@@ -17,7 +17,8 @@ description:
     cluster. Every step has a time limit. WAL-G itself would retry for half an hour if a bucket or permission is missing.
   - Google credentials are checked first, by rules for what each WAL-G version can load. If the Python package C(google-auth) is
     installed, its answer is added.
-  - Without O(storage) it checks the instance as it is configured. With O(storage) it checks settings that are not on the host yet.
+  - Without O(storage), O(env_file), O(settings) and O(secrets) it checks the instance as it is configured. With one of them it checks
+    settings that are not on the host yet.
     During the check these are in private files of the owner.
   - In check mode it only lists.
 extends_documentation_fragment:
@@ -40,7 +41,10 @@ options:
     type: int
     default: 30
   storage:
-    description: Where WAL-G writes, as one URL.
+    description: Where WAL-G writes, as one URL. If empty, it is the storage prefix in O(settings) or O(env_file).
+    type: str
+  env_file:
+    description: As in M(mapswipe.walg.walg_config).
     type: str
   settings:
     description: As in M(mapswipe.walg.walg_config).
@@ -57,13 +61,13 @@ options:
     type: bool
     default: true
   binary:
-    description: Path of the WAL-G binary. Required with O(storage).
+    description: Path of the WAL-G binary. Required with settings that are not on the host yet.
     type: str
   cluster:
-    description: The cluster as M(mapswipe.walg.walg_instance_info) returns it. Required with O(storage).
+    description: The cluster as M(mapswipe.walg.walg_instance_info) returns it. Required with settings that are not on the host yet.
     type: dict
   directories:
-    description: The directories as M(mapswipe.walg.walg_instance_info) returns them. Required with O(storage).
+    description: The directories as M(mapswipe.walg.walg_instance_info) returns them. Required with settings that are not on the host yet.
     type: dict
 seealso:
   - module: mapswipe.walg.walg_archive_check
@@ -111,7 +115,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
     instance_options,
     judge,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _config, _storage_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _config, _given, _storage_check
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup._storage_check import Question
 
 
@@ -122,6 +126,7 @@ def main() -> None:
             "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
             "timeout": {"type": "int", "default": 30},
             "storage": {"type": "str", "no_log": True},
+            "env_file": {"type": "str"},
             # raw: a failed conversion would print the value
             "settings": {"type": "raw", "default": {}, "no_log": True},
             "secrets": {"type": "raw", "no_log": True},
@@ -131,7 +136,7 @@ def main() -> None:
             "cluster": {"type": "dict"},
             "directories": {"type": "dict"},
         },
-        required_by={"storage": ("binary", "cluster", "directories")},
+        required_by=dict.fromkeys(("storage", "env_file"), ("binary", "cluster", "directories")),
         supports_check_mode=True,
     )
     _answer.begin(module)
@@ -148,9 +153,10 @@ def main() -> None:
 def _asked(runner: Runner, module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     question = Question(params["access"], params["timeout"], module.check_mode)
-    if not params["storage"]:
+    if not (params["storage"] or params["env_file"] or params["settings"] or params["secrets"]):
         instance = instance_from(params, module.check_mode)
         return _storage_check.check(runner, _config.configured(instance), instance.binary, question)
+    _given.complete(params)
     candidate = _config.candidate(params)
     if _storage_check.known(candidate, question):
         return {"asked": False, "reason": "these settings are in force, and WAL arrives in the storage"}

@@ -27,6 +27,7 @@ _PATHS = {
     "binary_src": "walg_binary_src",
     "ca_path": "walg_binary_mirror_ca",
     "config_dir": "walg_config_dir",
+    "env_file": "walg_env_file",
     "cron_dir": "walg_cron_dir",
     "log_dir": "walg_log_dir",
     "mirror_ca": "walg_binary_mirror_ca",

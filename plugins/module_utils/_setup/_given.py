@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from .._errors import WalgError
 from .._postgres import _service
 from .._storage import _google, _url
 from .._walg import _encryption, _settings
+from . import _env_file
 
 _PORTS = 65536
 
@@ -25,6 +26,26 @@ class Given:
     settings: Mapping[str, object]
     secrets: Mapping[str, object]
     credentials: str
+
+
+def complete(params: MutableMapping[str, Any]) -> None:
+    """Add to the options what they say in WAL-G's own words: the settings of ``env_file``, and the storage that a prefix names.
+
+    What the play gives overrides the file, but not with another storage. Raises WalgError, also where no storage is named at all.
+    """
+    settings = _dictionary(params.get("settings"), "walg_settings")
+    secrets = _dictionary(params.get("secrets"), "walg_secrets")
+    path = params.get("env_file")
+    if path:
+        given = {_settings.canonical(name) for name in (*settings, *secrets)}
+        of_file: Sequence[Mapping[str, object]] = _env_file.read(path)
+        if params.get("storage"):
+            of_file = [_url.without_second(params["storage"], one, path) for one in of_file]
+        kept = [{name: one[name] for name in one if _settings.canonical(name) not in given} for one in of_file]
+        settings, secrets = {**kept[0], **settings}, {**kept[1], **secrets}
+        params.update(settings=settings, secrets=secrets)
+    if not params.get("storage"):
+        params["storage"] = _url.storage_of({**settings, **secrets})
 
 
 def judge(params: Mapping[str, Any]) -> Given:

@@ -152,10 +152,10 @@ def kind(settings: Mapping[str, object]) -> str:
     return next(scheme for scheme, setting in SCHEMES.items() if setting == canonical)
 
 
-def without_second(storage: str, given: Mapping[str, object]) -> dict[str, object]:
+def without_second(storage: str, given: Mapping[str, object], where: str = "walg_settings") -> dict[str, object]:
     """Return settings without a prefix that says what ``storage``, a URL, says. Raises WalgError where they lead elsewhere.
 
-    WAL-E's names count, and so do the user and the port of ssh://.
+    WAL-E's names count, and so do the user and the port of ssh://. ``where``: who gives the settings.
     """
     meant = storage_settings(storage)
     told: dict[str, str] = {**prefixes_of(given)}
@@ -164,8 +164,8 @@ def without_second(storage: str, given: Mapping[str, object]) -> dict[str, objec
         canonical, normal = _normal(name, value)
         if meant.get(canonical) != normal:
             raise WalgError(
-                f"Two storages are set: walg_storage is {shown(storage)}, but {name} in walg_settings is {shown(value)}. "
-                f"Remove {name}: walg_storage sets it.",
+                f"Two storages are set: walg_storage is {shown(storage)}, but {name} in {where} is {shown(value)}. "
+                f"Remove one of them: each says where WAL goes.",
                 found=shown(value),
                 wanted=shown(storage),
             )

@@ -26,8 +26,10 @@ INCLUDE = "ansible.builtin.include_role"
 def complaints(values: dict[str, Any], complete: bool) -> list[str]:
     """What Ansible says of variables of ours, as the roles' argument_specs describe them. ``complete``: a role needs no more."""
     spec = {name: option for role in ROLES for name, option in options_table.specs(role).items()}
-    needed = {"walg_storage"} if complete else set()
-    spec = {name: {**option, "required": name in needed} for name, option in spec.items()}
+    spec = {name: {**option, "required": False} for name, option in spec.items()}
+    named = "walg_env_file" in values or any(name.endswith("_PREFIX") for name in values.get("walg_settings", ()))
+    if complete and not named:
+        spec["walg_storage"] = {"type": "str", "required": True}
     ours = {name: value for name, value in values.items() if name.startswith("walg_") and name not in PLAY_VARIABLES}
     # A template is decided when the play runs: as a text it may only stand where one is wanted.
     given = {

@@ -22,8 +22,20 @@ description:
   - Fails if there is an C(archive_command) or C(archive_library) that this collection did not set, if something overrides the settings,
     if the storage does not answer, or if it is the archive of another cluster or writer.
 extends_documentation_fragment:
-  - mapswipe.walg.instance
-  - mapswipe.walg.attributes
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._instance
+  - mapswipe.walg._instance.configured
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  action_group:
+    membership:
+      - mapswipe.walg.walg
 options:
   timeout:
     description: C(archive_timeout) in seconds, after which a partial segment is archived.
@@ -105,11 +117,10 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
-    instance_options,
     pending,
     with_binary_at_hand,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
 
 _NOT_ASKED = "WAL-G or its settings are not on this host yet: whose archive the storage holds was not looked at."
 
@@ -117,10 +128,8 @@ _NOT_ASKED = "WAL-G or its settings are not on this host yet: whose archive the 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **instance_options(),
-            "timeout": {"type": "int", "default": 60},
-            "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
-            "replace": {"type": "bool", "default": False},
+            **_specs.configured_options(),
+            **_specs.archive_options(),
             "take_over": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

@@ -17,12 +17,22 @@ description:
   - The proof is kept on the host. It is valid until the storage, its settings, the cluster or its timeline changes, or the archiver
     fails; until then the module does nothing. On a standby it does nothing either, and returns the reason.
 extends_documentation_fragment:
-  - mapswipe.walg.instance
-  - mapswipe.walg.attributes
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._instance
+  - mapswipe.walg._instance.configured
 attributes:
+  check_mode:
+    support: full
   diff_mode:
     support: none
-    details: There is nothing to compare.
+    details: The proof is a file of the collection's own state.
+  idempotent:
+    support: partial
+    details: With O(force=true) each run writes a new proof.
+  action_group:
+    membership:
+      - mapswipe.walg.walg
 options:
   timeout:
     description: Seconds to wait for the segment. For segments above 64 MiB the limit grows with the size (for 1 GiB it is 16 times longer).
@@ -74,16 +84,15 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host._process impor
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
-    instance_options,
     settings_pending,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **instance_options(),
+            **_specs.configured_options(),
             "timeout": {"type": "int", "default": 120},
             "force": {"type": "bool", "default": False},
         },

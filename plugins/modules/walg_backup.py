@@ -20,8 +20,21 @@ description:
     full base backup. Fails if the server does not archive to this storage, or if the archive is ahead of it.
   - Only one base backup of an instance runs at a time, whoever started it.
 extends_documentation_fragment:
-  - mapswipe.walg.instance
-  - mapswipe.walg.attributes
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._instance
+  - mapswipe.walg._instance.configured
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: partial
+    details: With O(max_age=0) each run takes a base backup.
+  action_group:
+    membership:
+      - mapswipe.walg.walg
 options:
   max_age:
     description:
@@ -90,11 +103,10 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host._process impor
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
-    instance_options,
     pending,
     with_binary_at_hand,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups
 
 
@@ -105,7 +117,7 @@ def _names(backup: Any) -> str:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **instance_options(),
+            **_specs.configured_options(),
             "max_age": {"type": "float"},
             "full": {"type": "bool", "default": False},
             "timeout": {"type": "int"},

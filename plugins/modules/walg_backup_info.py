@@ -18,8 +18,15 @@ description:
   - It reads the storage only; the server does not have to run, and its data directory may be lost.
   - Base backups of another cluster in the same storage are shown and marked, not hidden.
 extends_documentation_fragment:
-  - mapswipe.walg.instance
-  - mapswipe.walg.attributes.info
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._attributes.info
+  - mapswipe.walg._instance
+  - mapswipe.walg._instance.configured
+attributes:
+  action_group:
+    membership:
+      - mapswipe.walg.walg
 options:
   read_last_commit:
     description:
@@ -306,13 +313,13 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _inf
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import instance_from, instance_options
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import instance_from
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**instance_options(), "read_last_commit": {"type": "bool", "default": False}},
+        argument_spec={**_specs.configured_options(), "read_last_commit": {"type": "bool", "default": False}},
         supports_check_mode=True,
     )
     _answer.begin(module)

@@ -15,79 +15,36 @@ author:
 description:
   - Writes C(<config_dir>/<instance>.json), which only the cluster's owner can read and which WAL-G always uses, and
     C(<config_dir>/<instance>.env), which tells the wrappers, the job and the other modules where everything is and contains
-    no secrets.
+    no secrets. The content of O(google_credentials) goes into C(<config_dir>/<instance>.credentials.json), which only the owner can read,
+    and C(GOOGLE_APPLICATION_CREDENTIALS) points there.
   - New settings are tried out before they replace old ones. The storage must answer and must not contain base backups of
     another cluster; otherwise nothing is written and a running archive continues unchanged.
   - Rejects unknown settings (and suggests the nearest known name), secrets outside of O(secrets), and anything but exactly one storage.
 extends_documentation_fragment:
-  - mapswipe.walg.attributes
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._host.found
+  - mapswipe.walg._instance
+  - mapswipe.walg._storage
+  - mapswipe.walg._storage.limits
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details: Secrets are masked.
+  idempotent:
+    support: full
+  action_group:
+    membership:
+      - mapswipe.walg.storage
 options:
-  instance:
-    description: Name of the instance. Lower-case letters, digits, C(-) and C(_) are allowed.
-    type: str
-    default: main
-  storage:
-    description: >-
-      Where WAL-G writes, as one URL such as C(gs://bucket/path), C(s3://bucket/path) or C(file:///dir).
-      If empty, it is the storage prefix in O(settings) or O(env_file), such as C(WALG_GS_PREFIX).
-    type: str
-  env_file:
-    description:
-      - Path of a file on the managed host with lines such as C(WALG_GS_PREFIX=gs://bucket/path), for example the C(.env) beside a
-        compose file. WAL-G's settings are taken from it, by Docker Compose's rules for quotes and comments; all other names are left
-        alone, and so are those that begin with C(PG).
-      - O(settings) and O(secrets) take precedence, but two different storages are rejected. So is a file that somebody other than
-        root can change.
-    type: str
-  settings:
-    description: WAL-G settings under their own names, as a dictionary. Secret ones are rejected here.
-    type: raw
-    default: {}
-  secrets:
-    description: Secret WAL-G settings under their own names, as a dictionary. They appear in no output.
-    type: raw
-  google_credentials:
-    description:
-      - Content of a Google service account key (JSON), as text or as a dictionary.
-      - It is written to C(<config_dir>/<instance>.credentials.json), readable by the owner only, and
-        C(GOOGLE_APPLICATION_CREDENTIALS) points there.
-      - Use either this, or the path of a file that is already on the host in O(settings), not both.
-    type: raw
-  tune:
-    description:
-      - Whether to choose WAL-G's concurrency by the host's cores and memory. A value in O(settings) takes precedence.
-      - C(WALG_UPLOAD_DISK_CONCURRENCY) is half of the cores (2 on two cores), at most 4. C(WALG_UPLOAD_CONCURRENCY) is as many
-        as fit into a tenth of the memory, 4 to 16. The budget on Google's storage is 50 MiB per upload, and twice that per reader of a
-        base backup. C(WALG_DOWNLOAD_CONCURRENCY) is two per core, 4 to 10.
-    type: bool
-    default: true
   binary:
-    description: Path of the WAL-G binary of this instance.
-    type: str
     required: true
   cluster:
-    description: The cluster as M(mapswipe.walg.walg_instance_info) returns it.
-    type: dict
     required: true
   directories:
-    description: The directories as M(mapswipe.walg.walg_instance_info) returns them.
-    type: dict
     required: true
-  push_timeout:
-    description:
-      - Seconds after which a wal-push is ended and counts as failed.
-      - When PostgreSQL stops, it waits for up to three tries in a row.
-      - For segments above 64 MiB the limit grows with the size (for 1 GiB it is 16 times longer).
-    type: int
-    default: 15
-  fetch_timeout:
-    description: Seconds after which a wal-fetch is ended. For segments above 64 MiB it grows like O(push_timeout).
-    type: int
-    default: 60
-  backup_timeout:
-    description: Seconds after which a base backup is ended.
-    type: int
-    default: 86400
 """
 
 EXAMPLES = r"""
@@ -121,26 +78,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _config, _given
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _config, _given, _specs
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "instance": {"type": "str", "default": "main"},
-            "storage": {"type": "str", "no_log": True},
-            "env_file": {"type": "str"},
-            # raw: a failed conversion would print the value
-            "settings": {"type": "raw", "default": {}, "no_log": True},
-            "secrets": {"type": "raw", "no_log": True},
-            "google_credentials": {"type": "raw", "no_log": True},
-            "tune": {"type": "bool", "default": True},
-            "binary": {"type": "str", "required": True},
-            "cluster": {"type": "dict", "required": True},
-            "directories": {"type": "dict", "required": True},
-            "push_timeout": {"type": "int", "default": 15},
-            "fetch_timeout": {"type": "int", "default": 60},
-            "backup_timeout": {"type": "int", "default": 86400},
+            **_specs.instance_options(),
+            **_specs.storage_options(),
+            **_specs.found_options(required=True),
+            **_specs.limit_options(),
         },
         supports_check_mode=True,
     )

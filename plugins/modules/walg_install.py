@@ -21,17 +21,26 @@ description:
   - What was installed is recorded in C(.mapswipe-walg.json) beside O(path). If nothing changes, the network is not used.
   - A proxy is taken from the environment (C(HTTPS_PROXY), C(NO_PROXY)).
 extends_documentation_fragment:
-  - mapswipe.walg.attributes
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._release
+attributes:
+  check_mode:
+    support: full
+    details: A release is not downloaded in check mode, so only its published digest is known.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  action_group:
+    membership:
+      - mapswipe.walg.release
 options:
   path:
     description: Where to install it. Include the version in the name, so that two instances can use different ones.
     type: str
     required: true
   version:
-    description:
-      - The version, such as V(3.0.8). The binary must report it.
-      - A binary built without a version stamp reports C(devel) and is rejected unless this is V(devel).
-    type: str
     required: true
   managed:
     description:
@@ -48,10 +57,6 @@ options:
       - For downloads this defaults to the published digest (C(ASSET.sha256)), read over HTTPS. The check cannot be disabled. The releases
         1.0 and 1.1 have no published digests.
     type: str
-  mirror:
-    description: Where releases are downloaded from. It must provide C(TAG/ASSET) below this URL, as WAL-G's release page does.
-    type: str
-    default: https://github.com/wal-g/wal-g/releases/download
   url_username:
     description: User name for O(mirror).
     type: str
@@ -168,19 +173,17 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._install import (
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._install._download import Web, opener
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
-from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _releases
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "str", "required": True},
-            "version": {"type": "str", "required": True},
+            **_specs.required(_specs.release_options(), "version"),
             "managed": {"type": "bool", "default": True},
             "src": {"type": "str"},
             "checksum": {"type": "str"},
-            "mirror": {"type": "str", "default": _releases.PUBLISHED, "no_log": True},
             "url_username": {"type": "str"},
             "url_password": {"type": "str", "no_log": True},
             "ca_path": {"type": "str"},

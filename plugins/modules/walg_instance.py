@@ -17,18 +17,41 @@ description:
     without Ansible, and writes the settings of the instance. Versions of WAL-G that are no longer used are removed.
   - Nothing changes until all checks have passed and the storage has answered the WAL-G that will be installed. Check mode shows the same
     plan, except for what needs a download.
+  - A O(version) that can't serve this PostgreSQL on that storage is rejected, and the error names one that can.
+  - With O(access=write) the storage is not checked again if these settings are in force and WAL arrives.
   - It starts nothing and changes nothing in PostgreSQL. Use M(mapswipe.walg.walg_archive), M(mapswipe.walg.walg_backup) and
     M(mapswipe.walg.walg_schedule) after it.
   - If a run was killed, the next run finishes it.
   - M(mapswipe.walg.walg_install), M(mapswipe.walg.walg_programs), M(mapswipe.walg.walg_config) and M(mapswipe.walg.walg_storage_check)
     do its parts one by one.
 extends_documentation_fragment:
-  - mapswipe.walg.host
-  - mapswipe.walg.attributes
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._host
+  - mapswipe.walg._host.programs
+  - mapswipe.walg._instance
+  - mapswipe.walg._release
+  - mapswipe.walg._storage
+  - mapswipe.walg._storage.access
+  - mapswipe.walg._storage.limits
+attributes:
+  check_mode:
+    support: full
+    details: The storage is not asked if WAL-G must be downloaded or uploaded first.
+  diff_mode:
+    support: full
+    details: Secrets are masked.
+  idempotent:
+    support: full
+  action_group:
+    membership:
+      - mapswipe.walg.host
+      - mapswipe.walg.release
+      - mapswipe.walg.storage
 options:
   state:
     description:
-      - V(present) makes the host ready.
+      - V(present) makes the host ready. It needs a storage, O(version) and O(wrappers).
       - V(absent) removes the instance from the host. First PostgreSQL's archiving goes and is proved to be off, then the cron file, the
         programs and WAL-G unless another instance uses them, and the instance's settings, state and logs. The storage is left alone. It is
         an error while a restore is not finished.
@@ -40,50 +63,10 @@ options:
     type: str
     choices: [never, allowed]
     default: never
-  storage:
-    description:
-      - Where WAL-G writes, as one URL such as C(gs://bucket/path), C(s3://bucket/path) or C(file:///dir).
-      - If empty, it is the storage prefix in O(settings) or O(env_file), such as C(WALG_GS_PREFIX).
-    type: str
-  env_file:
-    description:
-      - Path of a file on the managed host with lines such as C(WALG_GS_PREFIX=gs://bucket/path), for example the C(.env) beside a
-        compose file. WAL-G's settings are taken from it, by Docker Compose's rules for quotes and comments; all other names are left
-        alone, and so are those that begin with C(PG).
-      - O(settings) and O(secrets) take precedence, but two different storages are rejected. So is a file that somebody other than
-        root can change.
-    type: str
-  settings:
-    description: WAL-G settings under their own names, as a dictionary. Secret ones are rejected here.
-    type: raw
-    default: {}
-  secrets:
-    description: Secret WAL-G settings under their own names, as a dictionary. They appear in no output.
-    type: raw
-  google_credentials:
-    description: Content of a Google service account key, as text or as a dictionary, as in M(mapswipe.walg.walg_config).
-    type: raw
-  tune:
-    description: Whether to choose WAL-G's concurrency by the host's cores and memory. A value in O(settings) takes precedence.
-    type: bool
-    default: true
-  access:
-    description:
-      - What this host must be able to do in the storage. V(write) is everything; V(read) is listing and reading.
-      - V(read_only) is for the key of a host that only restores. The module tries to write, and warns if that works.
-      - With V(write) the storage is not checked again if these settings are in force and WAL arrives.
-    type: str
-    choices: [write, read, read_only]
-    default: write
   storage_timeout:
     description: Maximum duration of each step of the storage check, in seconds.
     type: int
     default: 30
-  version:
-    description:
-      - The WAL-G version. One that can't serve this PostgreSQL on that storage is rejected, and the error names one that can.
-      - Required with O(state=present).
-    type: str
   binary:
     description:
       - Path of the WAL-G binary. If not given, it is C(wal-g-VERSION) in C(bin_dir).
@@ -101,10 +84,6 @@ options:
   binary_checksum:
     description: Digest of the binary as C(sha256:HEX). Required with O(binary_src). For downloads it defaults to the published digest.
     type: str
-  mirror:
-    description: Where releases are downloaded from, as in M(mapswipe.walg.walg_install).
-    type: str
-    default: https://github.com/wal-g/wal-g/releases/download
   mirror_username:
     description: User name for O(mirror).
     type: str
@@ -122,23 +101,6 @@ options:
     description: How many unused versions of WAL-G to keep, the last installed first.
     type: int
     default: 1
-  push_timeout:
-    description: Seconds after which a wal-push is ended, as in M(mapswipe.walg.walg_config).
-    type: int
-    default: 15
-  fetch_timeout:
-    description: Seconds after which a wal-fetch is ended, as in M(mapswipe.walg.walg_config).
-    type: int
-    default: 60
-  backup_timeout:
-    description: Seconds after which a base backup is ended.
-    type: int
-    default: 86400
-  wrappers:
-    description: >-
-      The texts of the programs that PostgreSQL calls, by name. The role P(mapswipe.walg.walg#role) passes its own.
-      Required with O(state=present).
-    type: dict
   purpose:
     description:
       - What the instance will be used for. The module then fails early, before anything is installed or written, if this can't work here.
@@ -196,9 +158,6 @@ options:
     type: list
     elements: str
     default: []
-notes:
-  - Run it as root, or as the operating system user that owns the data directory. As root it drops to that user for
-    everything that WAL-G and PostgreSQL do.
 seealso:
   - module: mapswipe.walg.walg_instance_info
 """
@@ -335,61 +294,35 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._install._download import Web, opener
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
-    cluster_options,
-    directory_options,
-    judge,
-)
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _given, _make_ready, _remove
-from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _releases
-
-_ARCHIVE = {
-    "timeout": {"type": "int", "default": 60},
-    "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
-    "replace": {"type": "bool", "default": False},
-}
-_SCHEDULE = {
-    "minute": {"type": "str"},
-    "hour": {"type": "str", "default": "2"},
-    "weekday": {"type": "str", "default": "*"},
-}
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _given, _make_ready, _remove, _specs
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "instance": {"type": "str", "default": "main"},
-            "cluster": cluster_options(),
-            "directories": directory_options(),
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "restart": {"type": "str", "choices": ["never", "allowed"], "default": "never"},
-            "storage": {"type": "str", "no_log": True},
-            "env_file": {"type": "str"},
-            # raw: a failed conversion would print the value
-            "settings": {"type": "raw", "default": {}, "no_log": True},
-            "secrets": {"type": "raw", "no_log": True},
-            "google_credentials": {"type": "raw", "no_log": True},
-            "tune": {"type": "bool", "default": True},
-            "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
+            **_specs.instance_options(),
+            **_specs.host_options(),
+            **_specs.state_options(),
+            **_specs.restart_options(),
+            **_specs.storage_options(),
+            **_specs.access_options(),
+            **_specs.release_options(),
+            **_specs.limit_options(),
+            **_specs.program_options(),
             "storage_timeout": {"type": "int", "default": 30},
-            "version": {"type": "str"},
             "binary": {"type": "str"},
             "binary_src": {"type": "str"},
             "binary_remote_src": {"type": "bool", "default": True},
             "binary_checksum": {"type": "str"},
-            "mirror": {"type": "str", "default": _releases.PUBLISHED, "no_log": True},
             "mirror_username": {"type": "str"},
             "mirror_password": {"type": "str", "no_log": True},
             "mirror_ca": {"type": "str"},
             "download_timeout": {"type": "int", "default": 600},
             "keep": {"type": "int", "default": 1},
-            "push_timeout": {"type": "int", "default": 15},
-            "fetch_timeout": {"type": "int", "default": 60},
-            "backup_timeout": {"type": "int", "default": 86400},
-            "wrappers": {"type": "dict"},
             "purpose": {"type": "str", "choices": ["backup", "restore"]},
-            "archive": {"type": "dict", "options": _ARCHIVE},
-            "schedule": {"type": "dict", "options": _SCHEDULE},
+            "archive": {"type": "dict", "options": _specs.archive_options()},
+            "schedule": {"type": "dict", "options": _specs.schedule_options()},
             "restore": {"type": "dict", "no_log": True},
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},

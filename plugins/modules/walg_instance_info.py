@@ -20,8 +20,15 @@ description:
     stopped clusters, and where a new host's cluster would be.
   - If there are several candidates, it fails and lists what it found.
 extends_documentation_fragment:
-  - mapswipe.walg.host
-  - mapswipe.walg.attributes.info
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._attributes.info
+  - mapswipe.walg._host
+  - mapswipe.walg._instance
+attributes:
+  action_group:
+    membership:
+      - mapswipe.walg.host
 seealso:
   - module: mapswipe.walg.walg_instance
 """
@@ -72,20 +79,15 @@ directories:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
-    cluster_options,
-    directory_options,
-    judge,
-)
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _find, _given, _preflight
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _find, _given, _preflight, _specs
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "instance": {"type": "str", "default": "main"},
-            "cluster": cluster_options(),
-            "directories": directory_options(),
+            **_specs.instance_options(),
+            **_specs.host_options(),
         },
         supports_check_mode=True,
     )

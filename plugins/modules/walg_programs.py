@@ -17,7 +17,15 @@ description:
     library, which the modules of this collection use too.
   - The files belong to the user that installs them. If that is root, the database user can't change them.
 extends_documentation_fragment:
-  - mapswipe.walg.attributes
+  - mapswipe.walg._attributes
+  - mapswipe.walg._host.programs
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
 options:
   path:
     description: Directory for the programs. It should contain nothing else.
@@ -28,8 +36,6 @@ options:
     type: str
     required: true
   wrappers:
-    description: The texts of the wrappers, by name. The role P(mapswipe.walg.walg#role) passes its own.
-    type: dict
     required: true
 """
 
@@ -60,7 +66,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host._process impor
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
 from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
 
 
 def main() -> None:
@@ -68,7 +74,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "str", "default": "/usr/local/lib/mapswipe-walg"},
             "user": {"type": "str", "required": True},
-            "wrappers": {"type": "dict", "required": True},
+            **_specs.required(_specs.program_options(), "wrappers"),
         },
         supports_check_mode=True,
     )

@@ -26,8 +26,22 @@ description:
     configuration (C(registered) of RV(restore)). C(differs) shows what was set differently on the lost server, as far as its backup
     recorded it.
 extends_documentation_fragment:
-  - mapswipe.walg.instance
-  - mapswipe.walg.attributes
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._instance
+  - mapswipe.walg._instance.configured
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: partial
+    details: O(rollback) and O(discard) return no diff.
+  idempotent:
+    support: full
+    details: A request that is done is not repeated, whatever was written since.
+  action_group:
+    membership:
+      - mapswipe.walg.walg
 options:
   request:
     description:
@@ -378,18 +392,17 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host import _locks
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
-    instance_options,
     judge,
     pending,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _options, _request, _state
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **instance_options(),
+            **_specs.configured_options(),
             "request": {"type": "str", "required": True},
             "target": {"type": "str", "choices": ["latest", "immediate"], "default": "latest"},
             "target_time": {"type": "str"},

@@ -15,8 +15,20 @@ author:
 description:
   - Makes sure that cron takes base backups of an instance. The schedule is one file in C(cron.d) format.
 extends_documentation_fragment:
-  - mapswipe.walg.instance
-  - mapswipe.walg.attributes
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._instance
+  - mapswipe.walg._instance.configured
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  action_group:
+    membership:
+      - mapswipe.walg.walg
 options:
   cron_dir:
     description: Directory of cron files. Cron itself reads C(/etc/cron.d) only.
@@ -68,21 +80,18 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import 
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _record
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
-    instance_options,
     judge,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **instance_options(),
+            **_specs.configured_options(),
             "cron_dir": {"type": "str", "default": "/etc/cron.d"},
-            "minute": {"type": "str"},
-            "hour": {"type": "str", "default": "2"},
-            "weekday": {"type": "str", "default": "*"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            **_specs.schedule_options(),
+            **_specs.state_options(),
         },
         supports_check_mode=True,
     )

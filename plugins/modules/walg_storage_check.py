@@ -18,57 +18,35 @@ description:
   - Google credentials are checked first, by rules for what each WAL-G version can load. If the Python package C(google-auth) is
     installed, its answer is added.
   - Without O(storage), O(env_file), O(settings) and O(secrets) it checks the instance as it is configured. With one of them it checks
-    settings that are not on the host yet.
-    During the check these are in private files of the owner.
+    settings that are not on the host yet, and needs O(binary), O(cluster) and O(directories) too. During the check these settings are in
+    private files of the owner.
   - In check mode it only lists.
 extends_documentation_fragment:
-  - mapswipe.walg.instance
-  - mapswipe.walg.attributes
+  - mapswipe.walg._attributes
+  - mapswipe.walg._attributes.action_group
+  - mapswipe.walg._host.found
+  - mapswipe.walg._instance
+  - mapswipe.walg._instance.configured
+  - mapswipe.walg._storage
+  - mapswipe.walg._storage.access
 attributes:
+  check_mode:
+    support: partial
+    details: It only lists and reads, so it does not notice that writing fails.
   diff_mode:
-    support: none
-    details: Nothing ever changes.
+    support: N/A
+    details: It leaves nothing changed.
+  idempotent:
+    support: full
+  action_group:
+    membership:
+      - mapswipe.walg.storage
+      - mapswipe.walg.walg
 options:
-  access:
-    description:
-      - What must work. V(write) is everything; V(read) is listing and reading, and nothing is written.
-      - V(read_only) is for the key of a host that only restores. The module tries to write, and warns if that works.
-    type: str
-    choices: [write, read, read_only]
-    default: write
   timeout:
     description: Maximum duration of each step, in seconds.
     type: int
     default: 30
-  storage:
-    description: Where WAL-G writes, as one URL. If empty, it is the storage prefix in O(settings) or O(env_file).
-    type: str
-  env_file:
-    description: As in M(mapswipe.walg.walg_config).
-    type: str
-  settings:
-    description: As in M(mapswipe.walg.walg_config).
-    type: raw
-    default: {}
-  secrets:
-    description: As in M(mapswipe.walg.walg_config).
-    type: raw
-  google_credentials:
-    description: As in M(mapswipe.walg.walg_config).
-    type: raw
-  tune:
-    description: As in M(mapswipe.walg.walg_config).
-    type: bool
-    default: true
-  binary:
-    description: Path of the WAL-G binary. Required with settings that are not on the host yet.
-    type: str
-  cluster:
-    description: The cluster as M(mapswipe.walg.walg_instance_info) returns it. Required with settings that are not on the host yet.
-    type: dict
-  directories:
-    description: The directories as M(mapswipe.walg.walg_instance_info) returns them. Required with settings that are not on the host yet.
-    type: dict
 seealso:
   - module: mapswipe.walg.walg_archive_check
 """
@@ -112,29 +90,26 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
-    instance_options,
     judge,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _config, _given, _storage_check
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import (
+    _answer,
+    _config,
+    _given,
+    _specs,
+    _storage_check,
+)
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup._storage_check import Question
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **instance_options(),
-            "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
+            **_specs.configured_options(),
+            **_specs.storage_options(),
+            **_specs.access_options(),
+            **_specs.found_options(required=False),
             "timeout": {"type": "int", "default": 30},
-            "storage": {"type": "str", "no_log": True},
-            "env_file": {"type": "str"},
-            # raw: a failed conversion would print the value
-            "settings": {"type": "raw", "default": {}, "no_log": True},
-            "secrets": {"type": "raw", "no_log": True},
-            "google_credentials": {"type": "raw", "no_log": True},
-            "tune": {"type": "bool", "default": True},
-            "binary": {"type": "str"},
-            "cluster": {"type": "dict"},
-            "directories": {"type": "dict"},
         },
         required_by=dict.fromkeys(("storage", "env_file"), ("binary", "cluster", "directories")),
         supports_check_mode=True,

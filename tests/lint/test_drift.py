@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is written twice must agree: role defaults and argument_specs, modules and the action group."""
+"""What is written twice must agree: role defaults and argument_specs."""
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -185,27 +184,6 @@ GOOD = {"type": "str", "description": "x", "default": "a"}
 def test_the_comparison_itself(option: dict[str, Any], defaults: dict[str, Any], complaint: str | None) -> None:
     found = drift({"r_x": option}, defaults)
     assert (complaint is None and found == []) or (complaint is not None and complaint in "; ".join(found))
-
-
-def documentation(module: Path) -> dict[str, Any]:
-    """The DOCUMENTATION of a module, as data."""
-    for node in ast.parse(module.read_text(encoding="utf-8")).body:
-        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
-            continue
-        if [target.id for target in node.targets if isinstance(target, ast.Name)] == ["DOCUMENTATION"]:
-            parsed: dict[str, Any] = yaml.safe_load(str(node.value.value))
-            return parsed
-    raise AssertionError(f"{module.name} has no DOCUMENTATION")
-
-
-def test_the_action_group_is_the_modules_with_shared_options() -> None:
-    group = yaml.safe_load((ROOT / "meta/runtime.yml").read_text(encoding="utf-8"))["action_groups"]["walg"]
-    sharing = [
-        module.stem
-        for module in sorted(ROOT.glob("plugins/modules/*.py"))
-        if "mapswipe.walg.instance" in documentation(module).get("extends_documentation_fragment", [])
-    ]
-    assert group == sharing
 
 
 def untagged(tasks: Any, inherited: bool = False) -> list[str]:

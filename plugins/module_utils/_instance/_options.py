@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that modules share, once. Their docs: the fragment mapswipe.walg.instance."""
+"""Options judged on no host in particular, and the instance that they mean."""
 
 from __future__ import annotations
 
@@ -113,27 +113,6 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for one in value:
             yield from _texts(one)
-
-
-def instance_options() -> dict[str, dict[str, Any]]:
-    """Return the argument spec of the shared options."""
-    return {
-        "instance": {"type": "str", "default": "main"},
-        "config_dir": {"type": "str", "default": "/etc/mapswipe-walg"},
-    }
-
-
-def cluster_options() -> dict[str, Any]:
-    """Return the spec of the option that says what is known of the cluster."""
-    names = ("data_dir", "bin_dir", "socket_dir", "port", "user", "database", "os_user", "service")
-    known: dict[str, dict[str, Any]] = {name: {"type": "str"} for name in names}
-    return {"type": "dict", "default": {}, "options": {**known, "pg_untested": {"type": "bool"}}}
-
-
-def directory_options() -> dict[str, Any]:
-    """Return the spec of the option that names the collection's directories."""
-    names = ("bin_dir", "config_dir", "program_dir", "state_dir", "log_dir", "cron_dir")
-    return {"type": "dict", "default": {}, "options": {name: {"type": "str"} for name in names}}
 
 
 def instance_from(params: Mapping[str, Any], check_mode: bool, **least: int) -> _record.Instance:

@@ -1,20 +1,16 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the options for a cluster and the directories of files."""
+"""The options for a cluster and the directories of files. Private to this collection."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Fragments used as mapswipe.walg.host."""
+    """Used as mapswipe.walg._host."""
 
     DOCUMENTATION = r"""
 options:
-  instance:
-    description: Name of the cluster on this host. Lower-case letters, digits, C(-) and C(_) are allowed. It is part of file names.
-    type: str
-    default: main
   cluster:
     description: What is known already. Empty values are found automatically.
     type: dict
@@ -75,4 +71,24 @@ options:
       cron_dir:
         description: Directory for cron files.
         type: str
+"""
+
+    FOUND = r"""
+options:
+  binary:
+    description: Path of the WAL-G binary of this instance.
+    type: str
+  cluster:
+    description: The cluster as M(mapswipe.walg.walg_instance_info) returns it.
+    type: dict
+  directories:
+    description: The directories as M(mapswipe.walg.walg_instance_info) returns them.
+    type: dict
+"""
+
+    PROGRAMS = r"""
+options:
+  wrappers:
+    description: The texts of the programs that PostgreSQL calls, by name. The role P(mapswipe.walg.walg#role) passes its own.
+    type: dict
 """

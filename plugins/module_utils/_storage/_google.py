@@ -123,7 +123,7 @@ def secrets_of(given: object) -> Iterator[str]:
     elif isinstance(content, (list, tuple)):
         for value in content:
             yield from secrets_of(value)
-    else:
+    elif content is not None and not isinstance(content, bool):  # words of any message
         yield str(given)
 
 

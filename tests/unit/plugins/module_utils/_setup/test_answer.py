@@ -60,6 +60,15 @@ def test_facts_are_handed_on_as_they_are() -> None:
     assert module.answer["changed"] is True
 
 
+@pytest.mark.parametrize("credentials", [None, "null", "true", {"type": "x", "use_mtls": True, "delegates": [None]}])
+def test_an_option_that_is_not_given_hides_no_word(credentials: object) -> None:
+    module = Module(instance="main", google_credentials=credentials)
+    said = "its format is None, null is not true, and True is not False"
+    with pytest.raises(_EndError):
+        _answer.fail(module, WalgError(said))
+    assert module.answer["msg"] == said
+
+
 def test_no_option_that_is_secret_comes_back() -> None:
     key = {"type": "service_account", "client_email": "a@b.example", "private_key": "PlantedKey7\nPlantedLine7"}
     module = Module(

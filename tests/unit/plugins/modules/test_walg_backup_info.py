@@ -1,0 +1,51 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module walg_backup_info: it answers what it documents, changes nothing, and hides no error of the storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.mapswipe.walg.plugins.modules import walg_backup_info
+from support.module_call import Call
+from support.observe import files
+from support.scripted import Scripted
+from support.walg_world import World, listed, segment, shown
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, [listed(1, 2, "2026-01-02T12:00:00Z")], [shown(1, 1, 5)])
+
+
+@pytest.fixture
+def call(world: World, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    return Call(walg_backup_info, capfd, monkeypatch, config_dir=world.instance.config_dir)
+
+
+def test_it_answers_what_it_documents(world: World, call: Call) -> None:
+    objects = "type size last modified name\nobj 1 2026-01-02 13:00:00 +0000 UTC " + segment(1, 5) + ".lz4\n"
+    asked = [*world.lists(), world.shows(), world.walg("st", "ls", "wal_005", stdout=objects), world.owner()]
+    before = files(world.root)
+    for check in (True, False):
+        answer = call(Scripted(calls=list(asked)), check=check)
+        assert (answer["changed"], files(world.root)) == (False, before)
+        assert [one["name"] for one in answer["backups"]] == [f"base_{segment(1, 2)}"]
+        documented = {
+            name for name, told in yaml.safe_load(walg_backup_info.RETURN).items() if told["returned"] == "success"
+        }
+        assert documented <= set(answer)
+
+
+def test_a_storage_that_does_not_answer_is_no_empty_archive(world: World, call: Call) -> None:
+    dead = world.walg("backup-list", "--detail", "--json", rc=1, stderr="ERROR: dial tcp: connection refused\n")
+    answer = call(Scripted(calls=[dead]))
+    assert "connection refused" in answer["msg"]
+    assert (answer["rc"], answer["stderr"]) == (1, "ERROR: dial tcp: connection refused\n")
+
+
+def test_an_instance_that_is_not_configured(call: Call) -> None:
+    assert "is not configured" in call(Scripted(), instance="other")["msg"]

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
+from .._host import _proc
 from .._host._files import regular_opener
 from .._host._users import call_as
 
@@ -45,7 +46,9 @@ def refuse_abstract(cluster: Cluster) -> None:
 def _directories(pid: int, name: str) -> list[str]:
     """Return the directories of a process's sockets of that name; none if they are not ours to look at."""
     try:
-        links = [os.readlink(os.path.join(f"/proc/{pid}/fd", number)) for number in os.listdir(f"/proc/{pid}/fd")]
+        links = {
+            _proc.link(pid, f"fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")
+        }  # one may be closed meanwhile
         with open(f"/proc/{pid}/net/unix", encoding="utf-8", errors="surrogateescape") as stream:
             rows = [line.split(None, 7) for line in stream]
     except OSError:

@@ -6,6 +6,7 @@
 
 Environment: ONLY names one linter (or `list`), ARGS holds arguments for pytest. With more than one step the last line
 sums up the tests; a failed step does not keep the later ones from running, except that nothing runs without tools.
+nox does not take its place: it runs nothing beside a session, counts no tests, and passes on no exit code but its own.
 Ends with 0 when all passed, 2 when the hosts lack something that must be there, else 1.
 """
 

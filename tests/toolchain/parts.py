@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The parts of the toolchain, each from a package registry at a pinned version; a killed installation is redone."""
+"""The parts of the toolchain, each from a package registry at a pinned version; a killed installation is redone.
+
+nox, which makes environments too, comes itself with one of these; it makes no servers and no programs in Go.
+"""
 
 from __future__ import annotations
 

@@ -25,6 +25,6 @@ if tools not in search:
 os.environ["GALAXY_IMPORTER_RUN_ANSIBLE_LINT"] = "false"
 nox.options.envdir = ".tools/nox"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["yamllint", "antsibull-nox-config", "docs-check", "extra-checks"]
+nox.options.sessions = ["yamllint", "antsibull-nox-config", "extra-checks"]
 
 load_antsibull_nox_toml()

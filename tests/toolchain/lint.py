@@ -100,6 +100,10 @@ def mypy_tests_argv(context: Context) -> list[str]:
     return ["mypy", *cache, "--python-version", "3.11", "tests/conftest.py", "tests/toolchain", "tests/lint"]
 
 
+def antsibull_docs_argv(context: Context) -> list[str]:
+    return ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", "."]
+
+
 def nox(session: str) -> Callable[[Context], Sequence[str]]:
     """A session of noxfile.py, with its scratch files beside the tools."""
     return lambda context: ["nox", "--envdir", str(tools_dir() / "nox"), "-e", session]
@@ -125,7 +129,7 @@ LINTERS = [
     Linter("sanity-pythons", 0, sanity_pythons_argv, sanity_env),
     Linter("sanity-pylint", 1, sanity_pylint_argv, sanity_env),
     Linter("ansible-lint", 1, lambda context: ["ansible-lint", "--profile", "production", "--offline", "--nocolor"]),
-    Linter("antsibull-docs", 1, nox("docs-check")),
+    Linter("antsibull-docs", 1, antsibull_docs_argv),
     Linter("extra-checks", 1, nox("extra-checks")),
     Linter("nox-config", 1, nox("antsibull-nox-config")),
     Linter("docs", 1, lambda context: ["python", str(HERE / "docs.py")]),

@@ -85,10 +85,3 @@ options:
     description: The directories as M(mapswipe.walg.walg_instance_info) returns them.
     type: dict
 """
-
-    PROGRAMS = r"""
-options:
-  wrappers:
-    description: The texts of the programs that PostgreSQL calls, by name. The role P(mapswipe.walg.walg#role) passes its own.
-    type: dict
-"""

@@ -28,7 +28,6 @@ extends_documentation_fragment:
   - mapswipe.walg._attributes
   - mapswipe.walg._attributes.action_group
   - mapswipe.walg._host
-  - mapswipe.walg._host.programs
   - mapswipe.walg._instance
   - mapswipe.walg._release
   - mapswipe.walg._storage
@@ -51,7 +50,7 @@ attributes:
 options:
   state:
     description:
-      - V(present) makes the host ready. It needs a storage, O(version) and O(wrappers).
+      - V(present) makes the host ready. It needs a storage and O(version).
       - V(absent) removes the instance from the host. First PostgreSQL's archiving goes and is proved to be off, then the cron file, the
         programs and WAL-G unless another instance uses them, and the instance's settings, state and logs. The storage is left alone. It is
         an error while a restore is not finished.
@@ -169,9 +168,6 @@ EXAMPLES = r"""
     google_credentials: "{{ lookup('ansible.builtin.file', 'serviceAccountKey.json') }}"
     version: 3.0.8
     purpose: backup
-    wrappers:
-      wal-push: "{{ lookup('ansible.builtin.file', 'wal-push', rstrip=false) }}"
-      wal-fetch: "{{ lookup('ansible.builtin.file', 'wal-fetch', rstrip=false) }}"
 
 - name: Remove it from this host; the server may be restarted
   mapswipe.walg.walg_instance:
@@ -309,7 +305,6 @@ def main() -> None:
             **_specs.access_options(),
             **_specs.release_options(),
             **_specs.limit_options(),
-            **_specs.program_options(),
             "storage_timeout": {"type": "int", "default": 30},
             "binary": {"type": "str"},
             "binary_src": {"type": "str"},
@@ -327,7 +322,7 @@ def main() -> None:
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},
         },
-        required_if=[("state", "present", ("version", "wrappers"))],
+        required_if=[("state", "present", ("version",))],
         required_by={"binary_src": "binary_checksum"},
         supports_check_mode=True,
     )

@@ -18,7 +18,6 @@ description:
   - The files belong to the user that installs them. If that is root, the database user can't change them.
 extends_documentation_fragment:
   - mapswipe.walg._attributes
-  - mapswipe.walg._host.programs
 attributes:
   check_mode:
     support: full
@@ -35,17 +34,12 @@ options:
     description: Operating system user that runs them, the owner of the data directory. The job uses a Python that this user can start.
     type: str
     required: true
-  wrappers:
-    required: true
 """
 
 EXAMPLES = r"""
 - name: Install the programs of this collection
   mapswipe.walg.walg_programs:
     user: postgres
-    wrappers:
-      wal-push: "{{ lookup('ansible.builtin.file', 'wal-push', rstrip=false) }}"
-      wal-fetch: "{{ lookup('ansible.builtin.file', 'wal-fetch', rstrip=false) }}"
 """
 
 RETURN = r"""
@@ -66,7 +60,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host._process impor
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
 from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
 
 
 def main() -> None:
@@ -74,7 +68,6 @@ def main() -> None:
         argument_spec={
             "path": {"type": "str", "default": "/usr/local/lib/mapswipe-walg"},
             "user": {"type": "str", "required": True},
-            **_specs.required(_specs.program_options(), "wrappers"),
         },
         supports_check_mode=True,
     )
@@ -82,7 +75,7 @@ def main() -> None:
     path = module.params["path"]
     try:
         judge(module.params)
-        plan = _programs.plan_all(Runner(), path, module.params["wrappers"], User.by_name(module.params["user"]))
+        plan = _programs.plan_all(Runner(), path, User.by_name(module.params["user"]))
         files = plan.files if module.check_mode else plan.apply()
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)

@@ -31,7 +31,7 @@ def install(place: str) -> dict[str, Any]:
 
 
 def programs(place: str) -> dict[str, Any]:
-    return {"path": f"{place}/lib", "user": "nobody", "wrappers": {"wal-push": "#!/bin/sh\n"}}
+    return {"path": f"{place}/lib", "user": "nobody"}
 
 
 def directories(place: str, key: str) -> dict[str, str]:
@@ -55,8 +55,7 @@ def info(place: str, key: str = "config_dir") -> dict[str, Any]:
 
 
 def instance(place: str, key: str = "config_dir") -> dict[str, Any]:
-    wrappers = {"wal-push": "#!/bin/sh\n"}
-    return {**info(place, key), "storage": "file:///none", "version": "3.0.8", "wrappers": wrappers}
+    return {**info(place, key), "storage": "file:///none", "version": "3.0.8"}
 
 
 def schedule(place: str) -> dict[str, Any]:

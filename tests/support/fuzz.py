@@ -191,7 +191,6 @@ def base_options(sandbox: ForkingSandbox, cluster: Cluster) -> dict[str, dict[st
     known = {"cluster": found["cluster"], "directories": found["directories"]}
     storage = {"instance": "main", "storage": variables["walg_storage"]}
     binary = str(sandbox.host / "bin" / "wal-g")
-    wrapper = (CHECKOUT / "roles/walg/files/wal-push").read_text()
     return {
         "walg_archive": {**instance, "restart": "allowed"},
         "walg_archive_check": {**instance, "force": True},
@@ -212,7 +211,6 @@ def base_options(sandbox: ForkingSandbox, cluster: Cluster) -> dict[str, dict[st
         "walg_programs": {
             "path": found["directories"]["program_dir"],
             "user": sandbox.user,
-            "wrappers": {"wal-push": wrapper},
         },
         "walg_restore": {**instance, "request": "r1", "stop_running": True},
         "walg_schedule": {**instance, "cron_dir": found["directories"]["cron_dir"]},

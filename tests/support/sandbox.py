@@ -352,7 +352,6 @@ class Sandbox:
     def host_options(self, cluster: Cluster, /, **more: Any) -> dict[str, Any]:
         """Return the options of walg_instance for one cluster, as the role hands them on."""
         given = self.variables(cluster)
-        files = CHECKOUT / "roles" / "walg" / "files"
         return {
             "instance": cluster.name,
             "cluster": {key[len("walg_pg_") :]: value for key, value in cluster.variables().items()},
@@ -361,7 +360,6 @@ class Sandbox:
             "version": given["walg_version"],
             "binary_src": given["walg_binary_src"],
             "binary_checksum": given["walg_binary_checksum"],
-            "wrappers": {name: (files / name).read_text() for name in ("wal-push", "wal-fetch")},
             **more,
         }
 
@@ -421,7 +419,6 @@ class Sandbox:
             },
         )
         binary = str(self.host / "bin" / "wal-g")
-        files = CHECKOUT / "roles" / "walg" / "files"
         install = {
             "src": str(self.walg),
             "checksum": wanted["walg_binary_checksum"],
@@ -429,8 +426,7 @@ class Sandbox:
             "version": wanted["walg_version"],
             "config_dir": found["directories"]["config_dir"],
         }
-        wrappers = {name: (files / name).read_text() for name in ("wal-push", "wal-fetch")}
-        programs = {"path": found["directories"]["program_dir"], "user": self.user, "wrappers": wrappers}
+        programs = {"path": found["directories"]["program_dir"], "user": self.user}
         config = {
             "instance": cluster.name,
             "storage": storage or self.storage(cluster.name),

@@ -24,8 +24,6 @@ import parts
 import stage
 from locations import COLLECTION, HERE, ToolError, test_environment, tools_dir
 
-WRAPPERS = ("roles/walg/files/wal-push", "roles/walg/files/wal-fetch")
-
 
 @dataclass
 class Context:
@@ -116,7 +114,7 @@ def importer_env(context: Context) -> dict[str, str]:
 
 def shellcheck_argv(context: Context) -> list[str]:
     scenario = [f"molecule/container/files/{name}" for name in ("docker-entrypoint", "entry", "pg-service")]
-    return ["shellcheck", "--norc", "--severity=style", *WRAPPERS, *scenario, ".ci/run"]
+    return ["python", "tests/toolchain/shellcheck.py", *scenario, ".ci/run"]
 
 
 def tests_argv(context: Context) -> list[str]:

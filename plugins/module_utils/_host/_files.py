@@ -199,7 +199,9 @@ def write_atomic(path: str, content: str, mode: int = 0o600, uid: int = -1, gid:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-                os.rename(temporary, name, src_dir_fd=above, dst_dir_fd=above)
+                stack.enter_context(_held(temporary, above))
+            # Not before it is closed: a program that somebody may write can't be started, and PostgreSQL calls the wrappers any time.
+            os.rename(temporary, name, src_dir_fd=above, dst_dir_fd=above)
             os.fsync(above)
         except OSError as exc:
             raise WalgError(f"Cannot write {path}: {exc.strerror}") from exc
@@ -213,8 +215,19 @@ def temporary_in(directory: int) -> tuple[str, int]:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     name = UNFINISHED + secrets.token_hex(6)
     handle = os.open(name, flags, 0o600, dir_fd=directory)
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as long as somebody writes it
+    fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as long as somebody writes it
     return name, handle
+
+
+@contextlib.contextmanager
+def _held(name: str, directory: int) -> Iterator[None]:
+    """Keep sweep() away from an unfinished file without having it open for writing."""
+    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def sweep(directory: str) -> None:

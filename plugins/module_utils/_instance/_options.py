@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 #: Options whose text has lines, or that are judged elsewhere: WAL-G's settings by the rule that knows them.
-_OTHERWISE_JUDGED = ("wrappers", "settings", "secrets", "google_credentials")
+_OTHERWISE_JUDGED = ("settings", "secrets", "google_credentials")
 #: Options that are paths, and what messages call them. They are not expanded: nobody asks for what ~ and $HOME are to whoever runs this.
 _PATHS = {
     "bin_dir": "walg_bin_dir",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from .._errors import WalgError
 from .._host import _proc, _trust
 from .._host._files import FilePlan, remove_tree
-from . import _main
+from . import _main, _wrappers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 PACKAGE = "mapswipe_walg"
 JOB = "walg-job"
+#: The imports that run when a module is loaded, which stand at the line's beginning; those for types do not.
+_IMPORT = re.compile(r"^from (\.+)([\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
 _COPY = re.compile(r"^v[0-9a-f]{16}\Z")
 _FLAT = re.compile(r"^_\w+\.py\Z")  # as up to the first release with folders
 _LAUNCHER = """#!{python}
@@ -44,15 +46,32 @@ sys.exit(main())
 
 
 def library() -> dict[str, str]:
-    """Return the job's library: relative path -> text, for every module that the job imports, and for their packages."""
+    """Return the job's library: relative path -> text, for every module that the job imports, and for their packages.
+
+    What else this process has loaded does not belong to it.
+    """
     root = _main.__name__.rsplit(".", 2)[0]
     found = {"__init__.py": ""}
-    for name, module in sorted(sys.modules.items()):
-        if name.startswith(root + "._") and not hasattr(module, "__path__"):
-            path = name[len(root) + 1 :].replace(".", "/") + ".py"
-            found[path] = inspect.getsource(module)
-            if os.path.dirname(path):
-                found[os.path.join(os.path.dirname(path), "__init__.py")] = ""
+    waiting = [_main.__name__]
+    while waiting:
+        name = waiting.pop()
+        path = name[len(root) + 1 :].replace(".", "/") + ".py"
+        if path in found or name == root:
+            continue
+        found[path] = inspect.getsource(sys.modules[name])
+        if os.path.dirname(path):
+            found[os.path.join(os.path.dirname(path), "__init__.py")] = ""
+        waiting += _imported(name, found[path])
+    return found
+
+
+def _imported(name: str, text: str) -> set[str]:
+    """Return the modules of the library that one of them imports."""
+    found = set()
+    for dots, module, names in _IMPORT.findall(text):
+        base = ".".join([*name.split(".")[: -len(dots)], *([module] if module else [])])
+        parts = [f"{base}.{word}" for word in re.findall(r"\w+", names)]
+        found.update([part for part in parts if part in sys.modules] or [base])
     return found
 
 
@@ -109,13 +128,13 @@ class Plan:
         return [one.path for one in self.written] + left
 
 
-def plan_all(runner: Runner, directory: str, wrappers: Mapping[str, str], user: User) -> Plan:
+def plan_all(runner: Runner, directory: str, user: User) -> Plan:
     """Plan library, launcher and wrappers for a job of ``user``, owned by whoever installs them."""
-    wanted = plan(directory, interpreter(runner, user), wrappers, os.geteuid(), os.getegid())
+    wanted = plan(directory, interpreter(runner, user), os.geteuid(), os.getegid())
     return Plan(directory, wanted, [one for one in wanted if one.differs()], stale(directory, wanted))
 
 
-def plan(directory: str, python: str, wrappers: Mapping[str, str], uid: int, gid: int) -> list[FilePlan]:
+def plan(directory: str, python: str, uid: int, gid: int) -> list[FilePlan]:
     """Return the files and directories of the program directory, parents first and the launcher last.
 
     The library lies in a package of its own for each version, so a job that starts meanwhile runs the old code or the new, whole.
@@ -130,7 +149,7 @@ def plan(directory: str, python: str, wrappers: Mapping[str, str], uid: int, gid
     for folder in (package, os.path.join(package, copy), *(os.path.join(package, copy, one) for one in folders)):
         plans.append(FilePlan(folder, None, 0o755, uid, gid))
     plans += [FilePlan(os.path.join(package, copy, path), text, 0o644, uid, gid) for path, text in files.items()]
-    plans += [FilePlan(os.path.join(directory, name), text, 0o755, uid, gid) for name, text in sorted(wrappers.items())]
+    plans += [FilePlan(os.path.join(directory, name), text, 0o755, uid, gid) for name, text in _wrappers.texts().items()]
     return [*plans, FilePlan(os.path.join(directory, JOB), launcher, 0o755, uid, gid)]
 
 

@@ -9,10 +9,12 @@ import struct
 from typing import NamedTuple
 
 _SHORT = struct.Struct("=HHIQI4x")  # magic, info, timeline, address, what is left of the record from the page before
-_LONG = struct.Struct(
-    "=HHIQI4xQII"
-)  # the same on a segment's first page; then system identifier, segment size, page size
+_IDENTIFIER = "Q"
+# The same on a segment's first page; then system identifier, segment size, page size.
+_LONG = struct.Struct(f"{_SHORT.format}{_IDENTIFIER}II")
 SHORT_SIZE, LONG_SIZE = _SHORT.size, _LONG.size  # 24 and 40 bytes
+#: Where on a segment's first page its system identifier is, and its size; wal-push reads it there.
+IDENTIFIER_AT, IDENTIFIER_SIZE = _SHORT.size, struct.calcsize(f"={_IDENTIFIER}")
 CONTINUES, OVERWRITES = 0x01, 0x08  # flags in info
 _IS_LONG = 0x02
 _SMALLEST_PAGE = 512

@@ -213,7 +213,7 @@ def _install(host: Host) -> None:
 def _programs_plan(host: Host) -> _programs.Plan:
     user = User.by_name(host.found.cluster.os_user)
     directory = host.found.directories["program_dir"]
-    return _programs.plan_all(host.runner, directory, host.params["wrappers"], user)
+    return _programs.plan_all(host.runner, directory, user)
 
 
 def _put_programs(host: Host, made: _programs.Plan) -> None:

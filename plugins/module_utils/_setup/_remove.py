@@ -20,7 +20,7 @@ from .._host._files import read_text, sweep
 from .._host._users import call_as
 from .._install import _installed
 from .._instance import _directories, _record
-from .._job import _programs
+from .._job import _programs, _wrappers
 from .._restore import _state, _ways
 from . import _variables
 from ._steps import Steps
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .._host._process import Runner
     from .._instance._record import Instance
 
-_WRAPPERS = ("wal-push", "wal-fetch")
+_WRAPPERS = tuple(_wrappers.texts())
 
 
 def remove(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, Any]:

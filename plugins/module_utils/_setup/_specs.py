@@ -69,11 +69,6 @@ def release_options() -> Spec:
     return {"version": {"type": "str"}, "mirror": {"type": "str", "default": _releases.PUBLISHED, "no_log": True}}
 
 
-def program_options() -> Spec:
-    """_host.programs: what PostgreSQL calls."""
-    return {"wrappers": {"type": "dict"}}
-
-
 def archive_options() -> Spec:
     """The options of walg_archive that walg_instance judges early."""
     return {

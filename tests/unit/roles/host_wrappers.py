@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import shutil
@@ -15,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _wrappers
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FILES = Path(__file__).resolve().parents[3] / "roles" / "walg" / "files"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 #: Host tools that the wrappers call; with busybox's shell its own are used, since its timeout works differently.
-TOOLS = ("cksum", "env", "mv", "od", "rm", "sleep", "timeout")
+TOOLS = {"cksum", "env", "mv", "od", "rm", "sleep", "timeout"}
 
 #: Starts of stand-ins that do not heed TERM, under a GNU timeout that can't end them: it hangs, as under load, or was killed.
 STUBBORN = {
@@ -51,6 +53,20 @@ def shells() -> dict[str, list[str]]:
 SHELLS = shells()
 
 
+@functools.lru_cache(maxsize=1)
+def applets() -> set[str]:
+    """Return the tools that this machine's busybox has; Debian's has no cksum."""
+    listed = subprocess.run([SHELLS["busybox"][0], "--list"], capture_output=True, text=True, check=True)
+    return set(listed.stdout.split())
+
+
+@functools.lru_cache(maxsize=None)
+def prefers_applets(shell: str) -> bool:
+    """Say whether the shell's own tools come before those on the PATH, as in Debian's busybox: they have no stand-in."""
+    argv = [*SHELLS[shell], "-c", "PATH=/none; sleep 0"]
+    return subprocess.run(argv, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
 def _answer_signals() -> None:
     """In the child: a test run in a shell's background ignores these, and a shell can't trap what it was born to ignore."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
@@ -71,9 +87,10 @@ class Bench:
         """Make the directories, the settings file and the ordinary record."""
         for name in ("state", "data", "bin", "seen"):
             (self.root / name).mkdir(parents=True)
+        self.program.write_text(_wrappers.texts()[self.wrapper], encoding="utf-8")
         (self.root / "main.json").write_text("{}\n", encoding="ascii")
         if self.shell == "busybox":
-            for tool in TOOLS:
+            for tool in TOOLS & applets():
                 (self.root / "bin" / tool).symlink_to(SHELLS["busybox"][0])
         self.keys = {
             "WALG_BINARY": str(self.binary),
@@ -90,6 +107,11 @@ class Bench:
         self.environment = {"PATH": f"{self.root / 'bin'}:{SYSTEM_PATH}", "HOME": str(self.root)}
         self.stand_in("exit 0")
         self.job_stand_in("exit 0")
+
+    @property
+    def program(self) -> Path:
+        """The wrapper, as it is installed."""
+        return self.root / self.wrapper
 
     @property
     def binary(self) -> Path:
@@ -176,7 +198,7 @@ class Bench:
     def start(self, *args: str, cwd: Path | None = None) -> subprocess.Popen[str]:
         """Start the wrapper with these arguments in DATA_DIR, or elsewhere. Its stderr is a pipe, as a log collector is."""
         return subprocess.Popen(
-            [*SHELLS[self.shell], str(FILES / self.wrapper), *args],
+            [*SHELLS[self.shell], str(self.program), *args],
             cwd=cwd or self.data,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from host_wrappers import SHELLS, STUBBORN, Bench
+from host_wrappers import SHELLS, STUBBORN, Bench, applets, prefers_applets
 
 SEGMENT = "00000001000000A0000000FF"
 SYSTEM = 18446744073709551557  # above 2**63: read unsigned
@@ -379,6 +379,18 @@ def test_a_child_that_keeps_the_output_open(bench: Bench) -> None:
 
 
 # --- whose archive it is ----------------------------------------------------------------------------------------------
+
+
+def test_without_a_checksum_of_the_settings_each_file_asks(bench: Bench) -> None:
+    """Their change could not be seen."""
+    if not prefers_applets(bench.shell) or "cksum" not in applets():
+        tool = bench.root / "bin" / "cksum"
+        tool.unlink(missing_ok=True)
+        tool.write_text("#!/bin/sh\nexit 127\n", encoding="ascii")
+        tool.chmod(0o755)
+        assert push(bench) == (0, "")
+        assert push(bench) == (0, "")
+        assert len(bench.asked()) == 2
 
 
 def test_the_first_file_asks_and_the_next_does_not(bench: Bench) -> None:

@@ -19,7 +19,6 @@ Spec = dict[str, dict[str, Any]]
 FAMILIES: dict[str, tuple[Callable[[], Spec], str]] = {
     "_host": (_specs.host_options, "host"),
     "_host.found": (lambda: _specs.found_options(required=False), ""),
-    "_host.programs": (_specs.program_options, ""),
     "_instance": (_specs.instance_options, ""),
     "_instance.configured": (lambda: {"config_dir": _specs.configured_options()["config_dir"]}, "walg"),
     "_release": (_specs.release_options, "release"),

@@ -10,6 +10,7 @@ import hashlib
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
@@ -405,6 +406,20 @@ def test_first_existing_parent(tmp_path: Path) -> None:
 def test_free_bytes(tmp_path: Path) -> None:
     found = os.statvfs(tmp_path)
     assert 0 <= _files.free_bytes(str(tmp_path)) <= found.f_blocks * found.f_frsize
+
+
+def test_a_program_gets_its_name_when_it_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is open for writing it can't ("Text file busy"); by then it is swept away no more than before."""
+    rename, started = os.rename, []
+
+    def renamed(source: str, target: str, **directories: int) -> None:
+        _files.sweep(str(tmp_path))
+        started.append(subprocess.run([str(tmp_path / source)], check=False).returncode)
+        rename(source, target, **directories)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    _files.write_atomic(str(tmp_path / "program"), "#!/bin/sh\nexit 7\n", 0o755)
+    assert (started, [path.name for path in tmp_path.iterdir()]) == ([7], ["program"])
 
 
 def test_what_a_killed_run_left_unfinished_is_removed(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_sh_agrees_on_any_text(tmp_path_factory: pytest.TempPathFactory, value: 
 
 
 def test_what_the_wrappers_need_is_in_the_record() -> None:
-    """roles/walg/files/wal-push and wal-fetch stop when one of these is missing."""
+    """wal-push and wal-fetch stop when one of these is missing."""
     lines = dict(line.split("=", 1) for line in _record.render(INSTANCE).splitlines() if not line.startswith("#"))
     assert lines["WALG_CONFIG"] == "'/etc/walg/main.json'"
     assert lines["SYSTEM_IDENTIFIER"] == "'18446744073709551557'"

@@ -21,11 +21,10 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._job import _program
 from support.scripted import Call, Scripted
 
 CHECK = "import sys; sys.exit(sys.version_info < (3, 8))"
-WRAPPERS = {"wal-push": "#!/bin/sh\necho push\n", "wal-fetch": "#!/bin/sh\necho fetch\n"}
 INSTALL = """
 import os, sys
 from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
-for plan in _programs.plan(sys.argv[1], sys.executable, {"wal-push": "x"}, os.geteuid(), os.getegid()):
+for plan in _programs.plan(sys.argv[1], sys.executable, os.geteuid(), os.getegid()):
     plan.apply()
 """
 
@@ -67,18 +66,42 @@ def test_the_job_leaves_no_bytecode(installed: Path) -> None:
 
 
 def test_nothing_is_installed_that_the_job_does_not_load(installed: Path) -> None:
-    """Besides what installs it: the modules of check and restore stay with the play."""
+    """What installs it, and the modules of check and restore, stay with the play."""
     package = installed / "mapswipe_walg"
     assert [path.parent for path in package.rglob("_main.py")] == [copy / "_job" for copy in package.iterdir()]
-    names = {"/".join(path.parts[-2:]) for path in package.rglob("*.py")}
+    names = relative_names(package)
     assert {"_job/_main.py", "_job/__init__.py", "_backup/_take.py", "_walg/_client.py", "_host/_process.py"} <= names
     folders = {name.partition("/")[0] for name in names}
     assert folders.isdisjoint({"_restore", "_setup", "_install"})
+    assert names.isdisjoint({"_job/_programs.py", "_job/_wal_push.py"})
     assert names.isdisjoint({"_archive/_enable.py", "_postgres/_discovery.py", "_instance/_options.py"})
 
 
+def relative_names(package: Path) -> set[str]:
+    return {"/".join(path.parts[-2:]) for path in package.rglob("*.py")}
+
+
+def test_what_else_the_installing_process_loads_is_not_installed(installed: Path, tmp_path: Path) -> None:
+    """The library is the same, and so is its copy's name, whichever module installs it."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    more = "import ansible_collections.mapswipe.walg.plugins.modules.walg_instance\n"
+    subprocess.run([sys.executable, "-c", more + INSTALL, str(tmp_path)], check=True, env=env, cwd="/")
+    assert relative_names(tmp_path) == relative_names(installed / "mapswipe_walg")
+    assert [one.name for one in (tmp_path / "mapswipe_walg").iterdir()] == [
+        one.name for one in (installed / "mapswipe_walg").iterdir()
+    ]
+    loaded = (
+        "import sys; from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main\n"
+        "print(*(name for name, one in sys.modules.items() if '.module_utils._' in name and not hasattr(one, '__path__')))"
+    )
+    answer = subprocess.run([sys.executable, "-c", loaded], check=True, env=env, cwd="/", capture_output=True, text=True)
+    wanted = {"/".join(name.split(".")[-2:]) + ".py" for name in answer.stdout.split()}
+    found = {name for name in relative_names(tmp_path) if not name.endswith("/__init__.py")}
+    assert {name.split("/")[-1] for name in found} == {name.split("/")[-1] for name in wanted}
+
+
 def test_plans_are_ours_and_parents_come_first(tmp_path: Path) -> None:
-    plans = _programs.plan(str(tmp_path / "p"), "/usr/bin/python3", WRAPPERS, 7, 8)
+    plans = _programs.plan(str(tmp_path / "p"), "/usr/bin/python3", 7, 8)
     assert [plan.path for plan in plans[:2]] == [str(tmp_path / "p"), str(tmp_path / "p" / "mapswipe_walg")]
     assert {(plan.uid, plan.gid) for plan in plans} == {(7, 8)}
     modes = {os.path.basename(plan.path): plan.mode for plan in plans}
@@ -89,17 +112,17 @@ def test_plans_are_ours_and_parents_come_first(tmp_path: Path) -> None:
 
 
 def test_a_second_install_changes_nothing(tmp_path: Path) -> None:
-    plans = _programs.plan(str(tmp_path / "p"), sys.executable, WRAPPERS, os.geteuid(), os.getegid())
+    plans = _programs.plan(str(tmp_path / "p"), sys.executable, os.geteuid(), os.getegid())
     assert all(plan.differs() for plan in plans)
     for plan in plans:
         plan.apply()
-    again = _programs.plan(str(tmp_path / "p"), sys.executable, WRAPPERS, os.geteuid(), os.getegid())
+    again = _programs.plan(str(tmp_path / "p"), sys.executable, os.geteuid(), os.getegid())
     assert [plan.path for plan in again if plan.differs()] == []
 
 
 def test_what_other_versions_left_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_programs, "job_runs", lambda: False)
-    plans = _programs.plan(str(tmp_path), "/usr/bin/python3", WRAPPERS, os.geteuid(), os.getegid())
+    plans = _programs.plan(str(tmp_path), "/usr/bin/python3", os.geteuid(), os.getegid())
     assert _programs.stale(str(tmp_path), plans) == []
     package = tmp_path / "mapswipe_walg"
     package.mkdir()
@@ -132,7 +155,7 @@ import os, sys
 from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
 whole = _programs.library
 _programs.library = lambda: {{**whole(), "_version.py": "number = {number}\\n"}}
-plans = _programs.plan(sys.argv[1], sys.executable, {{}}, os.geteuid(), os.getegid())
+plans = _programs.plan(sys.argv[1], sys.executable, os.geteuid(), os.getegid())
 for plan in plans:
     plan.apply()
 for path in _programs.stale(sys.argv[1], plans):

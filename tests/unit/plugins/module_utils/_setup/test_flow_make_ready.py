@@ -102,7 +102,6 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "push_timeout": 15,
         "fetch_timeout": 60,
         "backup_timeout": 86400,
-        "wrappers": {"wal-push": "#!/bin/sh\n", "wal-fetch": "#!/bin/sh\n"},
         "purpose": None,
         "archive": None,
         "schedule": None,
@@ -155,7 +154,6 @@ def test_check_do_check_do(params: dict[str, Any], host: Path) -> None:
         ({"settings": {"WALG_UPLOAD_CONCURRENCY": 4}}, ["settings"]),
         ({"secrets": {"PGPASSWORD": "s"}}, ["settings"]),
         ({"push_timeout": 16}, ["settings"]),
-        ({"wrappers": {"wal-push": "#!/bin/sh\n:\n", "wal-fetch": "#!/bin/sh\n"}}, ["programs"]),
         ({"tune": True}, ["settings"]),
     ],
 )
@@ -222,6 +220,14 @@ def test_a_run_that_died_is_finished(standing: dict[str, Any], host: Path) -> No
     (host / "config_dir" / "main.env").unlink()
     (host / "program_dir" / "wal-push").unlink()
     assert steps(run(standing, dry=True)) == steps(run(standing)) == ["programs", "settings"]
+
+
+def test_a_wrapper_of_another_version_is_replaced(standing: dict[str, Any], host: Path) -> None:
+    wrapper = host / "program_dir" / "wal-fetch"
+    ours = wrapper.read_text()
+    wrapper.write_text("#!/bin/sh\nexit 255\n")
+    assert steps(run(standing, dry=True)) == steps(run(standing)) == ["programs"]
+    assert (wrapper.read_text(), run(standing)["changed"]) == (ours, False)
 
 
 def test_the_binary_is_another(standing: dict[str, Any], host: Path) -> None:

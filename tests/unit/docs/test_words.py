@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _wal_fetch, _wal_head, _wal_push, _wrappers
 from written import EXAMPLES, PAGES, ROOT, text_of
 
 HEADING = "## Words and sentences"
@@ -73,13 +74,14 @@ def complaints(script: str) -> list[str]:
 
 
 YAML = sorted(path for pattern in ("roles/*/*/*.yml", "playbooks/*.yml") for path in ROOT.glob(pattern))
-CODE = sorted(ROOT.glob("plugins/**/*.py"))
-WRAPPERS = sorted(ROOT.glob("roles/walg/files/*"))
+WRAPPERS = _wrappers.texts()
+SHELL = {str(module.__file__).rpartition("/")[2] for module in (_wal_fetch, _wal_head, _wal_push)}
+CODE = sorted(path for path in ROOT.glob("plugins/**/*.py") if path.name not in SHELL)
 TEXTS = {
     **{page: [text_of(page).replace(LIST, "")] for page in PAGES},
     **{example: [comments(text_of(example))] for example in EXAMPLES},
     **{str(path.relative_to(ROOT)): list(values(yaml.safe_load(path.read_text(encoding="utf-8")))) for path in YAML},
-    **{str(path.relative_to(ROOT)): complaints(path.read_text(encoding="utf-8")) for path in WRAPPERS},
+    **{name: complaints(script) for name, script in WRAPPERS.items()},
     **{
         str(path.relative_to(ROOT)): [
             piece for text in said(path.read_text(encoding="utf-8")) for piece in pieces(text)
@@ -94,7 +96,8 @@ def test_there_is_something_to_check() -> None:
     assert {"goes on", "say so with", "wanted:", "is refused", "anew"} <= set(PHRASES)
     assert len(CODE) > 70
     assert len(YAML) > 8
-    assert sum(len(complaints(path.read_text(encoding="utf-8"))) for path in WRAPPERS) > 30
+    assert len(SHELL) == 3
+    assert len({text for script in WRAPPERS.values() for text in complaints(script)}) > 30
 
 
 @pytest.mark.parametrize("phrase", PHRASES)

@@ -60,7 +60,7 @@ def applets() -> set[str]:
     return set(listed.stdout.split())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def prefers_applets(shell: str) -> bool:
     """Say whether the shell's own tools come before those on the PATH, as in Debian's busybox: they have no stand-in."""
     argv = [*SHELLS[shell], "-c", "PATH=/none; sleep 0"]

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _wrappers
 from ansible_collections.mapswipe.walg.plugins.modules import walg_programs
 from support.module_call import Call
 from support.observe import files
 
-WRAPPERS = {"wal-push": "#!/bin/sh\n: push\n", "wal-fetch": "#!/bin/sh\n: fetch\n"}
+WRAPPERS = _wrappers.texts()
 
 
 @pytest.fixture
 def call(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    options = {"path": str(tmp_path / "lib"), "user": User.current().name, "wrappers": WRAPPERS}
+    options = {"path": str(tmp_path / "lib"), "user": User.current().name}
     return Call(walg_programs, capfd, monkeypatch, **options)
 
 
@@ -40,9 +41,10 @@ def test_check_do_check_do(call: Call, tmp_path: Path) -> None:
 
 def test_what_differs_is_written_alone(call: Call, tmp_path: Path) -> None:
     call()
-    answer = call(wrappers={**WRAPPERS, "wal-push": "#!/bin/sh\n: another\n"})
+    (tmp_path / "lib" / "wal-push").write_text("#!/bin/sh\n: of another version\n")
+    answer = call()
     assert answer["files"] == [str(tmp_path / "lib" / "wal-push")]
-    assert (tmp_path / "lib" / "wal-push").read_text() == "#!/bin/sh\n: another\n"
+    assert (tmp_path / "lib" / "wal-push").read_text() == WRAPPERS["wal-push"]
 
 
 @pytest.mark.parametrize(

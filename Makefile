@@ -5,6 +5,7 @@
 # Everything is installed from package registries into .tools; Python 3.11 or newer with pip is all that must be there.
 #   make test                      lint, unit and integration tests, attacks, then whole plays on hosts, with the time of each
 #   make check                     lint and unit tests, in less than five minutes
+#   make coverage                  unit and integration tests, measured: the share of the lines of plugins/ that they reach
 #   make lint ONLY=mypy            one linter (make lint ONLY=list shows them)
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
@@ -25,7 +26,7 @@ CHECK = $(PYTHON) tests/toolchain/check.py
 SEEDS ?= 200
 export ARGS ONLY WHAT SEEDS FIRST PG_MAJOR WALG_BINARY WALG_RELEASES RETRY BACKUPS SEGMENTS MIB FETCHES ROUNDS JSON
 
-.PHONY: help tools paths check lint unit integration attacks test test-molecule test-soak test-matrix test-core docs bench demo demo-clean build clean
+.PHONY: help tools paths check coverage lint unit integration attacks test test-molecule test-soak test-matrix test-core docs bench demo demo-clean build clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,6 +45,9 @@ check:
 
 test:
 	@$(CHECK) tools lint unit integration attacks hosts
+
+coverage:
+	@$(CHECK) --coverage tools unit integration
 
 test-molecule: tools
 	@$(PYTHON) tests/toolchain/hosts.py test $(SCENARIO)

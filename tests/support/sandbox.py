@@ -487,7 +487,8 @@ class Sandbox:
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "RECORDER_FILE": str(record),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": os.pathsep.join([self.collections, *self._python_path]),
+            "PYTHONPATH": os.pathsep.join([*_hook(), self.collections, *self._python_path]),
+            **{name: value for name, value in os.environ.items() if name.startswith("WALG_COVERAGE")},
         }
 
     def close(self, keep: bool = False) -> None:
@@ -518,6 +519,11 @@ class Sandbox:
                 except OSError:
                     continue
         return found
+
+
+def _hook() -> list[str]:
+    """Return the folder that measures what plays run of the library, when make coverage does."""
+    return [os.environ["WALG_COVERAGE_HOOK"]] if "WALG_COVERAGE_HOOK" in os.environ else []
 
 
 def _is_server(entry: Path) -> bool:

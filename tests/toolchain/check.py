@@ -5,8 +5,9 @@
 """Run steps of the test suite: tools, lint, unit, integration, attacks, hosts, soak, matrix, cores, docs, build.
 
 Environment: ONLY names one linter (or `list`), ARGS holds arguments for pytest. With more than one step the last line
-sums up the tests; a failed step does not keep the later ones from running, except that nothing runs without tools.
-nox does not take its place: it runs nothing beside a session, counts no tests, and passes on no exit code but its own.
+sums up the tests; --coverage measures which lines of plugins/ they reach, in all steps together. A failed step does not
+keep the later ones from running, except that nothing runs without tools. nox does not take this program's place: it runs
+nothing beside a session, counts no tests, and doesn't pass on an exit code.
 Ends with 0 when all passed, 2 when the hosts lack something that must be there, else 1.
 """
 
@@ -26,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matrix
+import measured
 import released
 from lint import lint
 from locations import COLLECTION, HERE, ROOT, ToolError, test_environment, tools_dir
@@ -59,7 +61,15 @@ def run_pytest(folder: str, reports: Path, files: Sequence[str] = ("",)) -> bool
         # One that hangs is named, with the stacks of its threads, and its servers are stopped; the longest takes a quarter of this.
         argv += ["--timeout", "600"]
     argv += shlex.split(os.environ.get("ARGS", ""))
-    return subprocess.run(argv, cwd=ROOT, env=test_environment(), check=False).returncode == 0
+    return subprocess.run(argv, cwd=ROOT, env=pytest_environment(), check=False).returncode == 0
+
+
+def pytest_environment() -> dict[str, str]:
+    """The environment of the tests, with the hook of coverage.py if this run is measured."""
+    env = test_environment()
+    if "WALG_COVERAGE_HOOK" in env:
+        env["PYTHONPATH"] = os.pathsep.join([env["WALG_COVERAGE_HOOK"], env["PYTHONPATH"]])
+    return env
 
 
 def run_matrix(reports: Path) -> bool:
@@ -142,13 +152,18 @@ def totals(reports: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run steps of the test suite.")
     parser.add_argument("steps", nargs="+", choices=STEPS)
-    steps = parser.parse_args().steps
+    parser.add_argument("--coverage", action="store_true", help="measure which lines of plugins/ the tests reach")
+    arguments = parser.parse_args()
+    steps = arguments.steps
     lines = []
     worst = 0
     try:
         if "tools" not in steps and not (tools_dir() / "venv" / "bin" / "python").exists():
             raise ToolError("the tools are not installed yet: make tools")
         reports = tools_dir() / "reports" / str(os.getpid())
+        if arguments.coverage:
+            measured.start()
+            os.environ.update(measured.environment())
         with contextlib.ExitStack() as stack:
             for step in steps:
                 if len(steps) > 1 and step != "tools":  # the first line says which WAL-G
@@ -162,6 +177,8 @@ def main() -> int:
                         break
                     print(released.first_line(), flush=True)
                     stack.enter_context(preparing_hosts("hosts" in steps))
+        if arguments.coverage:
+            lines.append(measured.figure())
         if len(steps) > 1:
             print("===", *lines, totals(reports), sep="\n", flush=True)
         shutil.rmtree(reports, ignore_errors=True)

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _present
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive._present import Present
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _wal
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._server import Server, ServerFacts
 from support.scripted import Scripted
 from support.walg_world import SIZE, World, inventory, segment, shown, write_cluster
@@ -89,6 +90,7 @@ def test_an_archive_that_is_ahead_of_the_server(world: World, last: int, older: 
     if not older:
         _present.refuse_older(present, facts(world), archive, "s3://b")
         _present.refuse_older(present, facts(world), inventory(shown(2, 1, 9)), "s3://b")
+        _present.refuse_older(now(world, lsn=_wal.format_lsn(6 * SIZE)), facts(world), archive, "s3://b")
         return
     with pytest.raises(WalgError, match=r"The archive s3://b is ahead of the server .* Restore the latest state"):
         _present.refuse_older(present, facts(world), archive, "s3://b")

@@ -96,6 +96,9 @@ def test_a_port_that_another_server_has(
     text = rejected(world, settings)
     assert f"another server (process {os.getpid()}, on {os.getcwd()}) has port 5433 in {directory}" in text
     refuse(world, {"unix_socket_directories": str(directory)})  # 5432 is free
+    with monkeypatch.context() as patched:
+        patched.setattr(_place_check._servers, "servers_on", lambda _path: [os.getpid()])
+        refuse(world, settings)  # it is the old cluster's own server, which is stopped by then
     environment = "PGPORT=5433"
     world.instance = replace(world.instance, cluster=replace(world.instance.cluster, start_environment=environment))
     assert "has port 5433" in rejected(world, {"unix_socket_directories": str(directory)})

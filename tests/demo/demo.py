@@ -243,11 +243,11 @@ class Demo:
 
     def scheduled_backup(self) -> list[str]:
         """Do what cron does: its user, its shell, its bare environment. It has to print nothing."""
-        schedule = importlib.import_module("ansible_collections.mapswipe.walg.plugins.module_utils._backup._schedule")
+        cron = importlib.import_module("support.cron")
         cron_file = self.sandbox.host / "cron" / "mapswipe-walg-main"
         backups = self.sandbox.storage_dir / "main" / "basebackups_005"
         there = set(backups.glob("*_backup_stop_sentinel.json"))
-        user, command = schedule.command_of(cron_file.read_text(encoding="utf-8"))
+        user, command = cron.command_of(cron_file.read_text(encoding="utf-8"))
         bare = {"PATH": "/usr/bin:/bin", "HOME": "/", "SHELL": "/bin/sh", "LOGNAME": user}
         done = self.sandbox.run(["/bin/sh", "-c", command], user=user, env=bare)
         if done.returncode or done.stdout:

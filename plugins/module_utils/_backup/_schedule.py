@@ -28,8 +28,6 @@ _BOUNDS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12),
 _NAMES = {"month": _MONTHS, "weekday": _WEEKDAYS}
 _PART = re.compile(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([0-9]{1,2}))?", re.ASCII)
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", re.ASCII)
-_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})", re.ASCII)
-_LINE = re.compile(r"((?:\S+[ \t]+){5})(\S+)[ \t]+(\S.*)")
 
 
 def cron_line(
@@ -80,41 +78,6 @@ def cron_file(instance: str, lines: Iterable[str]) -> str:
         "SHELL=/bin/sh",
     ]
     return "\n".join([*header, *body, ""])
-
-
-def command_of(cron_text: str) -> tuple[str, str]:
-    """Return user and command of the one job in a cron.d file or line, the command as cron hands it to the shell.
-
-    Raises WalgError unless there is exactly one job, or when cron would cut it at a percent sign.
-    """
-    jobs = []
-    for line in cron_text.split("\n"):
-        if not line.strip() or line.lstrip().startswith("#") or re.match(r"\s*[A-Za-z_]\w*\s*=", line):
-            continue
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise WalgError(f"Not a line of a cron.d file: {line!r}.")
-        for name, value in zip(_BOUNDS, match.group(1).split()):
-            _field(name, value)
-        jobs.append((match.group(2), match.group(3)))
-    if len(jobs) != 1:
-        raise WalgError(f"Expected one job in the cron.d file; found: {len(jobs)}.", found=len(jobs), wanted=1)
-    user, command = jobs[0]
-    # As cron reads it: a backslash protects the character after it, and goes away before a percent sign.
-    if re.fullmatch(r"(?:[^\\%]|\\.)*\\?", command, re.DOTALL) is None:
-        raise WalgError(f"cron cuts this command at a percent sign that has no backslash before it: {command!r}.")
-    return user, re.sub(r"\\(.)", lambda pair: "%" if pair.group(1) == "%" else pair.group(0), command, flags=re.DOTALL)
-
-
-def parse_time(text: str) -> tuple[int, int]:
-    """Return hour and minute of a time of day such as "02:17". Raises WalgError for others."""
-    match = _TIME.fullmatch(text)
-    if match is None or int(match.group(1)) > 23 or int(match.group(2)) > 59:
-        hint = ' Without quotes YAML takes 12:30 for a number; write "12:30".' if text.isdigit() else ""
-        raise WalgError(
-            f'{text!r} is not a time of day. Expected: hour and minute from "00:00" to "23:59".{hint}', found=text
-        )
-    return int(match.group(1)), int(match.group(2))
 
 
 def spread(seed: str, hour: int) -> int:

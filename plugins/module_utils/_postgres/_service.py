@@ -7,8 +7,8 @@ Written as one word or word:argument in ``walg_pg_service``:
 ``systemd:UNIT``, ``pg_ctlcluster:VERSION/NAME`` (Debian without systemd), ``pg_ctl``, ``command:/path`` (called with
 start or stop), ``none`` (nobody we may call).
 
-A restore holds the manager off while it works: ``with service.held(): service.stop(); ...; service.start()``. A hold that
-a killed run left is taken over by the next run's and ends with it; ``start`` ends it too.
+A restore holds the manager off while it works: ``hold``, then ``stop``, and ``start``, which ends the hold. One that a killed run
+left is taken over by the next run's and ends with it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from . import _by_hand, _data_dir, _debian, _launch, _servers, _supervisor
 from ._server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from .._host._process import Result, Runner
     from ._cluster import Cluster
@@ -265,15 +265,6 @@ class Service:
         _by_hand.refuse_expanded(self.cluster)
         if kind == "command":
             _trust.refuse_loose(argument, "The program of walg_pg_service")
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the manager off for as long as the block runs."""
-        self.hold()
-        try:
-            yield
-        finally:
-            self.release()
 
     def hold(self) -> None:
         """Keep the manager from starting the server by itself: ``Restart=``, another unit, a package's upgrade.

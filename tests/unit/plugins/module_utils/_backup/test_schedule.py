@@ -13,6 +13,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _sche
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import cron
 
 PRINTF = shutil.which("printf") or "/usr/bin/printf"
 WORDS = st.lists(
@@ -38,7 +39,7 @@ def printing(words: list[str]) -> str:
 @settings(deadline=None, database=None)
 def test_words_arrive_as_they_were_given(words: list[str]) -> None:
     text = _schedule.cron_file("main", [printing(words)])
-    user, command = _schedule.command_of(text)
+    user, command = cron.command_of(text)
     assert user == "postgres"
     assert run(command) == words
 
@@ -96,7 +97,7 @@ def test_field(field: str, value: str | int) -> None:
     line = _schedule.cron_line(user="root", argv=["/bin/x"], **given)
     place = ["minute", "hour", "day", "month", "weekday"].index(field)
     assert line.split()[place] == str(value)
-    assert _schedule.command_of(line) == ("root", "/bin/x")
+    assert cron.command_of(line) == ("root", "/bin/x")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_refused_program(argv: list[str]) -> None:
 
 def test_a_command_that_cron_would_not_take_whole() -> None:
     longest = ["/bin/x", "a" * 991]
-    assert len(_schedule.command_of(_schedule.cron_line(0, 0, "root", longest))[1]) == 998
+    assert len(cron.command_of(_schedule.cron_line(0, 0, "root", longest))[1]) == 998
     with pytest.raises(WalgError, match="998 bytes"):
         _schedule.cron_line(0, 0, "root", ["/bin/x", "a" * 992])
 
@@ -175,32 +176,12 @@ def test_file() -> None:
 )
 def test_a_file_without_one_whole_job(text: str, why: str) -> None:
     with pytest.raises(WalgError, match=why):
-        _schedule.command_of(text)
+        cron.command_of(text)
 
 
 def test_the_job_among_comments_and_settings() -> None:
     text = "# * * * * * root /bin/no\nSHELL=/bin/sh\nMAILTO = a@b\n\n0\t0 * * *  root\t/bin/x  a\\%b\n"
-    assert _schedule.command_of(text) == ("root", "/bin/x  a%b")
-
-
-@pytest.mark.parametrize(
-    ("text", "time"), [("02:17", (2, 17)), ("2:07", (2, 7)), ("00:00", (0, 0)), ("23:59", (23, 59))]
-)
-def test_time(text: str, time: tuple[int, int]) -> None:
-    assert _schedule.parse_time(text) == time
-
-
-@pytest.mark.parametrize(
-    "text", ["", "24:00", "12:60", "12:5", "12", "12:00:00", "-1:00", " 02:17", "02:17\n", "0\u0662:17"]
-)
-def test_no_time(text: str) -> None:
-    with pytest.raises(WalgError, match="not a time of day"):
-        _schedule.parse_time(text)
-
-
-def test_a_time_that_yaml_took_for_a_number_gets_a_hint() -> None:
-    with pytest.raises(WalgError, match="Without quotes"):
-        _schedule.parse_time(str(12 * 60 + 30))
+    assert cron.command_of(text) == ("root", "/bin/x  a%b")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 23))

@@ -440,23 +440,16 @@ def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "units"
 
 
-def test_a_unit_is_held_while_the_block_runs(cluster: Cluster, units: Path) -> None:
+def test_a_unit_is_held_until_it_is_released(cluster: Cluster, units: Path) -> None:
     runner = Scripted(calls=[RELOAD, RELOAD])
     service = Service(runner, replace(cluster, service=f"systemd:{UNIT}"), "/log")
     path = units / f"{UNIT}.d" / "90-mapswipe-walg-restore.conf"
-    with service.held():
-        lines = path.read_text().splitlines()
-        assert f"AssertPathExists=!{path}" in lines  # it stands, so the unit does not start
-        assert lines[-2:] == ["[Service]", "Restart=no"]
-        assert stat.S_IMODE(path.stat().st_mode) == 0o644
-    assert list(units.iterdir()) == []
-    runner.finish()
-
-
-def test_a_hold_ends_with_an_error(cluster: Cluster, units: Path) -> None:
-    runner = Scripted(calls=[RELOAD, RELOAD])
-    with pytest.raises(WalgError, match="no"), Service(runner, replace(cluster, service=f"systemd:{UNIT}"), "").held():
-        raise WalgError("no")
+    service.hold()
+    lines = path.read_text().splitlines()
+    assert f"AssertPathExists=!{path}" in lines  # it stands, so the unit does not start
+    assert lines[-2:] == ["[Service]", "Restart=no"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    service.release()
     assert list(units.iterdir()) == []
     runner.finish()
 
@@ -480,8 +473,10 @@ def test_a_hold_that_systemd_does_not_take(cluster: Cluster, units: Path) -> Non
 
 @pytest.mark.parametrize("service", ["pg_ctl", "pg_ctlcluster:13/main", "command:/opt/pg", "none", ""])
 def test_others_have_nothing_to_hold(cluster: Cluster, units: Path, service: str) -> None:
-    with Service(Scripted(), replace(cluster, service=service), "/log").held():
-        assert not units.exists()
+    made = Service(Scripted(), replace(cluster, service=service), "/log")
+    made.hold()
+    assert not units.exists()
+    made.release()
 
 
 @pytest.mark.parametrize(("policy", "refused"), [("no", False), ("on-failure", True), ("always", True)])

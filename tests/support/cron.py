@@ -1,0 +1,37 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What cron makes of a cron.d file: crontab(5)."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _schedule
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+
+_LINE = re.compile(r"((?:\S+[ \t]+){5})(\S+)[ \t]+(\S.*)")
+
+
+def command_of(cron_text: str) -> tuple[str, str]:
+    """Return user and command of the one job in a cron.d file or line, the command as cron hands it to the shell.
+
+    Raises WalgError unless there is exactly one job, or when cron would cut it at a percent sign.
+    """
+    jobs = []
+    for line in cron_text.split("\n"):
+        if not line.strip() or line.lstrip().startswith("#") or re.match(r"\s*[A-Za-z_]\w*\s*=", line):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise WalgError(f"Not a line of a cron.d file: {line!r}.")
+        minute, hour, day, month, weekday = match.group(1).split()
+        _schedule.cron_line(minute, hour, match.group(2), ["/bin/x"], day, month, weekday)
+        jobs.append((match.group(2), match.group(3)))
+    if len(jobs) != 1:
+        raise WalgError(f"Expected one job in the cron.d file; found: {len(jobs)}.", found=len(jobs), wanted=1)
+    user, command = jobs[0]
+    # As cron reads it: a backslash protects the character after it, and goes away before a percent sign.
+    if re.fullmatch(r"(?:[^\\%]|\\.)*\\?", command, re.DOTALL) is None:
+        raise WalgError(f"cron cuts this command at a percent sign that has no backslash before it: {command!r}.")
+    return user, re.sub(r"\\(.)", lambda pair: "%" if pair.group(1) == "%" else pair.group(0), command, flags=re.DOTALL)

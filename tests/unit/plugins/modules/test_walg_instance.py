@@ -72,7 +72,6 @@ def call(
         "version": "3.0.8",
         "binary_src": str(build),
         "binary_checksum": "sha256:" + hashlib.sha256(build.read_bytes()).hexdigest(),
-        "wrappers": {"wal-push": "#!/bin/sh\n", "wal-fetch": "#!/bin/sh\n"},
     }
     return Call(walg_instance, capfd, monkeypatch, **options, **given)
 
@@ -103,10 +102,9 @@ def test_ready_and_clean_again(call: Call, tmp_path: Path) -> None:
     assert call(Host(), state="absent")["changed"] is False
 
 
-@pytest.mark.parametrize("missing", ["version", "wrappers"])
-def test_what_a_present_instance_needs(call: Call, missing: str) -> None:
-    del call.options[missing]
-    assert f"state is present but all of the following are missing: {missing}" in call(Host())["msg"]
+def test_what_a_present_instance_needs(call: Call) -> None:
+    del call.options["version"]
+    assert "state is present but all of the following are missing: version" in call(Host())["msg"]
 
 
 def test_a_failed_step_is_named_with_what_was_done(call: Call, tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ def ask(command: str, version: str, seconds: int, folder: str) -> dict[str, Any]
 def first_line() -> str:
     """The line that demo and `make test` begin with: which WAL-G, why, and which PostgreSQL."""
     chosen = walg()
+    if not chosen.binary.is_file():
+        raise ToolError(f"walg: there is no {chosen.binary} yet: make tools")
     shown = subprocess.run([chosen.binary, "--version"], capture_output=True, text=True, check=False).stdout
     version = shown.split("\t")[0].removeprefix("wal-g version ").strip()
     return f"WAL-G {version} with PostgreSQL {pg_major()}: {chosen.why}"

@@ -256,6 +256,8 @@ def test_nobody_is_asked_where_another_is_chosen(
 ) -> None:
     monkeypatch.setenv("WALG_RELEASES", "none")
     assert not released.due()
+    with pytest.raises(ToolError, match=r"there is no .*/walg/wal-g yet: make tools"):
+        released.first_line()
     assert locations.walg() == locations.Walg(built(), "built from source, because WALG_RELEASES is none", 14)
     assert locations.static_walg() == built()
     monkeypatch.delenv("WALG_RELEASES")

@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -69,20 +73,35 @@ def test_a_backup_without_its_wal_does_not_count(sandbox: Sandbox, cluster: Clus
 def test_a_hung_backup_is_ended_with_its_children(sandbox: Sandbox, cluster: Cluster, storage: Path) -> None:
     there = sentinels(storage)
     cluster.sql("SELECT 1")
-    conf = cluster.data_dir / "mapswipe_walg.conf"
-    good = conf.read_text()
-    conf.write_text(good.replace("archive_command = '", "archive_command = 'false "))
-    cluster.sql("SELECT pg_reload_conf()")
-    answer = sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0, "timeout": 4})
+    with hanging(sandbox, cluster):
+        answer = sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0, "timeout": 4})
     assert answer.get("failed"), answer
     assert "did not end within 4 s" in answer["msg"]
     assert "pg_stat_archiver" in answer["msg"]
     assert sentinels(storage) == there
     assert not [argv for argv in _command_lines() if f"{sandbox.host}/bin/wal-g" in argv]
-    conf.write_text(good)
-    cluster.sql("SELECT pg_reload_conf()")
     cluster.ship()
     assert sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})["changed"] is True
+
+
+@contextmanager
+def hanging(sandbox: Sandbox, cluster: Cluster) -> Iterator[None]:
+    """WAL-G 1.1.3 waits for the archiver at a backup's end, 3.0.8 does not; that one is held up by the checkpoint at its beginning."""
+    if sandbox.walg_version().startswith("v1."):
+        conf = cluster.data_dir / "mapswipe_walg.conf"
+        good = conf.read_text()
+        conf.write_text(good.replace("archive_command = '", "archive_command = 'false "))
+        cluster.sql("SELECT pg_reload_conf()")
+        yield
+        conf.write_text(good)
+        cluster.sql("SELECT pg_reload_conf()")
+        return
+    checkpointer = int(cluster.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"))
+    os.kill(checkpointer, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(checkpointer, signal.SIGCONT)
 
 
 def test_a_dead_storage_is_an_error_and_not_an_empty_one(sandbox: Sandbox, cluster: Cluster, storage: Path) -> None:

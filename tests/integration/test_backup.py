@@ -75,11 +75,11 @@ def test_a_hung_backup_is_ended_with_its_children(sandbox: Sandbox, cluster: Clu
     cluster.sql("SELECT 1")
     with hanging(sandbox, cluster):
         answer = sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0, "timeout": 4})
-    assert answer.get("failed"), answer
-    assert "did not end within 4 s" in answer["msg"]
-    assert "pg_stat_archiver" in answer["msg"]
-    assert sentinels(storage) == there
-    assert not [argv for argv in _command_lines() if f"{sandbox.host}/bin/wal-g" in argv]
+        assert answer.get("failed"), answer
+        assert "did not end within 4 s" in answer["msg"]
+        assert "pg_stat_archiver" in answer["msg"]
+        assert sentinels(storage) == there
+        assert not [argv for argv in _command_lines() if f"{sandbox.host}/bin/wal-g" in argv]
     cluster.ship()
     assert sandbox.module("walg_backup", {**sandbox.instance(), "max_age": 0})["changed"] is True
 
@@ -92,9 +92,11 @@ def hanging(sandbox: Sandbox, cluster: Cluster) -> Iterator[None]:
         good = conf.read_text()
         conf.write_text(good.replace("archive_command = '", "archive_command = 'false "))
         cluster.sql("SELECT pg_reload_conf()")
-        yield
-        conf.write_text(good)
-        cluster.sql("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            conf.write_text(good)
+            cluster.sql("SELECT pg_reload_conf()")
         return
     checkpointer = int(cluster.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"))
     os.kill(checkpointer, signal.SIGSTOP)

@@ -217,9 +217,10 @@ def test_a_download_that_breaks_off(mirror: Releases) -> None:
 def test_a_server_that_says_nothing_is_not_waited_for(mirror: Releases, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror.faults.append((".sha256", releases.hang))
     monkeypatch.setattr(released, "SHORT", 1)
+    monkeypatch.setattr(released, "LOOK_UP", 40)  # the client's own limit is the earlier one on a busy machine, too
     start = time.monotonic()
     released.obtain()
-    assert time.monotonic() - start < 1 + released.LOOK_UP
+    assert time.monotonic() - start < 40, "it would be silent for a minute"
     assert "was not here after 1 s" in locations.walg().why
 
 

@@ -55,6 +55,16 @@ options:
     type: str
     choices: [write, read, read_only]
     default: write
+  google_check:
+    description:
+      - Whether to ask Google about the credentials of a C(gs://) storage, after WAL-G was tried with them.
+      - V(auto) asks for a token and for what it may do in the bucket, over the proxy and with the certificates in O(settings). Credentials
+        in a file need the Python package C(google-auth) 2.24 or newer on the host; a machine's own service account needs nothing.
+        What can't be asked is no error; the answer says why.
+      - V(never) leaves it out.
+    type: str
+    choices: [auto, never]
+    default: auto
 """
 
     LIMITS = r"""

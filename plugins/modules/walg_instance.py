@@ -262,6 +262,60 @@ storage:
       description: What the storage answered to the attempt to write.
       returned: when O(access=read_only) and writing was denied
       type: str
+    google:
+      description: What Google says of the credentials.
+      returned: when the storage is C(gs://) and WAL-G was tried
+      type: dict
+      contains:
+        asked:
+          description: Whether Google was asked.
+          returned: always
+          type: bool
+        reason:
+          description: Why it was not.
+          returned: when it was not
+          type: str
+        type:
+          description: Type of the credentials file, or V(machine) for the machine's own service account.
+          returned: when it is known
+          type: str
+        found_by:
+          description: Where they come from; V(inventory), V(GOOGLE_APPLICATION_CREDENTIALS), V(gcloud) or V(metadata server).
+          returned: when it is known
+          type: str
+        account:
+          description: The account that acts.
+          returned: when it is known
+          type: str
+        project:
+          description: The project of the account.
+          returned: when the credentials name it
+          type: str
+        key_id:
+          description: ID of the key. It is no secret.
+          returned: when it is a service account's key
+          type: str
+        permissions:
+          description: Which of the needed permissions the account has on the bucket.
+          returned: when the storage told
+          type: list
+          elements: str
+        missing:
+          description: Which it lacks there. A grant for one prefix only does not show on the bucket.
+          returned: when the storage told
+          type: list
+          elements: str
+        problem:
+          description: >-
+            What is wrong; V(not_readable), V(wrong_type), V(lacks_fields), V(clock_skew), V(key_gone), V(account_disabled),
+            V(wrong_scope), V(no_metadata_server), V(no_machine_account), V(subject_token), V(token_exchange), V(impersonation),
+            V(no_bucket), V(permissions), V(unreachable) or V(rejected).
+          returned: when something is
+          type: str
+        advice:
+          description: The same as a sentence, with what to do.
+          returned: when something is wrong
+          type: str
 steps:
   description: What was done, or would be done in check mode, in order. After a failure, the steps that were done before it.
   returned: always

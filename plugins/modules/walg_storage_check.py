@@ -15,8 +15,8 @@ author:
 description:
   - Lists the storage, writes a small object, reads it back and removes it, as the operating system user that owns the
     cluster. Every step has a time limit. WAL-G itself would retry for half an hour if a bucket or permission is missing.
-  - Google credentials are checked first, by rules for what each WAL-G version can load. If the Python package C(google-auth) is
-    installed, its answer is added.
+  - Google credentials are checked first, by rules for what each WAL-G version can load. Then Google itself is asked about them; see
+    O(google_check).
   - Without O(storage), O(env_file), O(settings) and O(secrets) it checks the instance as it is configured. With one of them it checks
     settings that are not on the host yet, and needs O(binary), O(cluster) and O(directories) too. During the check these settings are in
     private files of the owner.
@@ -81,6 +81,60 @@ reason:
   description: Why the storage was not checked.
   returned: when it was not
   type: str
+google:
+  description: What Google says of the credentials.
+  returned: when the storage is C(gs://) and WAL-G was tried
+  type: dict
+  contains:
+    asked:
+      description: Whether Google was asked.
+      returned: always
+      type: bool
+    reason:
+      description: Why it was not.
+      returned: when it was not
+      type: str
+    type:
+      description: Type of the credentials file, or V(machine) for the machine's own service account.
+      returned: when it is known
+      type: str
+    found_by:
+      description: Where they come from; V(inventory), V(GOOGLE_APPLICATION_CREDENTIALS), V(gcloud) or V(metadata server).
+      returned: when it is known
+      type: str
+    account:
+      description: The account that acts.
+      returned: when it is known
+      type: str
+    project:
+      description: The project of the account.
+      returned: when the credentials name it
+      type: str
+    key_id:
+      description: ID of the key. It is no secret.
+      returned: when it is a service account's key
+      type: str
+    permissions:
+      description: Which of the needed permissions the account has on the bucket.
+      returned: when the storage told
+      type: list
+      elements: str
+    missing:
+      description: Which it lacks there. A grant for one prefix only does not show on the bucket.
+      returned: when the storage told
+      type: list
+      elements: str
+    problem:
+      description: >-
+        What is wrong; V(not_readable), V(wrong_type), V(lacks_fields), V(clock_skew), V(key_gone), V(account_disabled),
+        V(wrong_scope), V(no_metadata_server), V(no_machine_account), V(subject_token), V(token_exchange), V(impersonation),
+        V(no_bucket), V(permissions), V(unreachable) or V(rejected).
+      returned: when something is
+      type: str
+    advice:
+      description: The same as a sentence, with what to do.
+      returned: when something is wrong
+      type: str
 """
 
 from typing import Any
@@ -127,7 +181,7 @@ def main() -> None:
 
 def _asked(runner: Runner, module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    question = Question(params["access"], params["timeout"], module.check_mode)
+    question = Question(params["access"], params["timeout"], module.check_mode, params["google_check"] == "auto")
     if not (params["storage"] or params["env_file"] or params["settings"] or params["secrets"]):
         instance = instance_from(params, module.check_mode)
         return _storage_check.check(runner, _config.configured(instance), instance.binary, question)

@@ -40,8 +40,8 @@ def private_pem(key: rsa.RSAPrivateKey) -> str:
     return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
 
 
-def certificate(directory: Path, host: str = HOST) -> tuple[Path, Path, Path]:
-    """Make a CA and a certificate for a host, the storage's; return the paths of CA, certificate and key."""
+def certificate(directory: Path, host: str = HOST, *more: str) -> tuple[Path, Path, Path]:
+    """Make a CA and a certificate for a host, the storage's, and ``more``; return the paths of CA, certificate and key."""
     ca_key, key = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _turn in range(2))
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mapswipe.walg test CA")])
     now = datetime.now(UTC)
@@ -55,7 +55,9 @@ def certificate(directory: Path, host: str = HOST) -> tuple[Path, Path, Path]:
     paths = directory / "ca.crt", directory / "server.crt", directory / "server.key"
     paths[0].write_bytes(build(ca_name, ca_key.public_key(), x509.BasicConstraints(ca=True, path_length=None)))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    paths[1].write_bytes(build(subject, key.public_key(), x509.SubjectAlternativeName([x509.DNSName(host)])))
+    paths[1].write_bytes(
+        build(subject, key.public_key(), x509.SubjectAlternativeName([x509.DNSName(one) for one in (host, *more)]))
+    )
     paths[2].write_text(private_pem(key))
     return paths
 

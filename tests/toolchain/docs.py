@@ -84,7 +84,11 @@ def make_pages() -> bool:
         made = False
     if made:
         kinds = {"modules": "*_module.html", "roles": "*_role.html"}
-        print("made", ", ".join(f"{len(list(html.glob(kind)))} pages of {name}" for name, kind in kinds.items()), f"and {guides} guides:")
+        print(
+            "made",
+            ", ".join(f"{len(list(html.glob(kind)))} pages of {name}" for name, kind in kinds.items()),
+            f"and {guides} guides:",
+        )
         print(html / "index.html")
     return made
 

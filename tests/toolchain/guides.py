@@ -32,7 +32,9 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     for stub in sorted((root / STUBS).glob("*.rst")):
         named = NAMED.search(stub.read_text(encoding="utf-8"))
         if not named or not (root / named[1]).is_file():
-            raise ToolError(f"{STUBS / stub.name} names no page that exists: This guide is the file ``PAGE`` of the collection")
+            raise ToolError(
+                f"{STUBS / stub.name} names no page that exists: This guide is the file ``PAGE`` of the collection"
+            )
         found[named[1]] = stub.stem
     return found
 

@@ -87,12 +87,14 @@ def _readable(path: str, owner: User) -> str:
         raise WalgError(
             f"The Google credentials file {path} can't be read by the user {owner.name!r}, as whom PostgreSQL runs WAL-G: {exc.msg} "
             f"Give it to that user (chown {owner.name}, chmod 0600) and open the directories above it, or put its content into "
-            "walg_google_credentials."
+            "walg_google_credentials.",
+            problem="not_readable",
         ) from exc
     if text is None:
         raise MissingCredentialsError(
             f"There is no Google credentials file {path} on this host. Put it there, readable by the user {owner.name!r} only, or "
-            "put its content into walg_google_credentials."
+            "put its content into walg_google_credentials.",
+            problem="not_readable",
         )
     return str(text)
 

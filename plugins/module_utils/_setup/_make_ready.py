@@ -154,7 +154,9 @@ def _wanted_by(params: Mapping[str, Any], found: _find.Found) -> _wanted.Wanted:
 
 
 def _question(host: Host) -> _storage_check.Question:
-    return _storage_check.Question(host.params["access"], host.params["storage_timeout"], host.dry)
+    return _storage_check.Question(
+        host.params["access"], host.params["storage_timeout"], host.dry, host.params["google_check"] == "auto"
+    )
 
 
 @dataclass(frozen=True)

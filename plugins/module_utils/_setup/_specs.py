@@ -54,8 +54,11 @@ def storage_options() -> Spec:
 
 
 def access_options() -> Spec:
-    """_storage.access: what the host must be able to do there."""
-    return {"access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"}}
+    """_storage.access: what the host must be able to do there, and whether Google is asked about it."""
+    return {
+        "access": {"type": "str", "choices": ["write", "read", "read_only"], "default": "write"},
+        "google_check": {"type": "str", "choices": ["auto", "never"], "default": "auto"},
+    }
 
 
 def limit_options() -> Spec:

@@ -9,8 +9,6 @@ Every call has a time limit: WAL-G itself tries for half an hour what a missing 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import json
 import os
 import tempfile
 import uuid
@@ -19,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from .._archive import _ownership, _proof
 from .._errors import WalgError
-from .._host._files import read_text, write_atomic
+from .._host._files import write_atomic
 from .._host._users import call_as
-from .._storage import _answers, _google
+from .._storage import _answers
 from .._walg import _backups, _client
-from . import _encryption_check
+from . import _encryption_check, _google_asked
 from ._config import MissingCredentialsError
 
 if TYPE_CHECKING:
@@ -39,12 +37,13 @@ _ONLY_RESTORES = "If this host shall only restore, say walg_storage_access: read
 class Question:
     """What is asked. ``access``: write, read, or read_only (writing is tried and should not work).
 
-    ``timeout``: of one call, in seconds; ``dry``: only list.
+    ``timeout``: of one call, in seconds; ``dry``: only list; ``google``: ask Google about its credentials, too.
     """
 
     access: str
     timeout: float
     dry: bool
+    google: bool = True
 
 
 def known(candidate: Candidate, question: Question) -> bool:
@@ -72,9 +71,24 @@ def check(runner: Runner, candidate: Candidate, binary: str, question: Question)
     try:
         found: dict[str, Any] = call_as(owner, ask)
     except WalgError as exc:
-        explained = _explained(candidate)
-        raise WalgError(f"{exc.msg} {explained}".strip(), **exc.fields) from exc
-    return found
+        google = _google_says(candidate, question, version)
+        fields = {**exc.fields, **({"google": google} if google else {})}
+        raise WalgError(_google_asked.advised(exc.msg, google), **fields) from exc
+    google = _google_says(candidate, question, version)
+    if not google:
+        return found
+    if question.dry and question.access == "write" and google.get("problem") == "permissions":
+        found["warning"] = f"A run will probably fail. {google['advice']}"
+    return {**found, "google": google}
+
+
+def _google_says(candidate: Candidate, question: Question, version: tuple[int, int, int] | None) -> dict[str, Any]:
+    """Return what Google says of the credentials, or why it was not asked; nothing where the storage is another one."""
+    if not _google_asked.concerns(candidate):
+        return {}
+    if not question.google:
+        return {"asked": False, "reason": _google_asked.NEVER}
+    return _google_asked.ask(candidate, question.access != "write", question.timeout, version)
 
 
 def _ask(walg: _client.Walg, system_identifier: str, question: Question) -> dict[str, Any]:
@@ -137,21 +151,3 @@ def _sweep(walg: _client.Walg, name: str) -> None:
     for one in names:
         with contextlib.suppress(WalgError):
             hurried.remove(one, _client.FEW_TRIES)
-
-
-def _explained(candidate: Candidate) -> str:
-    """Return what google-auth says against the credentials, where it happens to be installed; "" otherwise."""
-    path = candidate.settings.values.get(_google.SETTING)
-    text = candidate.credentials or (path and call_as(candidate.instance.owner, read_text, path))
-    if not text:
-        return ""
-    try:
-        auth = importlib.import_module("google.auth")
-        errors = importlib.import_module("google.auth.exceptions")
-        auth.load_credentials_from_dict(json.loads(text))
-    except (ImportError, AttributeError):  # not installed, or before 2.24
-        return ""
-    except (errors.GoogleAuthError, ValueError) as exc:
-        said = _google.without(str(exc), text)
-        return f"google-auth says of the credentials: {said}" if said else ""
-    return ""

@@ -47,6 +47,7 @@ _NAMES = frozenset(
         "type",
         "project_id",
         "project",
+        "private_key_id",
         "client_email",
         "auth_uri",
         "token_uri",
@@ -69,30 +70,40 @@ def check(text: str, where: str, version: Version | None = None) -> None:
         content = None
     if not isinstance(content, dict):
         what = "is empty" if not text.strip() else "is not JSON"
-        raise WalgError(f"{where} {what}, so it is not the JSON of a Google credentials file. {_HOW}.")
+        raise WalgError(
+            f"{where} {what}, so it is not the JSON of a Google credentials file. {_HOW}.", problem="lacks_fields"
+        )
     if "type" not in content:
         client = "installed" in content or "web" in content
         what = "describes an OAuth client, not an account" if client else "has no 'type'"
-        raise WalgError(f"{where} {what}: not a Google credentials file. {_HOW}.")
+        raise WalgError(f"{where} {what}: not a Google credentials file. {_HOW}.", problem="wrong_type")
     kind = next((one for one in KINDS if one.name == content["type"]), None)
     if kind is None:
         known = ", ".join(one.name for one in KINDS)
-        raise WalgError(f"The 'type' in {where} is none that Google's libraries know ({known}). {_HOW}.")
+        raise WalgError(
+            f"The 'type' in {where} is none that Google's libraries know ({known}). {_HOW}.", problem="wrong_type"
+        )
     if version is not None and version < kind.since:
         usable = ", ".join(one.name for one in KINDS if version >= one.since)
         raise WalgError(
             f"{where} is of the type {kind.name}, which WAL-G {_dotted(version)} can't load; it loads {usable}. "
             f"Use a key of such a type, or WAL-G {_dotted(kind.since)} or newer (walg_version).",
             found=kind.name,
+            problem="wrong_type",
         )
     missing = [name for name in kind.fields if not content.get(name)]
     if missing:
-        raise WalgError(f"{where} is of the type {kind.name}, but lacks {', '.join(missing)}. {_HOW}.", wanted=missing)
+        raise WalgError(
+            f"{where} is of the type {kind.name}, but lacks {', '.join(missing)}. {_HOW}.",
+            wanted=missing,
+            problem="lacks_fields",
+        )
     key = content.get("private_key")
     if key is not None and not _is_pem(key):
         raise WalgError(
             f"The private_key in {where} is not a PEM block (-----BEGIN ... -----END on lines of their own): were its line breaks "
-            f"lost on the way through a template? {_HOW}."
+            f"lost on the way through a template? {_HOW}.",
+            problem="lacks_fields",
         )
 
 
@@ -125,16 +136,6 @@ def secrets_of(given: object) -> Iterator[str]:
             yield from secrets_of(value)
     elif content is not None and not isinstance(content, bool):  # words of any message
         yield str(given)
-
-
-def without(explanation: str, text: str) -> str:
-    """Return somebody else's explanation of a credentials file, or nothing if it repeats a value of that file."""
-    try:
-        values = [str(value) for value in json.loads(text).values()]
-    except (ValueError, AttributeError):
-        return ""
-    lines = [line for value in values for line in value.splitlines() if len(line) >= 8]
-    return "" if any(line in explanation for line in lines) else explanation
 
 
 def _is_pem(key: object) -> bool:

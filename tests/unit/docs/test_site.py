@@ -67,4 +67,9 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
         '<img src="gone.svg"><a href="../outside.html"></a><a href="https://example.com/x"></a><a href="mailto:x@example.com"></a>'
     )
     (site / "b.html").write_text('<h1 id="there">')
-    assert dead_links.dead_links(site) == ["a.html: #gone", "a.html: b.html#gone", "a.html: gone.svg", "a.html: ../outside.html"]
+    assert dead_links.dead_links(site) == [
+        "a.html: #gone",
+        "a.html: b.html#gone",
+        "a.html: gone.svg",
+        "a.html: ../outside.html",
+    ]

@@ -89,6 +89,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "tune": False,
         "access": "write",
         "storage_timeout": 30,
+        "google_check": "auto",
         "version": VERSION,
         "binary": None,
         "binary_src": str(source),

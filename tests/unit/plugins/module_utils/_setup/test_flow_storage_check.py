@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._host._process impor
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _config, _storage_check
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup._storage_check import Question
+from support.google_endpoints import Google, oauth_error, permitted
 
 PEM = "-----BEGIN PRIVATE KEY-----\ns3cr3t-in-the-key\n-----END PRIVATE KEY-----\n"
 KEY = json.dumps({"type": "service_account", "client_email": "a@b.example", "private_key": PEM})
@@ -100,7 +99,9 @@ def test_all_is_well(candidate: Callable[..., _config.Candidate]) -> None:
 
 def test_check_mode_only_lists(candidate: Callable[..., _config.Candidate]) -> None:
     storage = Storage()
-    assert _storage_check.check(storage, candidate(), "/wal-g", DRY) == {"asked": True, "backups": 0}
+    answer = _storage_check.check(storage, candidate(), "/wal-g", DRY)
+    assert answer.pop("google")["account"] == "a@b.example"
+    assert answer == {"asked": True, "backups": 0}
     assert storage.acts == ["st ls"]
 
 
@@ -185,19 +186,41 @@ def test_credentials_are_looked_at_before_the_storage(
         candidate(settings={"GOOGLE_APPLICATION_CREDENTIALS": "key.json"}, google_credentials=None)
 
 
-@pytest.mark.parametrize(("said", "shown"), [("no RSA key", True), ("bad key s3cr3t-in-the-key", False)])
-def test_google_auth_explains_where_it_is(
-    candidate: Callable[..., _config.Candidate], monkeypatch: pytest.MonkeyPatch, said: str, shown: bool
-) -> None:
-    def load(_content: dict[str, str]) -> None:
-        raise ValueError(said)
+@pytest.fixture
+def google(tmp_path: Path) -> Iterator[Google]:
+    with Google(tmp_path) as endpoints:
+        yield endpoints
 
-    auth, errors = types.ModuleType("google.auth"), types.ModuleType("google.auth.exceptions")
-    monkeypatch.setattr(auth, "load_credentials_from_dict", load, raising=False)
-    monkeypatch.setattr(errors, "GoogleAuthError", type("GoogleAuthError", (Exception,), {}), raising=False)
-    for module in (types.ModuleType("google"), auth, errors):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    with pytest.raises(WalgError) as caught:
-        _storage_check.check(Storage({"st ls": "invalid_grant"}), candidate(), "/wal-g", WRITE)
-    assert (f"google-auth says of the credentials: {said}" in caught.value.msg) is shown
-    assert "s3cr3t" not in caught.value.msg
+
+def asked(google: Google, candidate: Callable[..., _config.Candidate], question: Question, **fails: str) -> Any:
+    given = candidate(settings=google.environment, google_credentials=google.credentials("service_account"))
+    return _storage_check.check(Storage(fails), given, "/wal-g", question)
+
+
+def test_google_explains_why_wal_g_fails(google: Google, candidate: Callable[..., _config.Candidate]) -> None:
+    google.answers["token"] = oauth_error("invalid_grant", "Invalid JWT Signature.")
+    with pytest.raises(WalgError, match=r"explains: .* does not accept the key") as caught:
+        asked(google, candidate, WRITE, **{"st ls": "invalid_grant"})
+    assert "invalid_grant" in caught.value.msg
+    assert caught.value.fields["google"]["problem"] == "key_gone"
+
+
+def test_wal_g_has_the_last_word(google: Google, candidate: Callable[..., _config.Candidate]) -> None:
+    """What it can do is no error, whatever Google says; check mode, which does not try, warns."""
+    google.answers["permissions"] = permitted("get", "list")
+    found = asked(google, candidate, WRITE)
+    lacks = ["storage.objects.create", "storage.objects.delete"]
+    assert (found["can_write"], found["google"]["missing"], "warning" in found) == (True, lacks, False)
+    assert "storage.objects.create" in asked(google, candidate, DRY)["warning"]
+    read = asked(google, candidate, READ)
+    assert (read["google"]["missing"], "warning" in read) == ([], False)
+
+
+def test_google_is_not_asked_where_that_is_switched_off(
+    google: Google, candidate: Callable[..., _config.Candidate]
+) -> None:
+    found = asked(google, candidate, Question("write", 9, False, False))
+    assert found["google"] == {"asked": False, "reason": "walg_google_check is never"}
+    assert google.seen == []
+    given = candidate(storage="file:///srv/archive", google_credentials=None)
+    assert "google" not in _storage_check.check(Storage(), given, "/wal-g", DRY)

@@ -97,11 +97,3 @@ def test_what_is_no_use_is_named_and_not_repeated(content: str, words: str) -> N
     shown = caught.value.msg + json.dumps(caught.value.fields)
     assert "secret" not in shown
     assert "c2VjcmV0" not in shown
-
-
-def test_an_explanation_that_repeats_the_key_is_dropped() -> None:
-    assert _google.without("no key could be detected", text("service_account")) == "no key could be detected"
-    assert _google.without("not a key: -----BEGIN PRIVATE KEY-----", text("service_account")) == ""
-    assert _google.without("bad address secret@b.example", text("service_account")) == ""
-    assert _google.without("anything", "no json") == ""
-    assert _google.without("anything", "[]") == ""

@@ -1,0 +1,108 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Flow: Google is asked about an instance's credentials, as the user that runs WAL-G and with nothing of our environment.
+
+Private to this collection. Nothing here is needed to archive or to restore: what can't be asked is an answer, too.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .._errors import WalgError
+from .._host._files import read_text
+from .._host._process import environment
+from .._host._users import User, call_apart, dropper
+from .._storage import _google, _google_check
+from .._walg._setting_names import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._config import Candidate
+
+#: Where gcloud puts a user's own, below the home directory.
+GCLOUD = ".config/gcloud/application_default_credentials.json"
+NEVER = "walg_google_check is never"
+OPTION = "walg_google_credentials"
+MACHINE = "metadata server"
+
+
+def concerns(candidate: Candidate) -> bool:
+    """Say whether this instance's storage is Google's."""
+    return candidate.instance.storage.startswith("gs://")
+
+
+def ask(candidate: Candidate, reads: bool, timeout: float, version: tuple[int, int, int] | None) -> dict[str, Any]:
+    """Return what Google says of an instance's credentials. ``reads``: the host only reads; ``version``: of WAL-G."""
+    instance = candidate.instance
+    values = candidate.settings.values
+    network = {**{name: values[name] for name in ENVIRONMENT if name in values}, **instance.environment}
+    given = (candidate.credentials, OPTION, "inventory") if candidate.credentials else None
+    path = values.get(_google.SETTING, "")
+    bucket = bucket_of(instance.storage)
+    return asked(instance.owner, given, path, bucket, reads, network, timeout, version)
+
+
+def bucket_of(storage: str) -> str:
+    """Return the bucket's name in a URL of Google Cloud Storage."""
+    return storage.partition("gs://")[2].partition("/")[0]
+
+
+def asked(
+    owner: User,
+    given: tuple[str, str, str] | None,
+    path: str,
+    bucket: str,
+    reads: bool,
+    network: Mapping[str, str],
+    timeout: float,
+    version: tuple[int, int, int] | None,
+) -> dict[str, Any]:
+    """Ask in a child with the rights of ``owner``. ``given``: text, option and way of credentials that are in the play."""
+    drop, variables = dropper(owner), environment(owner, network)
+
+    def work() -> dict[str, Any]:
+        os.environ.clear()
+        os.environ.update(variables)
+        found = _google_check.library()  # with the rights with which Python was started, whose files these are
+        if drop is not None:
+            drop()
+        try:
+            text, where, how = given or _found(path, owner.home)
+            if how != MACHINE:
+                _google.check(text, where, version)
+        except WalgError as exc:
+            return {"asked": False, "problem": exc.fields.get("problem", "not_readable"), "advice": exc.msg}
+        return _google_check.check(
+            _google_check.Question(text, where, how, bucket, reads, dict(network), timeout), found
+        )
+
+    try:
+        answer: dict[str, Any] = call_apart(None, work, ())
+    except WalgError as exc:  # whatever a library of the host does must not stop us
+        return {"asked": False, "reason": f"the check failed: {exc.msg}"}
+    return answer
+
+
+def _found(path: str, home: str) -> tuple[str, str, str]:
+    """Return text, place and way of the credentials that Google's libraries find by themselves; no text: the machine's own."""
+    gcloud = os.path.join(home, GCLOUD)
+    for one, how in ((path, _google.SETTING), (gcloud, "gcloud")):
+        try:
+            text = read_text(one) if one else None
+        except (WalgError, OSError) as exc:
+            raise WalgError(
+                f"The Google credentials file {one} can't be read by the user that runs PostgreSQL: {exc}",
+                problem="not_readable",
+            ) from exc
+        if text is not None:
+            return text, one, how
+    return "", gcloud, MACHINE
+
+
+def advised(msg: str, google: Mapping[str, Any]) -> str:
+    """Return a message with what Google says to it."""
+    return f"{msg} Google, asked about the credentials, explains: {google['advice']}" if google.get("advice") else msg

@@ -197,6 +197,8 @@ def base_options(sandbox: ForkingSandbox, cluster: Cluster) -> dict[str, dict[st
         "walg_backup": instance,
         "walg_backup_info": instance,
         "walg_config": {**storage, "binary": binary, **known},
+        # Of a type that is judged without a question to anybody.
+        "walg_google_check": {"storage": "gs://bucket/path", "google_credentials": {"type": "external_account"}},
         "walg_install": {
             "path": binary,
             "version": variables["walg_version"],

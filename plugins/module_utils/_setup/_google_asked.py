@@ -16,10 +16,12 @@ from .._host._files import read_text
 from .._host._process import environment
 from .._host._users import User, call_apart, dropper
 from .._storage import _google, _google_check
+from .._walg._releases import parse_version
 from .._walg._setting_names import ENVIRONMENT
+from .._walg._settings import environment_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ._config import Candidate
 
@@ -101,6 +103,43 @@ def _found(path: str, home: str) -> tuple[str, str, str]:
         if text is not None:
             return text, one, how
     return "", gcloud, MACHINE
+
+
+#: Of a failed result: what Ansible adds to it.
+_ANSIBLES = ("changed", "failed", "failed_when_result", "invocation", "warnings", "deprecations", "msg", "exception")
+_NOT_HERE = "the credentials take a token from the host, which only the host can do"
+
+
+def from_elsewhere(params: Mapping[str, Any], exists: Callable[[str], bool]) -> dict[str, Any]:
+    """Return what Google says here of credentials for another host. ``params``: the options of walg_google_check."""
+    settings = params["settings"] if isinstance(params["settings"], dict) else {}
+    network = environment_of(settings)
+    network = {name: value for name, value in network.items() if not name.startswith("SSL_") or exists(value)}
+    text = _google.text_of(params["google_credentials"], OPTION)
+    bucket = bucket_of(params["storage"])
+    if not bucket:
+        raise WalgError("The option storage is not a URL of Google Cloud Storage, such as gs://bucket/path.")
+    if _google_check.needs_host(text):
+        return {"asked": False, "reason": _NOT_HERE}
+    version = parse_version(params["version"]) if params["version"] else None
+    given = (text, OPTION, "inventory")
+    reads = params["access"] != "write"
+    return asked(User.current(), given, "", bucket, reads, network, params["timeout"], version)
+
+
+def failed_there(failure: Mapping[str, Any], google: Mapping[str, Any]) -> WalgError:
+    """Return a host's failure with what Google says of its credentials here."""
+    fields = {name: value for name, value in failure.items() if name not in _ANSIBLES and not name.startswith("_")}
+    msg = str(failure.get("msg") or "")
+    if google.get("problem") == "unreachable" or (not google["asked"] and not google.get("problem")):
+        why = google.get("reason") or google.get("advice")
+        msg = f"{msg} Google could not be asked from the controller: {why}"
+    elif google.get("problem"):
+        msg = advised(msg, google)
+    else:
+        who = google.get("account") or "the account"
+        msg = f"{msg} From the controller these credentials work: {who} gets a token and may do all that is needed in the bucket."
+    return WalgError(msg, **{**fields, "google": dict(google)})
 
 
 def advised(msg: str, google: Mapping[str, Any]) -> str:

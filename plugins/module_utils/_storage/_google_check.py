@@ -137,6 +137,11 @@ def describe(question: Question) -> tuple[About, dict[str, Any]]:
     return about, {name: value for name, value in facts.items() if value}
 
 
+def needs_host(text: str) -> bool:
+    """Say whether credentials take a token from the very host that they are for: a file, a program, or an address that it knows."""
+    return _content(text).get("type") == "external_account"
+
+
 def _content(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text or "{}")
@@ -292,7 +297,8 @@ def _no_metadata(host: str, why: str, question: Question) -> ProblemError:
     return ProblemError(
         "no_metadata_server",
         f"There are no credentials: none in walg_google_credentials, no GOOGLE_APPLICATION_CREDENTIALS in walg_settings, no "
-        f"{question.where}, and no metadata server of Google Cloud at {host} ({why}). Give a key, or set up workload identity federation (docs/storages.md).",
+        f"{question.where}, and no metadata server of Google Cloud at {host} ({why}). "
+        "Give a key, or set up workload identity federation (docs/storages.md).",
     )
 
 

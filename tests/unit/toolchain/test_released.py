@@ -333,3 +333,11 @@ def test_make_test_begins_with_which_walg(
     assert check.main() == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [f"WAL-G v{VERSION} with PostgreSQL 14: WALG_BINARY names it", "=== lint"]
+
+
+def test_hosts_are_given_the_static_walg() -> None:
+    """The release for this machine does not start on an older system."""
+    texts = [path.read_text(encoding="utf-8") for path in locations.HERE.glob("*.py")]
+    given = [line for text in texts for line in text.splitlines() if '"WALG_BINARY_BUILT":' in line]
+    assert given
+    assert [line for line in given if "walg_static" not in line] == []

@@ -74,9 +74,9 @@ def test_sockets_that_a_service_manager_makes(world: World, who: str, made: bool
 @pytest.mark.parametrize(
     ("who", "content", "server", "taken"),
     [
-        ("pg_ctl", f"{os.getpid()}\n/other\n", True, True),
-        ("none", f"{os.getpid()}\n/other\n", True, False),  # who starts it may say another port
-        ("pg_ctl", f"{os.getpid()}\n/other\n", False, False),  # the number is another program's by now
+        ("pg_ctl", "PID\n/other\n", True, True),
+        ("none", "PID\n/other\n", True, False),  # who starts it may say another port
+        ("pg_ctl", "PID\n/other\n", False, False),  # the number is another program's by now
         ("pg_ctl", "no number\n", True, False),
         ("pg_ctl", None, True, False),
     ],
@@ -88,7 +88,7 @@ def test_a_port_that_another_server_has(
     monkeypatch.setattr(_server_process, "is_server", lambda _pid: server)
     directory = world.root / "socket"
     if content is not None:
-        (directory / ".s.PGSQL.5433.lock").write_text(content)
+        (directory / ".s.PGSQL.5433.lock").write_text(content.replace("PID", str(os.getpid())))
     settings = {"unix_socket_directories": str(directory), "port": "5433"}
     if not taken:
         refuse(world, settings)

@@ -60,6 +60,8 @@ options:
     default: ""
 seealso:
   - module: mapswipe.walg.walg_archive_check
+  - module: mapswipe.walg.walg_backup
+  - module: mapswipe.walg.walg_instance
 """
 
 EXAMPLES = r"""
@@ -73,6 +75,24 @@ settings:
   description: The settings that are, or would be, in force.
   returned: success
   type: dict
+  contains:
+    archive_mode:
+      description: C(on), or C(always) if that is in force.
+      type: str
+    archive_command:
+      description: The command that calls the wrapper.
+      type: str
+    archive_timeout:
+      description: Seconds after which a partial segment is archived.
+      type: str
+    archive_library:
+      description: An empty value, if one was set.
+      returned: when C(archive_library) is set
+      type: str
+    wal_level:
+      description: The level that archiving needs.
+      returned: when C(wal_level) is C(minimal)
+      type: str
 conf_file:
   description: The file that holds them.
   returned: success
@@ -90,17 +110,55 @@ timeline:
   returned: success
   type: int
 owner:
-  description: The marker in the storage as it is, or would be.
-  returned: success, none if the storage could not be asked
+  description: The marker in the storage as it is, or would be; none if the storage could not be asked.
+  returned: success
   type: dict
-  sample:
-    system_identifier: "7310203040506070809"
-    writer: w0123456789abcdef
-    host: db1
-    data_dir: /var/lib/postgresql/14/main
-    timeline: 1
-    highest_timeline: 1
-    written: "2026-01-31T04:05:06Z"
+  contains:
+    system_identifier:
+      description: The cluster's system identifier.
+      type: str
+      sample: "7310203040506070809"
+    writer:
+      description: The writer's name, from its machine and data directory.
+      type: str
+      sample: w0123456789abcdef
+    host:
+      description: The writer's host.
+      type: str
+      sample: db1
+    data_dir:
+      description: The writer's data directory.
+      type: str
+      sample: /var/lib/postgresql/14/main
+    timeline:
+      description: The writer's timeline.
+      type: int
+      sample: 1
+    highest_timeline:
+      description: The highest timeline of all writers so far.
+      type: int
+      sample: 1
+    written:
+      description: When the marker was written.
+      type: str
+      sample: "2026-01-31T04:05:06Z"
+    machine:
+      description: The writer's machine ID; empty if it has none.
+      type: str
+    successors:
+      description: Writers that may continue the archive on a higher timeline, such as standbys.
+      type: list
+      elements: dict
+      contains:
+        writer:
+          description: The name.
+          type: str
+        host:
+          description: The host.
+          type: str
+        data_dir:
+          description: The data directory.
+          type: str
 proved:
   description: Whether nothing was, or would be, changed, and a fresh segment reached this storage already with these settings.
   returned: success

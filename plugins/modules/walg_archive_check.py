@@ -44,6 +44,7 @@ options:
     default: false
 seealso:
   - module: mapswipe.walg.walg_archive
+  - module: mapswipe.walg.walg_storage_check
 """
 
 EXAMPLES = r"""
@@ -69,6 +70,28 @@ archiver:
   description: The row of C(pg_stat_archiver) after it.
   returned: when it was proved just now
   type: dict
+  contains:
+    archived_count:
+      description: How many segments were archived.
+      type: int
+    last_archived_wal:
+      description: The last one of them.
+      type: str
+    last_archived_time:
+      description: When that was.
+      type: str
+    failed_count:
+      description: How often archiving failed.
+      type: int
+    last_failed_wal:
+      description: The segment that failed last.
+      type: str
+    last_failed_time:
+      description: When that was.
+      type: str
+    stats_reset:
+      description: Since when this is counted.
+      type: str
 reason:
   description: Why nothing was proved.
   returned: on a standby and in check mode

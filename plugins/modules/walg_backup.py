@@ -48,6 +48,10 @@ options:
   timeout:
     description: Seconds after which WAL-G and its children are ended. If not given, the limit in the instance's record is used.
     type: int
+seealso:
+  - module: mapswipe.walg.walg_backup_info
+  - module: mapswipe.walg.walg_schedule
+  - module: mapswipe.walg.walg_archive
 """
 
 EXAMPLES = r"""
@@ -61,9 +65,40 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backup:
-  description: The base backup that was taken, or the one that was there.
-  returned: when there is one
+  description: The base backup that was taken, or the newest that was there; none in check mode if there is none.
+  returned: success
   type: dict
+  contains:
+    name:
+      description: WAL-G's name for it.
+      type: str
+    start_time:
+      description: When it began (RFC 3339).
+      type: str
+    finish_time:
+      description: When it ended.
+      type: str
+    timeline:
+      description: The timeline on which it began.
+      type: int
+    system_identifier:
+      description: The cluster it belongs to; none if WAL-G did not record it.
+      type: str
+    pg_version:
+      description: PostgreSQL's version as a number, such as 140023.
+      type: int
+    uncompressed_size:
+      description: Size when restored, in bytes; for a delta, what it adds.
+      type: int
+    compressed_size:
+      description: Bytes in the storage.
+      type: int
+    permanent:
+      description: Whether retention keeps it.
+      type: bool
+    delta:
+      description: Whether it is a delta.
+      type: bool
   sample:
     name: base_000000010000000000000004
     start_time: "2026-01-31T04:05:06.123456Z"

@@ -68,14 +68,52 @@ owner:
     - The timeline in it is the writer's, from which the search for RV(trunk) starts.
   returned: success
   type: dict
-  sample:
-    system_identifier: "7310203040506070809"
-    writer: w0123456789abcdef
-    host: db1
-    data_dir: /var/lib/postgresql/14/main
-    timeline: 2
-    highest_timeline: 2
-    written: "2026-01-31T04:05:06Z"
+  contains:
+    system_identifier:
+      description: The cluster's system identifier.
+      type: str
+      sample: "7310203040506070809"
+    writer:
+      description: The writer's name, from its machine and data directory.
+      type: str
+      sample: w0123456789abcdef
+    host:
+      description: The writer's host.
+      type: str
+      sample: db1
+    data_dir:
+      description: The writer's data directory.
+      type: str
+      sample: /var/lib/postgresql/14/main
+    timeline:
+      description: The writer's timeline.
+      type: int
+      sample: 1
+    highest_timeline:
+      description: The highest timeline of all writers so far.
+      type: int
+      sample: 1
+    written:
+      description: When the marker was written.
+      type: str
+      sample: "2026-01-31T04:05:06Z"
+    machine:
+      description: The writer's machine ID; empty if it has none.
+      type: str
+    successors:
+      description: Writers that may continue the archive on a higher timeline, such as standbys.
+      type: list
+      elements: dict
+      contains:
+        writer:
+          description: The name.
+          type: str
+        host:
+          description: The host.
+          type: str
+        data_dir:
+          description: The data directory.
+          type: str
 owner_problem:
   description: Why the marker can't be read; none if all is well.
   returned: success
@@ -222,9 +260,19 @@ timelines:
       description: Whether it is not part of the history that C(latest) follows, like a drill that archived by accident.
       type: bool
     gaps:
-      description: What is missing between the first and the last segment, as C(first), C(last), and the number of C(segments).
+      description: What is missing between the first and the last segment.
       type: list
       elements: dict
+      contains:
+        first:
+          description: The first missing segment.
+          type: str
+        last:
+          description: The last missing segment.
+          type: str
+        segments:
+          description: How many are missing.
+          type: int
 trunk:
   description: The timeline that C(latest) should follow.
   returned: success
@@ -255,10 +303,48 @@ windows:
     first:
       description: The first point, the end of a base backup.
       type: dict
+      contains:
+        timeline:
+          description: The timeline it is on.
+          type: int
+        lsn:
+          description: Its LSN.
+          type: str
+        lsn_int:
+          description: The same as a number.
+          type: int
+        lsn_known:
+          description: Whether the LSN is known rather than estimated.
+          type: bool
+        time:
+          description: Its time.
+          type: str
+        time_known:
+          description: Whether the time is known rather than estimated.
+          type: bool
       sample: {timeline: 1, lsn: 0/4000100, lsn_int: 67109120, lsn_known: true, time: "2026-01-31T04:15:06Z", time_known: true}
     last:
       description: The last point.
       type: dict
+      contains:
+        timeline:
+          description: The timeline it is on.
+          type: int
+        lsn:
+          description: Its LSN.
+          type: str
+        lsn_int:
+          description: The same as a number.
+          type: int
+        lsn_known:
+          description: Whether the LSN is known rather than estimated.
+          type: bool
+        time:
+          description: Its time.
+          type: str
+        time_known:
+          description: Whether the time is known rather than estimated.
+          type: bool
       sample: {timeline: 2, lsn: 0/9000000, lsn_int: 150994944, lsn_known: false, time: "2026-01-31T07:15:06Z", time_known: false}
     backups:
       description: The base backups in it that can be restored, in the order of their ends.

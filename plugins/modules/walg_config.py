@@ -45,6 +45,10 @@ options:
     required: true
   directories:
     required: true
+seealso:
+  - module: mapswipe.walg.walg_instance
+  - module: mapswipe.walg.walg_instance_info
+  - module: mapswipe.walg.walg_storage_check
 """
 
 EXAMPLES = r"""

@@ -87,6 +87,9 @@ options:
       - How many unused versions to keep beside O(path), the last installed first. Older ones are removed, except those in use.
         Files that this module did not install are never removed. If not given, nothing is removed.
     type: int
+seealso:
+  - module: mapswipe.walg.walg_instance
+  - module: mapswipe.walg.walg_config
 """
 
 EXAMPLES = r"""

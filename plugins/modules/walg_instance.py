@@ -159,6 +159,10 @@ options:
     default: []
 seealso:
   - module: mapswipe.walg.walg_instance_info
+  - module: mapswipe.walg.walg_archive
+  - module: mapswipe.walg.walg_backup
+  - module: mapswipe.walg.walg_schedule
+  - module: mapswipe.walg.walg_restore
 """
 
 EXAMPLES = r"""
@@ -180,6 +184,49 @@ cluster:
   description: The cluster.
   returned: O(state=present)
   type: dict
+  contains:
+    data_dir:
+      description: PostgreSQL's data directory.
+      type: str
+    bin_dir:
+      description: Directory of PostgreSQL's server programs.
+      type: str
+    socket_dir:
+      description: Directory of the server's socket.
+      type: str
+    port:
+      description: The server's port.
+      type: str
+    user:
+      description: Database role to connect as.
+      type: str
+    os_user:
+      description: Operating system user that owns the data directory.
+      type: str
+    service:
+      description: Who starts and stops the server.
+      type: str
+    start_options:
+      description: Options of a start by C(pg_ctl), quoted for a shell.
+      type: str
+    system_identifier:
+      description: The cluster's system identifier; empty if it is lost.
+      type: str
+    start_dir:
+      description: What a start by C(pg_ctl) names with C(-D), if that is not the data directory.
+      type: str
+    start_environment:
+      description: Variables of a start by C(pg_ctl), as words for a shell.
+      type: str
+    config_file:
+      description: The main configuration file, if it is outside of the data directory.
+      type: str
+    database:
+      description: Database to connect to.
+      type: str
+    pg_untested:
+      description: C(true) if a PostgreSQL version that is newer than all tested ones is accepted.
+      type: str
   sample:
     data_dir: /var/lib/postgresql/14/main
     bin_dir: /usr/lib/postgresql/14/bin
@@ -197,6 +244,25 @@ directories:
   description: Where the collection's files are. C(state_dir) and C(log_dir) are the instance's own.
   returned: success
   type: dict
+  contains:
+    bin_dir:
+      description: Directory for WAL-G.
+      type: str
+    config_dir:
+      description: Directory for settings and records.
+      type: str
+    program_dir:
+      description: Directory for the wrappers and the job.
+      type: str
+    state_dir:
+      description: Directory for the instance's state.
+      type: str
+    log_dir:
+      description: Directory for the instance's logs.
+      type: str
+    cron_dir:
+      description: Directory for cron files.
+      type: str
   sample:
     bin_dir: /usr/local/bin
     config_dir: /etc/mapswipe-walg
@@ -211,7 +277,7 @@ binary:
   sample: /usr/local/bin/wal-g-3.0.8
 version:
   description: The version that was asked for.
-  returned: success
+  returned: O(state=present)
   type: str
   sample: 3.0.8
 asset:
@@ -229,17 +295,17 @@ upload:
   type: str
 settings_file:
   description: The settings that WAL-G reads.
-  returned: success
+  returned: O(state=present)
   type: str
   sample: /etc/mapswipe-walg/main.json
 record_file:
   description: The instance's record.
-  returned: success
+  returned: O(state=present)
   type: str
   sample: /etc/mapswipe-walg/main.env
 storage:
   description: What the storage answered.
-  returned: success
+  returned: O(state=present)
   type: dict
   contains:
     asked:
@@ -247,11 +313,11 @@ storage:
       returned: always
       type: bool
     reason:
-      description: Why it was not checked.
+      description: Why the storage was not checked.
       returned: when it was not
       type: str
     backups:
-      description: Number of base backups there.
+      description: Number of base backups in the storage.
       returned: when it was asked
       type: int
     can_write:
@@ -318,7 +384,7 @@ storage:
           type: str
 steps:
   description: What was done, or would be done in check mode, in order. After a failure, the steps that were done before it.
-  returned: always
+  returned: success, and failure within a step
   type: list
   elements: dict
   contains:
@@ -334,7 +400,7 @@ steps:
     - step: install
       what: /usr/local/bin/wal-g-3.0.8
 step:
-  description: The step that failed; V(install), V(storage), V(programs), V(settings) or V(prune).
+  description: The step that failed; one of those of RV(steps), or V(storage).
   returned: failure within a step
   type: str
 """

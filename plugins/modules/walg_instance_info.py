@@ -31,6 +31,7 @@ attributes:
       - mapswipe.walg.host
 seealso:
   - module: mapswipe.walg.walg_instance
+  - module: mapswipe.walg.walg_config
 """
 
 EXAMPLES = r"""
@@ -50,6 +51,49 @@ cluster:
   description: The cluster.
   returned: success
   type: dict
+  contains:
+    data_dir:
+      description: PostgreSQL's data directory.
+      type: str
+    bin_dir:
+      description: Directory of PostgreSQL's server programs.
+      type: str
+    socket_dir:
+      description: Directory of the server's socket.
+      type: str
+    port:
+      description: The server's port.
+      type: str
+    user:
+      description: Database role to connect as.
+      type: str
+    os_user:
+      description: Operating system user that owns the data directory.
+      type: str
+    service:
+      description: Who starts and stops the server.
+      type: str
+    start_options:
+      description: Options of a start by C(pg_ctl), quoted for a shell.
+      type: str
+    system_identifier:
+      description: The cluster's system identifier; empty if it is lost.
+      type: str
+    start_dir:
+      description: What a start by C(pg_ctl) names with C(-D), if that is not the data directory.
+      type: str
+    start_environment:
+      description: Variables of a start by C(pg_ctl), as words for a shell.
+      type: str
+    config_file:
+      description: The main configuration file, if it is outside of the data directory.
+      type: str
+    database:
+      description: Database to connect to.
+      type: str
+    pg_untested:
+      description: C(true) if a PostgreSQL version that is newer than all tested ones is accepted.
+      type: str
   sample:
     data_dir: /var/lib/postgresql/14/main
     bin_dir: /usr/lib/postgresql/14/bin
@@ -67,6 +111,25 @@ directories:
   description: Where the collection's files are. C(state_dir) and C(log_dir) are the instance's own.
   returned: success
   type: dict
+  contains:
+    bin_dir:
+      description: Directory for WAL-G.
+      type: str
+    config_dir:
+      description: Directory for settings and records.
+      type: str
+    program_dir:
+      description: Directory for the wrappers and the job.
+      type: str
+    state_dir:
+      description: Directory for the instance's state.
+      type: str
+    log_dir:
+      description: Directory for the instance's logs.
+      type: str
+    cron_dir:
+      description: Directory for cron files.
+      type: str
   sample:
     bin_dir: /usr/local/bin
     config_dir: /etc/mapswipe-walg

@@ -34,6 +34,9 @@ options:
     description: Operating system user that runs them, the owner of the data directory. The job uses a Python that this user can start.
     type: str
     required: true
+seealso:
+  - module: mapswipe.walg.walg_instance
+  - module: mapswipe.walg.walg_config
 """
 
 EXAMPLES = r"""

@@ -193,6 +193,8 @@ options:
     default: 86400
 seealso:
   - module: mapswipe.walg.walg_backup_info
+  - module: mapswipe.walg.walg_archive
+  - module: mapswipe.walg.walg_backup
 """
 
 EXAMPLES = r"""
@@ -233,8 +235,18 @@ restore:
       description: The data directory.
       type: str
     target:
-      description: The point to restore to, as C(kind), C(value) and C(inclusive).
+      description: The point to restore to.
       type: dict
+      contains:
+        kind:
+          description: V(latest), V(immediate), V(time), V(lsn), V(xid) or V(name).
+          type: str
+        value:
+          description: The time, LSN, transaction or name; empty for the first two.
+          type: str
+        inclusive:
+          description: Whether to stop right after it.
+          type: bool
     action:
       description: What follows at the target, see O(action).
       type: str
@@ -242,8 +254,39 @@ restore:
       description: Whether it becomes a standby.
       type: bool
     backup:
-      description: The base backup that is fetched, as M(mapswipe.walg.walg_backup_info) lists it.
+      description: The base backup that is fetched.
       type: dict
+      contains:
+        name:
+          description: WAL-G's name for it.
+          type: str
+        start_time:
+          description: When it began (RFC 3339).
+          type: str
+        finish_time:
+          description: When it ended.
+          type: str
+        timeline:
+          description: The timeline on which it began.
+          type: int
+        system_identifier:
+          description: The cluster it belongs to; none if WAL-G did not record it.
+          type: str
+        pg_version:
+          description: PostgreSQL's version as a number, such as 140023.
+          type: int
+        uncompressed_size:
+          description: Size when restored, in bytes; for a delta, what it adds.
+          type: int
+        compressed_size:
+          description: Bytes in the storage.
+          type: int
+        permanent:
+          description: Whether retention keeps it.
+          type: bool
+        delta:
+          description: Whether it is a delta.
+          type: bool
     chain:
       description: Names of the base backups that are fetched; a delta rests on others.
       type: list
@@ -279,15 +322,35 @@ restore:
       type: str
     places:
       description:
-        - Directories outside the data directory, each with its C(path), the C(link) to it and where the old one is kept (C(kept_as)).
+        - Directories outside the data directory.
       type: list
       elements: dict
+      contains:
+        path:
+          description: The directory.
+          type: str
+        link:
+          description: The link to it, within the data directory.
+          type: str
+        kept_as:
+          description: Where the old one is kept.
+          type: str
     links:
       description: Symbolic links in the data directory to what is not data, and their targets.
       type: dict
     host_was:
-      description: The host that was backed up, as C(hostname), C(libc) and C(limits).
+      description: The host that was backed up.
       type: dict
+      contains:
+        hostname:
+          description: Its name.
+          type: str
+        libc:
+          description: Its C library.
+          type: str
+        limits:
+          description: The server's limits, by setting.
+          type: dict
     settings:
       description: Settings used instead of the cluster's own, see O(settings).
       type: dict
@@ -324,6 +387,16 @@ restore:
         - The cluster's subscriptions at the target. Those of a copy (O(archive=none)) were disabled, which C(notes) say.
       type: list
       elements: dict
+      contains:
+        name:
+          description: The subscription.
+          type: str
+        database:
+          description: Its database.
+          type: str
+        enabled:
+          description: Whether it was enabled.
+          type: bool
     connect:
       description: How to look at a restore that is paused.
       type: str
@@ -336,6 +409,16 @@ restore:
     registered:
       description: The entry for Debian's cluster tools, where one was made.
       type: dict
+      contains:
+        cluster:
+          description: Its version and name.
+          type: str
+        config_dir:
+          description: Its configuration directory.
+          type: str
+        port:
+          description: Its port.
+          type: str
     differs:
       description: What the lost server had otherwise, by setting, as C(then) and C(now).
       type: dict

@@ -50,6 +50,8 @@ options:
     type: str
     choices: [present, absent]
     default: present
+seealso:
+  - module: mapswipe.walg.walg_backup
 """
 
 EXAMPLES = r"""

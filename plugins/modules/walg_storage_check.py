@@ -49,6 +49,7 @@ options:
     default: 30
 seealso:
   - module: mapswipe.walg.walg_archive_check
+  - module: mapswipe.walg.walg_config
 """
 
 EXAMPLES = r"""
@@ -187,6 +188,10 @@ def _asked(runner: Runner, module: AnsibleModule) -> dict[str, Any]:
         return _storage_check.check(runner, _config.configured(instance), instance.binary, question)
     _given.complete(params)
     candidate = _config.candidate(params)
+    if not params["binary"]:
+        raise WalgError(
+            "The option binary is missing. To check settings that are not on the host yet, name the WAL-G to check them with."
+        )
     if _storage_check.known(candidate, question):
         return {"asked": False, "reason": "these settings are in force, and WAL arrives in the storage"}
     return _storage_check.check(runner, candidate, params["binary"], question)

@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from released import first_line
 from support.gcs import BUCKET, Gcs
-from support.sandbox import Sandbox, load_tools
+from support.module_docs import require_documented
+from support.sandbox import ANSWER_CHECKS, Sandbox, load_tools
+
+ANSWER_CHECKS.append(require_documented)
 
 LEFT_OUT = (
     {}

@@ -146,6 +146,33 @@ def test_defaults_and_argument_specs_agree(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_an_option_is_the_same_in_every_entry_point(role: str) -> None:
+    main = entry_points(role)["main"].get("options", {})
+    for name, entry in entry_points(role).items():
+        for option, told in entry.get("options", {}).items():
+            assert same(told, main.get(option, told)), (name, option)
+
+
+def test_tasks_of_the_shipped_playbooks_are_entry_points() -> None:
+    """Without a spec, wrong options would pass."""
+    named = [
+        (task["ansible.builtin.include_role"]["name"], task["ansible.builtin.include_role"].get("tasks_from", "main"))
+        for path in (ROOT / "playbooks").glob("*.yml")
+        for play in yaml.safe_load(path.read_text(encoding="utf-8"))
+        for task in play["tasks"]
+        if "ansible.builtin.include_role" in task
+    ]
+    assert ("mapswipe.walg.walg", "remove") in named
+    for role, entry in named:
+        assert entry in entry_points(role.rpartition(".")[2]), (role, entry)
+
+
+def test_the_removal_has_the_options_that_it_uses() -> None:
+    tasks = (ROOT / "roles/walg/tasks/remove.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"\{\{ (walg_\w+)", tasks)) == set(entry_points("walg")["remove"]["options"])
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_every_entry_point_is_documented(role: str) -> None:
     # A leading underscore marks a file of tasks that others must not name in tasks_from.
     documented = entry_points(role)

@@ -15,7 +15,7 @@ import tempfile
 import traceback
 from typing import Any
 
-from .sandbox import Sandbox
+from .sandbox import Sandbox, judge_answer
 
 _MODULES = "ansible_collections.mapswipe.walg.plugins.modules"
 
@@ -42,6 +42,7 @@ class ForkingSandbox(Sandbox):
         for line in said.splitlines():
             if line.startswith("{"):
                 answer: dict[str, Any] = json.loads(line)
+                judge_answer(name, answer)
                 return answer
         raise AssertionError(f"{name} answered nothing: {said}")
 

@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import math
 import signal
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
+from . import module_docs
 from .forked import ForkingSandbox
 from .sandbox import CHECKOUT, Cluster
 
 _LONGEST = 40  # seconds for one module
-_PACKAGE = "ansible_collections.mapswipe.walg.plugins.modules"
-MODULES = sorted(path.stem for path in (CHECKOUT / "plugins/modules").glob("walg_*.py"))
 #: What a person, a template or an enemy may write where text is wanted.
 TEXTS = (
     "",
@@ -98,10 +94,6 @@ _OTHERS = (
 VALUES: tuple[Any, ...] = (*TEXTS, *_INTS, *_FLOATS, *_OTHERS)
 
 
-class _SpecSeen(BaseException):
-    """Carries a module's spec out of its main()."""
-
-
 @dataclass(frozen=True)
 class Case:
     """One option, also one within another (``path`` from the top), and the value that it gets."""
@@ -123,13 +115,7 @@ def _put(base: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str
 
 def specs() -> dict[str, dict[str, Any]]:
     """Return the argument spec of every module."""
-    found = {}
-    for name in MODULES:
-        module = importlib.import_module(f"{_PACKAGE}.{name}")
-        with mock.patch.object(module, "AnsibleModule", side_effect=_SpecSeen) as seen, contextlib.suppress(_SpecSeen):
-            module.main()
-        found[name] = dict(seen.call_args.kwargs["argument_spec"])
-    return found
+    return {name: module_docs.spec(name)["argument_spec"] for name in module_docs.MODULES}
 
 
 def _options(spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:

@@ -65,6 +65,12 @@ def documentation(name: str) -> dict[str, Any]:
     return doc
 
 
+def examples(name: str) -> Any:
+    """Return the tasks of a module's examples."""
+    return _of_module(name, "EXAMPLES")
+
+
+@cache
 def returned(name: str) -> dict[str, Any]:
     """Return what a module documents of its answer."""
     return _of_module(name, "RETURN")
@@ -87,3 +93,84 @@ def spec(name: str) -> dict[str, Any]:
     finally:
         module.AnsibleModule = original
     raise AssertionError(f"{name} made no AnsibleModule")
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "dict": (dict,),
+    "list": (list,),
+    "raw": (object,),
+}
+#: What Ansible adds to an answer, or every module has.
+_COMMON = {
+    "changed",
+    "diff",
+    "exception",
+    "failed",
+    "invocation",
+    "msg",
+    "skipped",
+    "warnings",
+    # of a task that is polled, or tried again
+    "ansible_job_id",
+    "attempts",
+    "failed_when_result",
+    "finished",
+    "results_file",
+    "started",
+    "stderr",
+    "stderr_lines",
+    "stdout",
+    "stdout_lines",
+}
+#: What it adds where a path is returned that exists.
+_OF_A_PATH = {"gid", "group", "mode", "owner", "secontext", "size", "state", "uid"}
+
+
+def complaints(name: str, answer: dict[str, Any]) -> list[str]:
+    """Compare what a module returned with its RETURN, all the way down. An error may bring more fields."""
+    documented, failed = returned(name), bool(answer.get("failed"))
+    ansibles = _COMMON | (_OF_A_PATH if "path" in answer else set())
+    told = {key: value for key, value in answer.items() if key not in ansibles and not key.startswith("_")}
+    unknown = [] if failed else [f"{name}: {key} is not documented" for key in told if key not in documented]
+    missing = [
+        f"{name}: {key} is missing, though it is documented as returned: {entry['returned']}"
+        for key, entry in documented.items()
+        if key not in told and entry["returned"] in ("always", *([] if failed else ["success"]))
+    ]
+    wrong = [one for key in told if key in documented for one in _wrong(f"{name}: {key}", documented[key], told[key])]
+    return unknown + missing + wrong
+
+
+def _wrong(where: str, entry: dict[str, Any], value: Any) -> list[str]:
+    """Return what is wrong with one value; null says that there is none."""
+    if value is None:
+        return []
+    kind = entry["type"]
+    if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind in ("int", "float")):
+        return [f"{where} is {value!r}, documented as {kind}"]
+    if kind == "list":
+        return [one for each in value for one in _wrong(f"{where}[]", {**entry, "type": entry["elements"]}, each)]
+    if kind != "dict" or "contains" not in entry:
+        return []
+    inner = entry["contains"]
+    unknown = [f"{where}.{key} is not documented" for key in value if key not in inner]
+    missing = [
+        f"{where}.{key} is missing"
+        for key, one in inner.items()
+        if key not in value and one.get("returned", "always") == "always"
+    ]
+    return [
+        *unknown,
+        *missing,
+        *(one for key in value if key in inner for one in _wrong(f"{where}.{key}", inner[key], value[key])),
+    ]
+
+
+def require_documented(name: str, answer: dict[str, Any]) -> None:
+    """Fail a test whose answer is not what its module documents."""
+    found = complaints(name, answer)
+    assert not found, "\n".join(found)

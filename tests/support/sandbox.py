@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,16 @@ def passable(path: str) -> bool:
     """Say whether every directory on the way to ``path`` lets other users through."""
     real = Path(path).resolve()
     return all(parent.stat().st_mode & 0o001 for parent in [real, *real.parents] if parent.is_dir())
+
+
+#: What judges every answer of a module that a test gets; it is called with the module's name and the answer.
+ANSWER_CHECKS: list[Callable[[str, dict[str, Any]], None]] = []
+
+
+def judge_answer(module: str, answer: dict[str, Any]) -> None:
+    """Have an answer judged."""
+    for check in ANSWER_CHECKS:
+        check(module, answer)
 
 
 @dataclass
@@ -394,7 +404,12 @@ class Sandbox:
         )
         seconds = time.monotonic() - started
         lines = record.read_text().splitlines() if record.exists() else []
-        return Play(done.returncode, done.stdout, [json.loads(line) for line in lines], seconds)
+        results: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        for line in results:
+            collection, _dot, module = line["action"].rpartition(".")
+            if collection == "mapswipe.walg" and line["status"] in ("ok", "failed"):
+                judge_answer(module, line["result"])
+        return Play(done.returncode, done.stdout, results, seconds)
 
     def configure(
         self,
@@ -463,6 +478,7 @@ class Sandbox:
                 answer: dict[str, Any] = json.loads(line)
                 # A test that expects an error must not be content with this one.
                 assert "Unsupported parameters" not in answer.get("msg", ""), answer["msg"]
+                judge_answer(name, answer)
                 return answer
         raise AssertionError(f"{name} answered nothing: {done.stdout}")
 

@@ -323,7 +323,7 @@ def _make(params: Mapping[str, Any], environment: dict[str, str]) -> Instance:
 
 def _dict(params: Mapping[str, Any], name: str, wanted: Sequence[str]) -> Mapping[str, Any]:
     """Return an option that is handed on from walg_instance_info. Raises WalgError where something of it is missing."""
-    given = params[name]
+    given = params[name] or {}
     missing = [key for key in wanted if not given.get(key)]
     if missing:
         raise WalgError(

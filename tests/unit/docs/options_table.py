@@ -16,13 +16,18 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
-BEGIN, END = "<!-- options: begin -->", "<!-- options: end -->"
 
 
-def specs(role: str) -> dict[str, Any]:
-    """Return the options of a role's main entry point."""
+def entry_points(role: str) -> dict[str, Any]:
+    """Return the entry points of a role: main, and what tasks_from may name."""
     text = (ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
-    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    found: dict[str, Any] = yaml.safe_load(text)["argument_specs"]
+    return found
+
+
+def specs(role: str, entry: str = "main") -> dict[str, Any]:
+    """Return the options of a role's entry point."""
+    options: dict[str, Any] = entry_points(role)[entry]["options"]
     return options
 
 
@@ -38,10 +43,10 @@ def plain(text: str) -> str:
     return text.replace("|", r"\|")
 
 
-def table(role: str) -> str:
-    """Return the table of a role's options."""
+def table(role: str, entry: str = "main") -> str:
+    """Return the table of an entry point's options."""
     rows = ["| option | type | default | meaning |", "|---|---|---|---|"]
-    for name, option in specs(role).items():
+    for name, option in specs(role, entry).items():
         described = option["description"]
         meaning = plain(" ".join([described] if isinstance(described, str) else described))
         if "choices" in option:
@@ -57,16 +62,20 @@ def table(role: str) -> str:
     return "\n".join(rows)
 
 
-def with_table(text: str, role: str) -> str:
-    """Return a README with the current table between its two marks."""
-    before, begin, rest = text.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"roles/{role}/README.md lacks the marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{table(role)}\n\n{END}{after}"
+def with_tables(text: str, role: str) -> str:
+    """Return a README with the current table of each entry point between its two marks."""
+    for entry in entry_points(role):
+        what = "options" if entry == "main" else f"options of {entry}"
+        marks = f"<!-- {what}: begin -->", f"<!-- {what}: end -->"
+        before, begin, rest = text.partition(marks[0])
+        _old, end, after = rest.partition(marks[1])
+        if not begin or not end:
+            raise ValueError(f"roles/{role}/README.md lacks the marks {marks[0]} and {marks[1]}")
+        text = f"{before}{begin}\n\n{table(role, entry)}\n\n{end}{after}"
+    return text
 
 
 if __name__ == "__main__":
     for each in roles():
         place = ROOT / "roles" / each / "README.md"
-        place.write_text(with_table(place.read_text(encoding="utf-8"), each), encoding="utf-8")
+        place.write_text(with_tables(place.read_text(encoding="utf-8"), each), encoding="utf-8")

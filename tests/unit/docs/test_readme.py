@@ -105,7 +105,7 @@ def test_the_readme_is_short() -> None:
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_the_tables_of_options_are_current(role: str) -> None:
     text = text_of(f"roles/{role}/README.md")
-    assert options_table.with_table(text, role) == text, "run: .tools/venv/bin/python tests/unit/docs/options_table.py"
+    assert options_table.with_tables(text, role) == text, "run: .tools/venv/bin/python tests/unit/docs/options_table.py"
 
 
 def test_the_version_is_the_collections() -> None:

@@ -19,7 +19,9 @@ PAGES = [
 ]
 EXAMPLES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("examples/*/*.yml"))]
 ROLES = options_table.roles()
-OPTIONS = {name for role in ROLES for name in options_table.specs(role)}
+OPTIONS = {
+    name for role in ROLES for entry in options_table.entry_points(role) for name in options_table.specs(role, entry)
+}
 # What the shipped playbooks themselves ask for.
 PLAY_VARIABLES = {
     name

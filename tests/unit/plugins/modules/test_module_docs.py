@@ -5,13 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _specs
-from support.module_docs import MODULES, PLUGINS, documentation, fragment, fragments, spec
+from support.module_docs import (
+    MODULES,
+    PLUGINS,
+    complaints,
+    documentation,
+    examples,
+    fragment,
+    fragments,
+    returned,
+    spec,
+)
 
 Spec = dict[str, dict[str, Any]]
 #: The families of shared options: fragment, spec, and the action group of the modules that have them ("": no group, since two
@@ -129,3 +139,142 @@ def test_an_info_module_never_changes(name: str) -> None:
             "N/A",
             "full",
         ]
+
+
+#: Dictionaries whose keys are names of the host or of PostgreSQL, and not ours.
+FREE = {
+    "walg_restore: restore.differs",
+    "walg_restore: restore.host_was.limits",
+    "walg_restore: restore.links",
+    "walg_restore: restore.made_again",
+    "walg_restore: restore.seconds",
+    "walg_restore: restore.settings",
+}
+
+
+def dictionaries(where: str, entry: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Yield where an answer has a dictionary or a list of them, and whether its keys are documented."""
+    if "dict" in (entry["type"], entry.get("elements")):
+        yield where, bool(entry.get("contains"))
+    for key, inner in entry.get("contains", {}).items():
+        assert inner["description"], f"{where}.{key}"
+        yield from dictionaries(f"{where}.{key}", inner)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_key_of_an_answer_is_documented(name: str) -> None:
+    """Whether the documentation is right is seen in the integration tests, which compare every answer with it."""
+    found = dict(one for key, entry in returned(name).items() for one in dictionaries(f"{name}: {key}", entry))
+    assert {where for where, told in found.items() if not told} == {one for one in FREE if one.startswith(f"{name}:")}
+    for key, entry in returned(name).items():
+        assert entry["returned"], key
+
+
+def test_modules_that_return_the_same_document_it_the_same() -> None:
+    instance, info, archive = returned("walg_instance"), returned("walg_instance_info"), returned("walg_archive")
+    for key in ("cluster", "directories"):
+        assert (instance[key]["contains"], instance[key]["sample"]) == (info[key]["contains"], info[key]["sample"])
+    assert archive["owner"]["contains"] == returned("walg_backup_info")["owner"]["contains"]
+    backup, listed = returned("walg_backup")["backup"]["contains"], returned("walg_backup_info")["backups"]["contains"]
+    plain = [{key: {**entry, "sample": ""} for key, entry in one.items()} for one in (backup, listed)]
+    assert plain[0].items() <= plain[1].items()
+    assert returned("walg_restore")["restore"]["contains"]["backup"]["contains"] == backup
+    assert {key: {**entry, "returned": ""} for key, entry in instance["storage"]["contains"].items()} == {
+        key: {**entry, "returned": ""} for key, entry in returned("walg_storage_check").items()
+    }
+
+
+ANSWER: dict[str, Any] = {
+    "changed": True,
+    "settings": {"archive_mode": "on", "archive_command": "x", "archive_timeout": "60"},
+    "conf_file": "/c",
+    "restart": False,
+    "system_identifier": "1",
+    "timeline": 1,
+    "owner": None,
+    "proved": False,
+    "in_recovery": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({}, ""),
+        ({"failed": True, "cmd": ["x"]}, ""),
+        ({"more": 1}, "walg_archive: more is not documented"),
+        ({"timeline": "1"}, "walg_archive: timeline is '1', documented as int"),
+        ({"timeline": True}, "walg_archive: timeline is True, documented as int"),
+        ({"settings": {}}, "walg_archive: settings.archive_mode is missing"),
+        ({"settings": {**ANSWER["settings"], "x": 1}}, "walg_archive: settings.x is not documented"),
+        ({"owner": {"successors": [{"writer": 1}]}}, "walg_archive: owner.successors[].writer is 1, documented as str"),
+    ],
+)
+def test_the_comparison_of_answers_itself(changes: dict[str, Any], complaint: str) -> None:
+    found = complaints("walg_archive", {**ANSWER, **changes})
+    assert (complaint in found) if complaint else (found == [])
+
+
+def test_a_key_that_is_missing_is_seen() -> None:
+    answer = {key: value for key, value in ANSWER.items() if key != "proved"}
+    assert complaints("walg_archive", answer) == [
+        "walg_archive: proved is missing, though it is documented as returned: success"
+    ]
+    assert complaints("walg_archive", {**answer, "failed": True}) == []
+
+
+def linked(name: str) -> set[str]:
+    return {one["module"].removeprefix(PREFIX) for one in documentation(name)["seealso"] if "module" in one}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_leads_to_others_and_says_since_when_it_is_there(name: str) -> None:
+    assert linked(name) <= set(MODULES) - {name}
+    assert linked(name), "a reader comes to a dead end"
+    assert documentation(name)["version_added"] == "0.1.0"
+
+
+def test_every_module_can_be_reached_from_another_one() -> None:
+    reached = {other for name in MODULES for other in linked(name)}
+    assert set(MODULES) - reached == {"walg_install", "walg_programs"}, (
+        "bricks of walg_instance, which its description names"
+    )
+
+
+def calls(name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the calls of modules of this collection in a module's examples."""
+    tasks: list[dict[str, Any]] = examples(name)
+    return [(key.removeprefix(PREFIX), task[key] or {}) for task in tasks for key in task if key.startswith(PREFIX)]
+
+
+def lacking(told: dict[str, Any], given: dict[str, Any]) -> set[str]:
+    """Return the options that a call must give and does not."""
+    options = told["argument_spec"]
+    needed = {option for option, entry in options.items() if entry.get("required")}
+    for option, value, others in told.get("required_if", []):
+        needed |= set(others) if given.get(option, options[option].get("default")) == value else set()
+    for option, others in told.get("required_by", {}).items():
+        needed |= ({others} if isinstance(others, str) else set(others)) if option in given else set()
+    return needed - set(given)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_give_the_options_that_there_are(name: str) -> None:
+    assert name in dict(calls(name))
+    for module, given in calls(name):
+        told = spec(module)
+        assert set(given) <= set(told["argument_spec"]), module
+        assert lacking(told, given) == set(), module
+        for option, value in given.items():
+            choices = told["argument_spec"][option].get("choices")
+            assert choices is None or value in choices, (module, option)
+    for task in examples(name):
+        assert [key for key in task if "." in key and key.count(".") >= 2], task["name"]
+
+
+def test_the_search_for_lacking_options_itself() -> None:
+    told = spec("walg_instance")
+    assert lacking(told, {}) == {"version", "wrappers"}
+    assert lacking(told, {"state": "absent"}) == set()
+    assert lacking(told, {"state": "absent", "binary_src": "/x"}) == {"binary_checksum"}
+    assert lacking(spec("walg_restore"), {}) == {"request"}

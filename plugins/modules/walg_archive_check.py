@@ -68,7 +68,7 @@ checked:
   type: str
 archiver:
   description: The row of C(pg_stat_archiver) after it.
-  returned: when it was proved just now
+  returned: when it was proved just now, and when the segment was not archived in time
   type: dict
   contains:
     archived_count:

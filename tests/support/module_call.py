@@ -9,19 +9,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 from ansible.module_utils.common.warnings import get_warning_messages
 from ansible.module_utils.testing import patch_module_args
+
+from .module_docs import require_documented
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
-
-#: What every module of Ansible answers, and what is for this collection's own roles alone.
-_COMMON = {"changed", "diff", "invocation", "skipped", "warnings", "_planned"}
-#: What Ansible itself says of a file whose path is answered.
-_OF_PATH = {"gid", "group", "mode", "owner", "size", "state", "uid"}
 
 
 class Call:
@@ -43,7 +39,5 @@ class Call:
         answer: dict[str, Any] = json.loads(self.capfd.readouterr().out)
         assert bool(answer.get("failed")) is bool(caught.value.code)
         answer["warnings"] = [one["event"]["msg"] for one in answer.get("warnings", [])][before:]
-        if not answer.get("failed"):
-            expected = _COMMON | (_OF_PATH if "path" in answer else set())
-            assert set(answer) - set(yaml.safe_load(self.module.RETURN)) <= expected, "an answer that is not documented"
+        require_documented(self.module.__name__.rpartition(".")[2], answer)
         return answer

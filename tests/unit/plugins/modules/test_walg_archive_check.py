@@ -54,7 +54,8 @@ def test_a_segment_that_stays_is_a_failure_with_the_archivers_numbers(
     world: World, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Clock(monkeypatch)
-    statistics = {"last_archived_wal": None, "failed_count": 3, "last_failed_wal": segment(1, 7)}
+    never = dict.fromkeys(("last_archived_wal", "last_archived_time", "last_failed_time", "stats_reset"))
+    statistics = {**never, "archived_count": 0, "failed_count": 3, "last_failed_wal": segment(1, 7)}
     record = world.psql(f"{segment(1, 7)}\n0/7000000\n", stdin="pg_switch_wal")
     asked = [world.psql("\n", stdin="max(last_archived_wal)")] * 10
     told = world.psql(statistics, stdin="row_to_json")

@@ -42,6 +42,8 @@ def test_no_restart_that_was_not_allowed(sandbox: Sandbox, clusters: dict[str, C
     before, started = files(sandbox.host), clusters["maps"].sql("SELECT pg_postmaster_start_time()")
     play = leave(clusters["maps"], walg_backup_restart="never")
     assert "walg_backup_restart: allowed" in play.failure()
+    play = leave(clusters["maps"], walg_backup_restart="perhaps")
+    assert "must be one of: never, allowed" in play.stdout, "the entry point has a spec of its own"
     assert (files(sandbox.host), clusters["maps"].sql("SELECT pg_postmaster_start_time()")) == (before, started)
 
 

@@ -115,7 +115,6 @@ _COMMON = {
     "skipped",
     "warnings",
     # of a task that is polled, or tried again
-    "ansible_job_id",
     "attempts",
     "failed_when_result",
     "finished",
@@ -134,7 +133,9 @@ def complaints(name: str, answer: dict[str, Any]) -> list[str]:
     """Compare what a module returned with its RETURN, all the way down. An error may bring more fields."""
     documented, failed = returned(name), bool(answer.get("failed"))
     ansibles = _COMMON | (_OF_A_PATH if "path" in answer else set())
-    told = {key: value for key, value in answer.items() if key not in ansibles and not key.startswith("_")}
+    told = {
+        key: value for key, value in answer.items() if key not in ansibles and not key.startswith(("_", "ansible_"))
+    }
     unknown = [] if failed else [f"{name}: {key} is not documented" for key in told if key not in documented]
     missing = [
         f"{name}: {key} is missing, though it is documented as returned: {entry['returned']}"

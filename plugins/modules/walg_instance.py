@@ -19,8 +19,8 @@ description:
     plan, except for what needs a download.
   - A O(version) that can't serve this PostgreSQL on that storage is rejected, and the error names one that can.
   - With O(access=write) the storage is not checked again if these settings are in force and WAL arrives.
-  - It starts nothing and changes nothing in PostgreSQL. Use M(mapswipe.walg.walg_archive), M(mapswipe.walg.walg_backup) and
-    M(mapswipe.walg.walg_schedule) after it.
+  - With O(state=present) it starts nothing and changes nothing in PostgreSQL. Use M(mapswipe.walg.walg_archive),
+    M(mapswipe.walg.walg_backup) and M(mapswipe.walg.walg_schedule) after it.
   - If a run was killed, the next run finishes it.
   - M(mapswipe.walg.walg_install), M(mapswipe.walg.walg_programs), M(mapswipe.walg.walg_config) and M(mapswipe.walg.walg_storage_check)
     do its parts one by one.
@@ -51,9 +51,9 @@ options:
   state:
     description:
       - V(present) makes the host ready. It needs a storage and O(version).
-      - V(absent) removes the instance from the host. First PostgreSQL's archiving goes and is proved to be off, then the cron file, the
-        programs and WAL-G unless another instance uses them, and the instance's settings, state and logs. The storage is left alone. It is
-        an error while a restore is not finished.
+      - V(absent) removes the instance from the host. PostgreSQL's archiving is switched off first, and this is proved. Then the cron file
+        is removed, the programs and WAL-G (unless another instance uses them), and the instance's settings, state and logs. The storage
+        is left alone. Fails while a restore is unfinished.
     type: str
     choices: [present, absent]
     default: present
@@ -131,14 +131,14 @@ options:
     type: dict
     suboptions:
       minute:
-        description: As there.
+        description: As in M(mapswipe.walg.walg_schedule).
         type: str
       hour:
-        description: As there.
+        description: As in M(mapswipe.walg.walg_schedule).
         type: str
         default: "2"
       weekday:
-        description: As there.
+        description: As in M(mapswipe.walg.walg_schedule).
         type: str
         default: "*"
   restore:

@@ -296,7 +296,7 @@ restore:
       type: list
       elements: str
     older_backups:
-      description: Base backups that lead there as well.
+      description: Older base backups from which the target can be reached too.
       type: list
       elements: str
     orphan_timelines:
@@ -304,7 +304,7 @@ restore:
       type: list
       elements: int
     last_segments:
-      description: The last WAL segment that recovery can't find missing, by timeline.
+      description: The last WAL segment that recovery must find, for each timeline.
       type: list
       elements: str
     segments:
@@ -355,13 +355,13 @@ restore:
       description: Settings used instead of the cluster's own, see O(settings).
       type: dict
     bytes:
-      description: Room that the restore needs at most, in bytes.
+      description: Space that the restore needs at most, in bytes.
       type: int
     free_bytes:
-      description: Free room in the data directory's file system, in bytes.
+      description: Free space in the data directory's file system, in bytes.
       type: int
     notes:
-      description: What nobody should find out by surprise.
+      description: What you should know before you rely on this restore.
       type: list
       elements: str
     timeline:
@@ -398,16 +398,16 @@ restore:
           description: Whether it was enabled.
           type: bool
     connect:
-      description: How to look at a restore that is paused.
+      description: How to connect to a paused restore.
       type: str
     started:
-      description: Whether the server runs.
+      description: Whether the server was started.
       type: bool
     archive_mode:
-      description: The restored server's, where it was started.
+      description: The restored server's C(archive_mode), if it was started.
       type: str
     registered:
-      description: The entry for Debian's cluster tools, where one was made.
+      description: The entry for Debian's cluster tools, if one was made.
       type: dict
       contains:
         cluster:
@@ -420,7 +420,7 @@ restore:
           description: Its port.
           type: str
     differs:
-      description: What the lost server had otherwise, by setting, as C(then) and C(now).
+      description: Settings that were different on the lost server, each as C(then) and C(now).
       type: dict
     seconds:
       description: Seconds by phase.

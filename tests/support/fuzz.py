@@ -14,7 +14,7 @@ from typing import Any
 
 from . import module_docs
 from .forked import ForkingSandbox
-from .sandbox import CHECKOUT, Cluster
+from .sandbox import Cluster
 
 _LONGEST = 40  # seconds for one module
 #: What a person, a template or an enemy may write where text is wanted.

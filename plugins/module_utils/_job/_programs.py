@@ -149,7 +149,9 @@ def plan(directory: str, python: str, uid: int, gid: int) -> list[FilePlan]:
     for folder in (package, os.path.join(package, copy), *(os.path.join(package, copy, one) for one in folders)):
         plans.append(FilePlan(folder, None, 0o755, uid, gid))
     plans += [FilePlan(os.path.join(package, copy, path), text, 0o644, uid, gid) for path, text in files.items()]
-    plans += [FilePlan(os.path.join(directory, name), text, 0o755, uid, gid) for name, text in _wrappers.texts().items()]
+    plans += [
+        FilePlan(os.path.join(directory, name), text, 0o755, uid, gid) for name, text in _wrappers.texts().items()
+    ]
     return [*plans, FilePlan(os.path.join(directory, JOB), launcher, 0o755, uid, gid)]
 
 

@@ -116,7 +116,7 @@ def test_every_option_of_a_group_can_be_set_for_all_of_it() -> None:
 
 
 def test_two_modules_are_in_no_group() -> None:
-    """One shares nothing but the wrappers, which the role hands on; the other runs on the controller."""
+    """One shares no option; the other runs on the controller."""
     grouped = {name for modules in GROUPS.values() for name in modules}
     assert set(MODULES) - grouped == {"walg_google_check", "walg_programs"}
 
@@ -274,7 +274,7 @@ def test_examples_give_the_options_that_there_are(name: str) -> None:
 
 def test_the_search_for_lacking_options_itself() -> None:
     told = spec("walg_instance")
-    assert lacking(told, {}) == {"version", "wrappers"}
+    assert lacking(told, {}) == {"version"}
     assert lacking(told, {"state": "absent"}) == set()
     assert lacking(told, {"state": "absent", "binary_src": "/x"}) == {"binary_checksum"}
     assert lacking(spec("walg_restore"), {}) == {"request"}

@@ -94,7 +94,9 @@ def test_what_else_the_installing_process_loads_is_not_installed(installed: Path
         "import sys; from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main\n"
         "print(*(name for name, one in sys.modules.items() if '.module_utils._' in name and not hasattr(one, '__path__')))"
     )
-    answer = subprocess.run([sys.executable, "-c", loaded], check=True, env=env, cwd="/", capture_output=True, text=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", loaded], check=True, env=env, cwd="/", capture_output=True, text=True
+    )
     wanted = {"/".join(name.split(".")[-2:]) + ".py" for name in answer.stdout.split()}
     found = {name for name in relative_names(tmp_path) if not name.endswith("/__init__.py")}
     assert {name.split("/")[-1] for name in found} == {name.split("/")[-1] for name in wanted}

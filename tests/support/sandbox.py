@@ -408,7 +408,7 @@ class Sandbox:
         for line in results:
             collection, _dot, module = line["action"].rpartition(".")
             if collection == "mapswipe.walg" and line["status"] in ("ok", "failed"):
-                judge_answer(module, line["result"])
+                judge_answer(module, {**line["result"], "failed": line["status"] == "failed"})
         return Play(done.returncode, done.stdout, results, seconds)
 
     def configure(

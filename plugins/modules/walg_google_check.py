@@ -75,7 +75,7 @@ EXAMPLES = r"""
 RETURN = r"""
 asked:
   description: Whether Google was asked.
-  returned: always
+  returned: success
   type: bool
 reason:
   description: Why it was not.

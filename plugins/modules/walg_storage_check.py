@@ -48,6 +48,7 @@ options:
     type: int
     default: 30
 seealso:
+  - module: mapswipe.walg.walg_google_check
   - module: mapswipe.walg.walg_archive_check
   - module: mapswipe.walg.walg_config
 """

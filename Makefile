@@ -9,6 +9,7 @@
 #   make lint ONLY=mypy            one linter (make lint ONLY=list shows them)
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
+#   make hosts                     what molecule needs, then: molecule test -s default (list, converge, login, destroy); make hosts-clean
 #   make test-soak SEEDS=200      random lives of a cluster with restores in them; seconds for each
 #   make test-soak WHAT=odd SEEDS=100   lives of odd clusters: segment sizes, tablespaces, mounts, subscriptions and more
 #   make test-soak WHAT=kills SEEDS=5   restores killed at random instants, each seed in each phase; minutes for each
@@ -26,7 +27,7 @@ CHECK = $(PYTHON) tests/toolchain/check.py
 SEEDS ?= 200
 export ARGS ONLY WHAT SEEDS FIRST PG_MAJOR WALG_BINARY WALG_RELEASES RETRY BACKUPS SEGMENTS MIB FETCHES ROUNDS JSON
 
-.PHONY: help tools paths check coverage lint unit integration attacks test test-molecule test-soak test-matrix test-core docs bench demo demo-clean build clean
+.PHONY: help tools paths check coverage lint unit integration attacks test hosts hosts-clean test-molecule test-soak test-matrix test-core docs bench demo demo-clean build clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,6 +53,12 @@ coverage:
 test-molecule: tools
 	@$(PYTHON) tests/toolchain/hosts.py test $(SCENARIO)
 
+hosts: tools
+	@$(PYTHON) tests/toolchain/hosts.py make
+
+hosts-clean:
+	@$(PYTHON) tests/toolchain/hosts.py clean
+
 test-soak: tools
 	@$(CHECK) soak
 
@@ -76,5 +83,5 @@ demo-clean:
 build: tools
 	@$(CHECK) build
 
-clean:
+clean: hosts-clean
 	@$(PYTHON) tests/toolchain/tools.py remove

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -25,14 +26,15 @@ class Machine:
     """The machine with Docker, and somebody with the page."""
 
     def __init__(self) -> None:
-        run, folder = os.environ["WALG_RUN"], Path(os.environ["WALG_RUN_DIR"])
+        run, files = os.environ["WALG_RUN"], Path(os.environ["WALG_FILES"])
+        folder = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
         self.page = Page(CHECKOUT / "docs" / "containers.md")
         self.name, self.storage = f"maps-db-{run}", f"gcs-{run}"
         scenario = CHECKOUT / "molecule" / "container" / "files"
         mounts = {
             str(scenario / "docker-entrypoint"): "/usr/local/bin/docker-entrypoint",
             os.environ["WALG_BINARY_BUILT"]: "/opt/wal-g/wal-g",
-            str(folder / "ca.crt"): "/etc/ssl/certs/ca-certificates.crt",
+            str(files / "ca.crt"): "/etc/ssl/certs/ca-certificates.crt",
         }
         options = [f"--network=net-{run}", "--stop-signal=SIGINT", "--entrypoint=/usr/local/bin/docker-entrypoint"]
         options += [f"--volume={source}:{target}:ro" for source, target in mounts.items()]
@@ -44,7 +46,8 @@ class Machine:
             "OPTIONS": shlex.join(options),
             "INVENTORY": str(folder / "maps.yml"),
         }
-        # The key file lies beside it. What molecule sets for its own plays is not asked.
+        shutil.copy(files / "serviceAccountKey.json", folder)
+        # What molecule sets for its own plays is not asked.
         Path(self.values["INVENTORY"]).write_text(self.inventory(), encoding="utf-8")
         (folder / "maps.cfg").write_text("[connection]\npipelining = true\n", encoding="ascii")
         self.environment = {**os.environ, "ANSIBLE_CONFIG": str(folder / "maps.cfg")}
@@ -68,6 +71,11 @@ class Machine:
         print(f"$ {shlex.join(argv)}\n{done.stdout}{done.stderr}", flush=True)
         assert done.returncode == 0, argv
         return done.stdout
+
+    def clear(self) -> None:
+        """Remove what the page makes: the container and its volumes, also of an earlier run that failed."""
+        self.run(["docker", "rm", "-f", self.name])
+        self.run(["docker", "volume", "rm", "-f", self.values["DATA"], self.values["FILES"]])
 
     def follow(self, words: str) -> str:
         """Run a block of the page."""
@@ -154,12 +162,13 @@ def undo(machine: Machine) -> None:
 
 def main() -> None:
     machine = Machine()
+    machine.clear()
     archive(machine)
     restore(machine)
     undo(machine)
     assert machine.page.left() == []
     # The run's network goes next.
-    machine.run(["docker", "rm", "-f", machine.name])
+    machine.clear()
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ def private_pem(key: rsa.RSAPrivateKey) -> str:
     return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
 
 
-def certificate(directory: Path, host: str = HOST, *more: str) -> tuple[Path, Path, Path]:
-    """Make a CA and a certificate for a host, the storage's, and ``more``; return the paths of CA, certificate and key."""
+def certificate(directory: Path, host: str = HOST, *more: str, days: int = 2) -> tuple[Path, Path, Path]:
+    """Make a CA and a certificate for a host, the storage's, and ``more``, for some days; return the paths of CA, certificate and key."""
     ca_key, key = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _turn in range(2))
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mapswipe.walg test CA")])
     now = datetime.now(UTC)
@@ -49,7 +49,7 @@ def certificate(directory: Path, host: str = HOST, *more: str) -> tuple[Path, Pa
     def build(subject: x509.Name, public: rsa.RSAPublicKey, extension: x509.ExtensionType) -> bytes:
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(ca_name).public_key(public)
         builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
-        builder = builder.not_valid_after(now + timedelta(days=2)).add_extension(extension, critical=True)
+        builder = builder.not_valid_after(now + timedelta(days=days)).add_extension(extension, critical=True)
         return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     paths = directory / "ca.crt", directory / "server.crt", directory / "server.key"

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files behind gcs_host.py, made for one run: CA, certificate, and the keys of two service accounts."""
+"""The files behind gcs_host.py, made once for a checkout: CA, certificate, and the keys of two service accounts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from support.gcs_host import READER
 
 WRITER = "walg@x4m-test.iam.gserviceaccount.com"
 TOKEN_URI = "http://oauth2.googleapis.com/token"
+DAYS = 365
 
 
 def prepare(directory: Path) -> None:
     """Write them into an existing directory."""
-    certificate(directory)
+    certificate(directory, days=DAYS)
     for name, account in (("serviceAccountKey.json", WRITER), ("readOnlyKey.json", READER)):
         content = {
             "type": "service_account",

@@ -6,6 +6,7 @@
 
 Debian's package is installed as root on Debian and its children. Where nothing starts it by itself, it is started here and
 stopped by the last run that used it: every run holds a shared lock, and who gets it alone at the end is the last one.
+A checkout whose hosts are used by hand (make hosts) keeps it running until it lets it go.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from locations import ToolError, tools_dir
 
@@ -27,10 +29,11 @@ PROGRAMS = ("dockerd", "docker", "iptables", "debootstrap")
 _MUTEX = Path("/run/mapswipe-walg-tests.mutex")
 _USERS = Path("/run/mapswipe-walg-tests.users")
 _PID = Path("/run/mapswipe-walg-tests.dockerd")
+_KEPT = Path("/run/mapswipe-walg-tests.kept")  # a file for each checkout that keeps the engine, with its path in it
 _READY = 60.0  # seconds
 
 
-def _answers() -> str:
+def answers() -> str:
     """Return the engine's version, empty if none answers."""
     if not shutil.which("docker"):
         return ""
@@ -77,14 +80,16 @@ def _start() -> None:
             )
         _PID.write_text(f"{process.pid}\n", encoding="ascii")
     deadline = time.monotonic() + _READY
-    while not _answers():
+    while not answers():
         if time.monotonic() > deadline:
             raise ToolError(f"the Docker engine was started and does not answer after {_READY:.0f} s; see {log}")
         time.sleep(0.2)
 
 
 def _stop() -> None:
-    """Stop the engine if it is the one that was started here."""
+    """Stop the engine if it is the one that was started here, and no checkout keeps it."""
+    if any(Path(file.read_text(encoding="utf-8")).is_dir() for file in _KEPT.glob("*")):
+        return
     with contextlib.suppress(OSError, ValueError):
         pid = int(_PID.read_text(encoding="ascii"))
         if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip() == "dockerd":
@@ -100,12 +105,12 @@ def _stop() -> None:
 
 
 @contextlib.contextmanager
-def running(keep: bool = False) -> Iterator[str]:
-    """A Docker engine for the time of the block; gives its version. ``keep``: leave it running.
+def running() -> Iterator[str]:
+    """A Docker engine for the time of the block; gives its version.
 
     Raises ToolError with one line that says what is missing.
     """
-    version = _answers()
+    version = answers()
     if os.geteuid() != 0:
         if not version:
             raise ToolError(
@@ -115,19 +120,38 @@ def running(keep: bool = False) -> Iterator[str]:
         return
     with _USERS.open("a", encoding="ascii") as users:
         with _mutex():
-            version = _answers()
+            version = answers()
             _install(("debootstrap",) if version else PROGRAMS)
             if not version:
                 _start()
-                version = _answers()
+                version = answers()
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield version
         finally:
-            with _mutex(), contextlib.suppress(BlockingIOError):
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not keep:
-                    _stop()
+            _leave(users)
+
+
+def _leave(users: IO[str]) -> None:
+    """Stop the engine unless another run uses it."""
+    with _mutex(), contextlib.suppress(BlockingIOError):
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _stop()
+
+
+def keep(checkout: Path, name: str) -> None:
+    """Have the engine run on after its last run, for this checkout."""
+    if os.geteuid() == 0:
+        _KEPT.mkdir(exist_ok=True)
+        (_KEPT / name).write_text(str(checkout), encoding="utf-8")
+
+
+def let_go(name: str) -> None:
+    """Take that back, and stop the engine if it was started here and nobody uses it any more."""
+    if os.geteuid() == 0 and (_KEPT / name).exists():
+        (_KEPT / name).unlink()
+        with _USERS.open("a", encoding="ascii") as users:
+            _leave(users)
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ def test_check_mode_of_another_version(sandbox: Sandbox, cluster: Cluster) -> No
     done = sandbox.play("mapswipe.walg.site", sandbox.variables(cluster, **other))
     assert (predicted.rc, done.rc) == (0, 0), predicted.stdout + done.stdout
     assert predicted.changed() == done.changed()
-    assert [one.rpartition(" : ")[2] for one in done.changed()] == ["Instance | The host is ready"]
+    assert [one.rpartition(" : ")[2] for one in done.changed()] == ["Instance | Make the host ready"]
     assert steps(predicted) == steps(done) == ["install", "settings"]
 
 

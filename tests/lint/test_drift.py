@@ -238,6 +238,54 @@ def test_playbooks_let_tags_through(place: Path) -> None:
             assert "always" in task.get("tags", []), task["name"]
 
 
+# What a task's name begins with, after the step it belongs to; another verb may join.
+VERBS = {
+    "Archive",
+    "Ask",
+    "Back",
+    "Carry",
+    "Check",
+    "Copy",
+    "Create",
+    "Install",
+    "Look",
+    "Make",
+    "Prepare",
+    "Prove",
+    "Remove",
+    "Restore",
+    "Resume",
+    "Send",
+    "Set",
+    "Show",
+    "Switch",
+    "Take",
+    "Warn",
+    "Write",
+}
+
+
+def names(tasks: Any) -> list[str]:
+    """Return the names of plays, blocks and tasks, those within too."""
+    found = []
+    for task in tasks or []:
+        inner = [one for key in ("block", "rescue", "always", "tasks") for one in task.get(key, [])]
+        found += [str(task.get("name")), *names(inner)]
+    return found
+
+
+@pytest.mark.parametrize(
+    "place",
+    [*sorted((ROOT / "roles").glob("*/tasks/*.yml")), *sorted((ROOT / "playbooks").glob("*.yml"))],
+    ids=lambda one: f"{one.parts[-3]}-{one.stem}",
+)
+def test_a_task_is_named_by_what_it_does(place: Path) -> None:
+    """Step | Do something: an imperative, as in the rest of Ansible's world."""
+    found = names(yaml.safe_load(place.read_text(encoding="utf-8")))
+    assert found
+    assert [name for name in found if name.rpartition("| ")[2].partition(" ")[0] not in VERBS] == []
+
+
 def test_a_task_without_a_tag_is_seen() -> None:
     inner = [{"name": "a", "block": [{"name": "b"}, {"name": "c", "tags": ["x"]}]}]
     assert untagged([*inner, {"name": "d", "tags": ["always"]}, {"name": "e"}]) == ["b", "e"]

@@ -243,7 +243,7 @@ def require(config_dir: str, name: str) -> Instance:
     if found is None:
         raise WalgError(
             f"The instance {name!r} is not configured: there is no {record_path(config_dir, name)}. "
-            "Run the role mapswipe.walg.walg (or the module walg_config) first."
+            "Run the role mapswipe.walg.walg (or the module walg_config) first; in a play with --tags, name walg_configure, too."
         )
     return found
 

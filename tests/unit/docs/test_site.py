@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import dead_links
@@ -73,3 +75,18 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
         "a.html: gone.svg",
         "a.html: ../outside.html",
     ]
+
+
+def test_the_picture_shows_what_there_is() -> None:
+    """It is small, has its text as text, serves dark and light pages, and its directories are those of the page about files."""
+    text = text_of("docs/img/data-flow.svg")
+    picture = ET.fromstring(text)
+    words = ["".join(each.itertext()) for each in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"PostgreSQL", "wal-push", "wal-fetch", "walg-job", "Recovery server", "Storage", "Controller"} <= set(words)
+    assert len(text) < 10_000
+    assert "prefers-color-scheme: dark" in text
+    places = [place for word in words for place in re.findall(r"/(?:etc|usr|var)/[\w./-]*[\w]", word)]
+    assert len(places) > 4
+    assert [place for place in places if place not in text_of("docs/files.md")] == []
+    shown = {page: re.findall(r"!\[([^]]{60,})\]\((\S+)\)", text_of(page)) for page in PAGES}
+    assert {page for page, pictures in shown.items() if pictures} == {"README.md", "docs/files.md"}

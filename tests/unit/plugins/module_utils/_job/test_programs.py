@@ -55,7 +55,7 @@ def test_the_installed_job_reads_the_hosts_records(installed: Path, tmp_path: Pa
     assert answer.returncode == 1
     assert answer.stderr == (
         f"walg-job[main]: The instance 'main' is not configured: there is no {tmp_path}/main.env. "
-        "Run the role mapswipe.walg.walg (or the module walg_config) first.\n"
+        "Run the role mapswipe.walg.walg (or the module walg_config) first; in a play with --tags, name walg_configure, too.\n"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class WalgError(Exception):
-    """Something was refused or failed.
+    """Something was rejected or failed.
 
     ``msg`` says what was tried, on what, what answered and what to do next. ``fields`` are result fields for the
     caller (cmd, rc, stdout, stderr, found, wanted, ...); they hold no secret.

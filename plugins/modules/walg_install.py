@@ -225,7 +225,7 @@ def _wanted_by(module: AnsibleModule) -> _wanted.Wanted:
 
 
 def _patience(module: AnsibleModule) -> float | None:
-    """Return the seconds to wait for other runs; in check mode nobody has to be waited for."""
+    """Return the seconds to wait for other runs; in check mode there is nobody to wait for."""
     return None if module.check_mode else float(module.params["timeout"] + 60)
 
 

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on which base backup and which WAL lead to a target; what is known to be out of reach is refused here. Private.
+"""Rules on which base backup and which WAL lead to a target; what is known to be out of reach is rejected here.
 
 LSNs are facts; a time is one only where a record of WAL-G's has it (the end of a base backup). When a segment was uploaded
 is no commit's time, but an upper bound of it: nothing in a segment was committed after its upload.
@@ -191,7 +191,7 @@ def end_lsn(legs: Sequence[Leg], archive: Inventory) -> int:
 def _refuse_gap(
     view: ArchiveView, leading: list[tuple[Backup, list[Leg]]], backup: Backup, needed: Sequence[Leg], target: Target
 ) -> None:
-    """Refuse what needs WAL that is not there. A time, a transaction or a name may lie before the gap: only what is known is refused."""
+    """Refuse what needs WAL that is not there. A time, a transaction or a name may lie before the gap: only what is known is rejected."""
     archive = view.archive
     missing = _wal_path.gaps(needed, archive)
     if not missing:

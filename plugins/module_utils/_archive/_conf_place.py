@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules on where our settings stand among a server's configuration files, and on what PostgreSQL reads after them.
 
-Of two lines the later one counts, so a line after ours would win: it is refused before anything is written.
+Of two lines the later one counts, so a line after ours would win: it is rejected before anything is written.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def plan(runner: Runner, instance: Instance, restart: bool) -> DisablePlan | Non
     facts = server.own_facts()
     made = _of_files(instance, facts.config_file)
     current = server.settings(_archive_settings.NAMES)
-    # A row without a file tells of a setting that left the files, as a killed run leaves it: it waits for the restart.
+    # A row without a file is a setting that is no longer in the files, as after a killed run: it waits for the restart.
     files = [row for row in server.ask_json(_enable.FILES) or [] if row["sourcefile"]]
     _archive_settings.refuse_broken_files(files)
     expected = {name: _expected(name, current, files, made.conf_file) for name in _DEFAULTS}

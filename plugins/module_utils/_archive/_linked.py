@@ -41,7 +41,7 @@ DATA = (
     ),
     *("pg_snapshots", "pg_stat", "pg_subtrans", "pg_tblspc", "pg_twophase", "pg_wal", "pg_xact"),
 )
-#: What PostgreSQL or a restore writes anew, and our own room in a mount point.
+#: What PostgreSQL or a restore writes again, and our own room in a mount point.
 _WRITTEN = (
     *(
         "postgresql.auto.conf",
@@ -55,7 +55,7 @@ _WRITTEN = (
     *("postmaster.pid", "postmaster.opts", ".mapswipe-walg", "lost+found"),
 )
 LEADING, DEAD = "links", "dead_links"  # as a base backup records them: those that lead somewhere, and those that don't
-#: Directories that PostgreSQL fills anew: what a recovery left in them is of no use.
+#: Directories that PostgreSQL fills again: what a recovery left in them is of no use.
 _PASSING = ("pg_stat_tmp", "log", "pg_log")
 
 

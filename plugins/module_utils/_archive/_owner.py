@@ -16,7 +16,7 @@ Where it lies was measured (WAL-G 1.1.3, 2.0.1, 3.0.7 and 3.0.8): of all forms o
 that WAL-G does not know, and that one removes all below the prefix. So the marker stands beside the prefix: the archive
 gs://bucket/path has gs://bucket/path.owner/mapswipe_walg_owner.json. Inside the prefix it stands where there is no
 beside: at a bucket's root, with credentials that end at the prefix, and where a file prefix is a mount point (its sibling
-would be on another file system) or lies in a directory in which nobody of us may write. There `delete everything` takes
+would be on another file system) or is in a directory in which nobody of us may write. There `delete everything` takes
 it along. A host that may see only the prefix does not see a marker beside it.
 
 The host is the same if machine-id and name are: images are cloned with their machine-id, and containers have none. Markers of
@@ -91,7 +91,7 @@ class Successor:
 
 @dataclass(frozen=True)
 class Owner:
-    """The marker. ``timeline``: the writer's, where production goes on; ``highest_timeline``: of all writers so far."""
+    """The marker. ``timeline``: the writer's, where production continues; ``highest_timeline``: of all writers so far."""
 
     system_identifier: str
     writer: str
@@ -253,7 +253,7 @@ def with_successor(found: Owner, writer: Writer, written: str) -> Owner | None:
 def taken_over_by(
     found: Owner | None, system_identifier: str, writer: Writer, timeline: int, written: str
 ) -> Owner | None:
-    """Return the marker as it has to be when this writer may write, or None if it says so already.
+    """Return the marker as it must be when this writer may write, or None if it says so already.
 
     The writer before it stays a successor, for the way back, if this one followed it; one that was replaced by name is gone.
     """

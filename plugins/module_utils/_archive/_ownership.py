@@ -36,7 +36,7 @@ _FILE_PREFIXES = ("WALG_FILE_PREFIX", "WALE_FILE_PREFIX")
 
 @dataclass(frozen=True)
 class OwnerPlan:
-    """The marker as it is and as it has to be (None: it is so already), and where it stands, if it does."""
+    """The marker as it is and as it must be (None: it is so already), and where it stands, if it does."""
 
     before: _owner.Owner | None
     after: _owner.Owner | None
@@ -69,7 +69,7 @@ def writer_on(data_dir: str) -> _owner.Writer:
 def read(walg: Walg) -> _owner.Owner | None:
     """Return whose archive the storage is, or None if nobody says so. Raises WalgError for a marker that can't be read.
 
-    For a restore: ``owner.timeline`` is where production goes on, ``owner.highest_timeline`` the highest that any writer was
+    For a restore: ``owner.timeline`` is where production continues, ``owner.highest_timeline`` the highest that any writer was
     on. Timelines of the archive that neither is, nor leads to, ``owner.timeline`` are old drills or a past that was left.
     Compare ``owner.system_identifier`` with the backup's before you follow it.
     """

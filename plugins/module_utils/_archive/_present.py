@@ -29,7 +29,7 @@ SELECT json_build_object(
   'idle', extract(epoch FROM now() - coalesce(last_archived_time, pg_postmaster_start_time())))
 FROM pg_stat_archiver
 """
-#: Seconds without a segment archived, though one waits, after which the archiver is taken for stuck: it counts no failure.
+#: Seconds without a segment archived, though one waits, after which the archiver is treated as stuck: it counts no failure.
 _STUCK = 900.0
 
 

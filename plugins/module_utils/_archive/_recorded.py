@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a base backup records of its cluster's settings, so that a restore knows them before it fetches anything.
 
-The record lies in the storage, so it holds nothing that may be a secret: of such a setting it has the name only.
+The record is in the storage, so it holds nothing that may be a secret: of such a setting it has the name only.
 """
 
 from __future__ import annotations

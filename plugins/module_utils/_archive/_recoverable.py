@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on what an archive can be restored to: recoverable windows, and which timeline "latest" follows. Private.
+"""Rules on what an archive can be restored to: recoverable windows, and which timeline "latest" follows.
 
 A window belongs to one timeline and counts the base backups of its ancestors, along the history files. All rules want
 the base backups of one cluster: WAL itself does not say whose it is.

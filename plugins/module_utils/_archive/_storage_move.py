@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: a running archive moves to another storage, and no segment is taken for sent that is not there.
+"""Flow: a running archive moves to another storage, and no segment is treated as sent that is not there.
 
 WAL-G sends segments ahead and notes them below pg_wal; when PostgreSQL comes to such a segment, WAL-G says "done" and
 sends nothing, whatever storage it is told by then. So pushes are held back while the settings change and the notes go.

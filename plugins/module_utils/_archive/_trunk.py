@@ -96,7 +96,7 @@ class _Tree:
                 self.newest[wal.parent] = max(self.newest.get(wal.parent, 0.0), self.newest[timeline])
 
     def at_the_end(self, child: int) -> bool:
-        """Say whether nothing shows that the parent went on to another segment after the child had left it.
+        """Say whether nothing shows that the parent continued to another segment after the child had left it.
 
         What shows it is a segment in the storage, or another child that left in a later one.
         """
@@ -106,7 +106,7 @@ class _Tree:
         return not went_on and (self.left[wal.parent or 0] - 1) // size <= (switch - 1) // size
 
     def successors(self, parent: int) -> list[int]:
-        """Return the children that may be what the parent went on as."""
+        """Return the children that may be what the parent continued as."""
         own = self.own.get(parent, 0.0)
         children = sorted(self.children.get(parent, []))
         return [one for one in children if self.at_the_end(one) or self.newest[one] > own]

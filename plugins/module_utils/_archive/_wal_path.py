@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way through WAL: which segments of which timelines lead from a base backup to a target. Private to this collection."""
+"""The way through WAL: which segments of which timelines lead from a base backup to a target."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def line(timeline: int, archive: Inventory) -> list[Leg]:
 
 
 def with_limits(legs: Sequence[Leg]) -> list[tuple[Leg, int | None]]:
-    """Return each leg of a line with the LSN by which a base backup on it has to be consistent: where the line leaves it (None: never)."""
+    """Return each leg of a line with the LSN by which a base backup on it must be consistent: where the line leaves it (None: never)."""
     found: list[tuple[Leg, int | None]] = []
     limit: int | None = None
     for leg in reversed(legs):

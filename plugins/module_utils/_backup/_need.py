@@ -168,7 +168,7 @@ class Look:
             archive = self.walg.archive(self.facts.segment_size, found)
 
     def _refuse_failing(self) -> None:
-        """Raise WalgError if the archiver is failing. It is given a moment, since it may have been mended just now."""
+        """Raise WalgError if the archiver is failing. It is given a moment, since it may have been fixed just now."""
         if wait_until(lambda: not _present.ask(self.server, self.facts).trouble(), _GAP_PATIENCE, every=1.0):
             return
         raise WalgError(

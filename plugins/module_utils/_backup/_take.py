@@ -66,7 +66,7 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
     runner.tick = progress.touch
     progress.phase("backup-push")
     _readable.refuse_closed(instance.cluster.data_dir, instance.owner)
-    # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is refused.
+    # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is rejected.
     whole = full or made.existing is None or not made.deltas
     told, options = _user_data(instance, server, made), _sessions.options(made.facts.major)
     pushed = walg.backup_push(instance.cluster.data_dir, told, whole, timeout, options)

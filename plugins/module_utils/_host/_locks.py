@@ -77,7 +77,7 @@ def directory_locked(directory: str, patience: float) -> Iterator[None]:
             raise WalgError(f"Another run installs into {directory}, and did not end within {patience:g} s. Try again.")
     except OSError as exc:
         if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            yield  # who can't write there can't install there, but may find that nothing has to be done
+            yield  # who can't write there can't install there, but may find that there is nothing to do
             return
         raise WalgError(f"Cannot lock {path}: {exc.strerror}") from exc
     try:

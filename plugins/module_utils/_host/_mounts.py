@@ -46,7 +46,7 @@ def at_or_below(path: str) -> list[str]:
 
 
 def refuse(path: str) -> None:
-    """Raise WalgError when something is mounted in a directory that is to be removed: what lies there would go as well."""
+    """Raise WalgError when something is mounted in a directory that is about to be removed: what is there would go as well."""
     points = at_or_below(os.path.realpath(path))
     if points:
         raise WalgError(f"{path} should be removed, but {named(points)} mounted there. Unmount it, then run again.")
@@ -59,7 +59,7 @@ def named(points: Iterable[str]) -> str:
 
 
 def _seen(number: int, point: str) -> bool:
-    """Say whether a path leads to that mount; where it can't be asked, it is taken for seen."""
+    """Say whether a path leads to that mount; where it can't be asked, it is treated as seen."""
     try:
         handle = os.open(point, os.O_PATH | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -41,7 +41,7 @@ def _above(path: str) -> Iterator[tuple[int, str]]:
 def make(path: str, uid: int, gid: int) -> None:
     """Make a directory of that owner, 0700; its missing parents as well, where it is the owner who does it.
 
-    As root, one that is there already, empty and root's, is taken for what a killed run had just made.
+    As root, one that is there already, empty and root's, is treated as what a killed run had just made.
     """
     if for_another(uid):
         with _above(path) as (above, name):
@@ -76,7 +76,7 @@ def is_made(path: str, uid: int) -> bool:
 
 
 def rename(source: str, target: str, uid: int) -> None:
-    """Rename what is the owner's; an existing target is refused."""
+    """Rename what is the owner's; an existing target is rejected."""
     if not for_another(uid):
         rename_directory(source, target)
         return

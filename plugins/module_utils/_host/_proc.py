@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What /proc tells of a process, read with its owner's rights where root may not look."""
+"""What /proc says about a process, read with its owner's rights where root may not look."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ class Runner:
 def _starting(program: str, user: User | None) -> Iterator[None]:
     """Bound the start of a program: between becoming its user and being the program, a child can be stopped by that user.
 
-    Popen waits for it without limit; when it is killed, Popen goes on. Raises WalgError then.
+    Popen waits for it without limit; when it is killed, Popen continues. Raises WalgError then.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -25,7 +25,7 @@ _PREFIX = "mapswipe-walg-settings-"
 
 
 class Scratch:
-    """A private directory, and unnamed files whose descriptors have to be handed to the program that reads them."""
+    """A private directory, and unnamed files whose descriptors must be handed to the program that reads them."""
 
     def __init__(self, directory: str, stack: contextlib.ExitStack) -> None:
         self.directory = directory

@@ -6,7 +6,7 @@
 The rule, for root only (anybody else has no more than their own rights to lose):
 
 - every directory on the way belongs to root, and nobody else can write it;
-- a group that can write it is refused if it has a member other than root (Debian's empty group staff is no danger), and so
+- a group that can write it is rejected if it has a member other than root (Debian's empty group staff is no danger), and so
   is an access control list that lets another user or such a group write;
 - a directory with the sticky bit, such as /tmp, is passed if the next one is there already and root's, since nobody else
   can rename that; nothing new is made in it;
@@ -70,7 +70,7 @@ def refuse_shared(path: str, what: str, uid: int) -> None:
 
 @contextlib.contextmanager
 def _named(path: str, what: str, advice: bool = True) -> Iterator[None]:
-    """Put what a path is for before what is told of it. Without ``advice``: who can change it alone."""
+    """Put what a path is for before what is said about it. Without ``advice``: who can change it alone."""
     try:
         yield
     except LooseError as exc:

@@ -55,7 +55,7 @@ class User:
 
     @classmethod
     def by_uid(cls, uid: int) -> User:
-        """Look up a user by number; a number without an entry (a container's) is a user all the same."""
+        """Look up a user by number; a number without an entry (a container's) is a user anyway."""
         try:
             entry = pwd.getpwuid(uid)
         except KeyError:

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: this WAL-G build stands at this path."""
+"""Flow: this WAL-G build is at this path."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _CHECKSUM = re.compile(r"^sha256:([0-9a-f]{64})$")
 
 @dataclass(frozen=True)
 class InstallPlan:
-    """``installed`` is the digest of what stands at ``path`` now, None if nothing does.
+    """``installed`` is the digest of what is at ``path`` now, None if nothing is.
 
-    ``fetch``: URL of what has to be brought to ``src`` first; ``asset``: the published build's name; ``copy``: ours of the
+    ``fetch``: URL of what must be brought to ``src`` first; ``asset``: the published build's name; ``copy``: ours of the
     wanted one, hashed and started, which is what will be installed.
     """
 
@@ -74,7 +74,7 @@ def parse_checksum(checksum: str) -> str:
 
 
 def plan_offline(src: str, wanted: str, path: str, version: str) -> InstallPlan:
-    """Look at what stands at ``path``; nothing is started. For root, what others can write counts for nothing."""
+    """Look at what is at ``path``; nothing is started. For root, what others can write counts for nothing."""
     if os.path.isdir(path):
         raise WalgError(f"{path} is a directory; WAL-G is one file. Correct walg_binary_path.")
     if not os.path.isfile(path) or _trust.is_loose(path):
@@ -84,12 +84,12 @@ def plan_offline(src: str, wanted: str, path: str, version: str) -> InstallPlan:
 
 
 def in_place(runner: Runner, made: InstallPlan, user: User | None) -> InstallPlan:
-    """Ask the wanted binary, which stands in its place, for its version. ``user``: who starts it."""
+    """Ask the wanted binary, which is in its place, for its version. ``user``: who starts it."""
     return replace(made, reported=_reported(runner, made.path, made.path, made.version, user))
 
 
 def with_mode(shop: Workshop, made: InstallPlan) -> InstallPlan:
-    """Plan for the wanted binary that stands in its place; one with another mode may not start, and makes room for its copy."""
+    """Plan for the wanted binary that is in its place; one with another mode may not start, and makes room for its copy."""
     if made.mode == 0o755:
         return in_place(shop.runner, made, shop.user)
     copy, found = shop.copy(made.path)
@@ -97,7 +97,7 @@ def with_mode(shop: Workshop, made: InstallPlan) -> InstallPlan:
 
 
 def unmanaged(runner: Runner, path: str, version: str, user: User | None) -> InstallPlan:
-    """A binary that somebody else keeps at ``path``, such as a package: it has to be there and of the wanted version."""
+    """A binary that somebody else keeps at ``path``, such as a package: it must be there and of the wanted version."""
     if not os.path.isfile(path):
         raise WalgError(
             f"There is no file {path} on this host. Install the package that brings it, or leave walg_binary_path out: then "
@@ -216,7 +216,7 @@ def apply(made: InstallPlan) -> None:
 
 
 def stage(made: InstallPlan) -> None:
-    """Keep the copy beside its place, for a later run; what stands there now is not touched."""
+    """Keep the copy beside its place, for a later run; what is there now is not touched."""
     _put(made, made.src)
 
 

@@ -150,7 +150,7 @@ class Web:
 
 @contextlib.contextmanager
 def _limit(seconds: float) -> Iterator[None]:
-    """Raise _OutOfTimeError after that, whatever the network waits for; time limits of sockets begin anew with each byte."""
+    """Raise _OutOfTimeError after that, whatever the network waits for; time limits of sockets begin again with each byte."""
 
     def ring(*_: object) -> None:
         raise _OutOfTimeError

@@ -88,7 +88,7 @@ def ours(record: Installed, path: str) -> bool:
 def recorded_use(config_dirs: Iterable[str], replaced: str) -> tuple[set[str], set[str], list[str]]:
     """Return the binaries that instances' records name, the users who run them, and the records that can't be read.
 
-    ``replaced``: a record that is (or in check mode will be) written anew, and does not count.
+    ``replaced``: a record that is (or in check mode will be) written again, and does not count.
     """
     used: set[str] = set()
     users: set[str] = set()

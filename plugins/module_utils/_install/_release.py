@@ -81,7 +81,7 @@ def refuse_open(url: str) -> None:
 
 
 def plan_offline(release: Release, path: str) -> InstallPlan:
-    """Look at what stands at ``path``, without the network. ``wanted`` is "" where only that knows the digest."""
+    """Look at what is at ``path``, without the network. ``wanted`` is "" where only that knows the digest."""
     known, staged = _installed.load(os.path.dirname(path)).of(path), _installed.staged_path(path)
     made = _binary.plan_offline(staged, known.get("sha256", ""), path, release.version)
     ours = not os.path.islink(path) and made.installed == made.wanted
@@ -93,7 +93,7 @@ def plan_offline(release: Release, path: str) -> InstallPlan:
 
 
 def plan(shop: Workshop, web: Web, release: Release, path: str) -> InstallPlan:
-    """Find out what has to be done; at most the digest's small file is fetched."""
+    """Find out what must be done; at most the digest's small file is fetched."""
     made, staged = plan_offline(release, path), _installed.staged_path(path)
     wanted = made.wanted
     if not wanted:
@@ -108,7 +108,7 @@ def plan(shop: Workshop, web: Web, release: Release, path: str) -> InstallPlan:
 
 
 def fetch(shop: Workshop, web: Web, made: InstallPlan) -> InstallPlan:
-    """Bring the build to the workshop, check its digest, start it once. What stands there now is not touched."""
+    """Bring the build to the workshop, check its digest, start it once. What is there now is not touched."""
     copy = shop.place()
     try:
         with shop.written(copy) as stream:

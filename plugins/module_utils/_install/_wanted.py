@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: the WAL-G that is wanted, from a release, a file or somebody else's package: looked at, brought to the host, put in place."""
+"""Flow: the WAL-G that is asked for, from a release, a file or somebody else's package: looked at, brought to the host, put in place."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class Wanted:
             _trust.refuse_loose(self.config_dir, "walg_config_dir")
 
     def release(self) -> _release.Release:
-        """Return the published build that is wanted. Raises WalgError where there is none for this host."""
+        """Return the published build that is asked for. Raises WalgError where there is none for this host."""
         return _release.choose(self.version, self.mirror, self.checksum, os.uname().machine, _binary.host_glibc())
 
 
 def in_place(runner: Runner, wanted: Wanted, user: User | None) -> bool:
-    """Say whether it stands there as wanted, by the disk alone. What can't be told is False: a plan finds out."""
+    """Say whether it is there as wanted, by the disk alone. What can't be told is False: a plan finds out."""
     try:
         return _in_place(runner, wanted, user)
     except WalgError:
@@ -85,7 +85,7 @@ def _in_place(runner: Runner, wanted: Wanted, user: User | None) -> bool:
 
 
 def plan(shop: Workshop, web: Web, wanted: Wanted, dry: bool = False) -> InstallPlan:
-    """Find out what has to be done. Of a release at most the digest's small file is fetched.
+    """Find out what must be done. Of a release at most the digest's small file is fetched.
 
     ``dry``: in check mode a file that is uploaded may be missing.
     """
@@ -109,7 +109,7 @@ def locked_workshop(runner: Runner, wanted: Wanted, user: User | None, patience:
 
 
 def brought(shop: Workshop, web: Web, made: InstallPlan) -> InstallPlan:
-    """Keep the release's build beside its place, for whoever tries it first. What stands there is not touched."""
+    """Keep the release's build beside its place, for whoever tries it first. What is there is not touched."""
     if not made.fetch:
         return made
     fetched = _release.fetch(shop, web, made)
@@ -119,7 +119,7 @@ def brought(shop: Workshop, web: Web, made: InstallPlan) -> InstallPlan:
 
 @dataclass(frozen=True)
 class Placed:
-    """What had to be done, and what stands there now (with no patience: the same). ``others``: further versions beside it."""
+    """What had to be done, and what is there now (with no patience: the same). ``others``: further versions beside it."""
 
     before: InstallPlan
     now: InstallPlan

@@ -137,7 +137,7 @@ def plan_all(runner: Runner, directory: str, user: User) -> Plan:
 def plan(directory: str, python: str, uid: int, gid: int) -> list[FilePlan]:
     """Return the files and directories of the program directory, parents first and the launcher last.
 
-    The library lies in a package of its own for each version, so a job that starts meanwhile runs the old code or the new, whole.
+    The library is in a package of its own for each version, so a job that starts meanwhile runs the old code or the new, whole.
     """
     package = os.path.join(directory, PACKAGE)
     _trust.refuse_loose(package, "walg_program_dir")

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on PostgreSQL's archive settings: what is wanted, what stands in the way, what a change costs.
+"""Rules on PostgreSQL's archive settings: what is asked for, what is in the way, what a change costs.
 
 Sources: pg_settings and pg_file_settings of PostgreSQL 10 to 18. While archive_mode is off, pg_settings shows
 "(disabled)" for archive_command, so what the files say is looked at too.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: The settings that are looked at; archive_library exists from PostgreSQL 15.
 NAMES = ("archive_mode", "archive_command", "archive_library", "archive_timeout", "wal_level")
-#: Values of pg_settings.source that win over every file.
+#: Values of pg_settings.source that override every file.
 _CALLED_WITH = ("command line", "environment variable")
 
 
@@ -48,7 +48,7 @@ def wanted_settings(current: Mapping[str, Mapping[str, Any]], command: str, time
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that differs from what is wanted."""
+    """One setting that differs from what is asked for."""
 
     name: str
     before: str
@@ -57,7 +57,7 @@ class Change:
 
 
 def changes(current: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, str]) -> list[Change]:
-    """Compare pg_settings with what is wanted; ``restart`` by pg_settings.context."""
+    """Compare pg_settings with what is asked for; ``restart`` by pg_settings.context."""
     found = []
     for name, value in wanted.items():
         row = current[name]
@@ -97,7 +97,7 @@ def refuse_foreign(
 def refuse_override(
     current: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, str], ours: str, auto_conf: str
 ) -> None:
-    """Raise WalgError when what we write would not take effect: ALTER SYSTEM and the command line win over any file."""
+    """Raise WalgError when what we write would not take effect: ALTER SYSTEM and the command line override any file."""
     for name, value in wanted.items():
         row = current[name]
         if str(row["setting"]) == value or row["sourcefile"] == ours:

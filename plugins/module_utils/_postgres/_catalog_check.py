@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a recovered cluster's catalog names has to be there: tablespaces, databases, the files of every relation.
+"""What a recovered cluster's catalog names must be there: tablespaces, databases, the files of every relation.
 
 Recovery makes a file that is missing where WAL names one of its blocks, and says nothing of those that it doesn't name.
 """

@@ -31,7 +31,7 @@ class Cluster:
     database: str = "postgres"  # that we and WAL-G connect to
     #: Variables of libpq that let a session in, as WAL-G's settings have them; secret, so never part of the record or an answer.
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-    pg_untested: str = ""  # "true": a PostgreSQL newer than any that was tried is wanted all the same
+    pg_untested: str = ""  # "true": a PostgreSQL newer than any that was tried is asked for anyway
 
     @property
     def untested(self) -> bool:

@@ -74,7 +74,7 @@ def without_include(text: str) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One setting as it stands in a configuration file; without a name it is a line that PostgreSQL would refuse."""
+    """One setting as it is in a configuration file; without a name it is a line that PostgreSQL would refuse."""
 
     number: int
     name: str

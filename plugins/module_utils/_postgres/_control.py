@@ -4,7 +4,7 @@
 """Rules on global/pg_control: what a cluster that does not run says of itself.
 
 The layout is ControlFileData in src/include/catalog/pg_control.h of PostgreSQL 10 to 19, on 64-bit little-endian and
-big-endian hosts alike (native order, natural alignment). pg_controldata would say the same, but has to be of the same
+big-endian hosts alike (native order, natural alignment). pg_controldata would say the same, but must be of the same
 major version and is not installed everywhere.
 """
 

@@ -33,7 +33,7 @@ _REPLACED = re.compile(
 
 @dataclass(frozen=True)
 class DataDir:
-    """What lies at a path. ``kind``: absent, empty, cluster, damaged (parts of one), other; ``pid`` of a live postmaster, else 0.
+    """What is at a path. ``kind``: absent, empty, cluster, damaged (parts of one), other; ``pid`` of a live postmaster, else 0.
 
     ``status``: what that postmaster says of itself: starting (recovery too), standby, ready or stopping.
     """
@@ -214,7 +214,7 @@ def entry_name(major: int, catalog: int) -> str:
 
 
 def within(path: str, outer: str) -> bool:
-    """Say whether a path is another one or lies below it."""
+    """Say whether a path is another one or is below it."""
     return f"{path}/".startswith(f"{outer}/")
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clusters as Debian's and Ubuntu's postgresql-common lays them out, running or not.
 
-The configuration lies in /etc/postgresql/VERSION/NAME and outlives a lost data directory: it tells where that was. It belongs to
+The configuration is in /etc/postgresql/VERSION/NAME and outlives a lost data directory: it tells where that was. It belongs to
 the cluster's owner, and is read with that user's rights.
 """
 

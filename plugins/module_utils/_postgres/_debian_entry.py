@@ -35,7 +35,7 @@ _TEMPORARY = "/tmp"  # TMPDIR may be closed to the owner
 
 
 def wanted(cluster: Cluster) -> _debian.Configured | None:
-    """Return what has to be registered before the cluster's service can start it; None if nothing has.
+    """Return what must be registered before the cluster's service can start it; None if nothing has.
 
     Raises WalgError where that can be known to fail.
     """
@@ -72,7 +72,7 @@ def make_parent(cluster: Cluster) -> None:
 
 
 def register(runner: Runner, cluster: Cluster) -> dict[str, Any]:
-    """Register the data directory if it has to be; return what was made as the result's ``registered``, or nothing."""
+    """Register the data directory if it must be; return what was made as the result's ``registered``, or nothing."""
     found = wanted(cluster)
     if found is None:
         return {}

@@ -64,7 +64,7 @@ def _cluster(runner: Runner, looked: _data_dir.DataDir, bin_dir: str, user: User
 
 
 def _by_hand(cluster: Cluster, pid: int) -> Cluster:
-    """Return the cluster with what a start like the last one needs. Where that can't be told, a restart is refused later."""
+    """Return the cluster with what a start like the last one needs. Where that can't be told, a restart is rejected later."""
     try:
         launch = _launch.of(pid, cluster.data_dir, cluster.owner())
     except WalgError:
@@ -75,7 +75,7 @@ def _by_hand(cluster: Cluster, pid: int) -> Cluster:
 def find(runner: Runner, given: Mapping[str, Any], recorded: Cluster | None) -> Cluster:
     """Return the cluster that is meant: the one at the given directory, or the only one; if none is seen, the recorded one.
 
-    What was given always wins over what was found. Raises WalgError with all that was found when it is not clear.
+    What was given always overrides what was found. Raises WalgError with all that was found when it is not clear.
     """
     if given.get("os_user"):  # a number becomes the name that cron knows
         given = {**given, "os_user": User.by_name(str(given["os_user"])).name}
@@ -138,7 +138,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def _stopped(up: list[Cluster]) -> list[Cluster]:
-    """Return the clusters that the host's layout tells of and whose servers do not run."""
+    """Return the clusters that the host's layout shows and whose servers do not run."""
     return [
         one.cluster() for one in _debian.configured() if not any(_same(one.data_dir, other.data_dir) for other in up)
     ]

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Cluster managers that own a PostgreSQL server: they rewrite its settings and start, stop or rebuild it.
 
-A manager's mere presence on a host proves nothing: it counts when a file of its own lies in the data directory, or when
+A manager's mere presence on a host proves nothing: it counts when a file of its own is in the data directory, or when
 its process, unit or configuration names this data directory.
 """
 
@@ -133,7 +133,7 @@ class _Call:
         return any(os.path.basename(word) in manager.programs for word in self.words[:3])
 
     def names(self, wanted: Sequence[str]) -> bool:
-        """Say whether its arguments, its environment or the files that it is given name what is wanted."""
+        """Say whether its arguments, its environment or the files that it is given name what is asked for."""
         if any(_mentions(word, wanted) for word in [*self.words, *self.environment]):
             return True
         return any(call_as(self.user, _file_names, word.partition("=")[2] or word, list(wanted)) for word in self.words)
@@ -151,7 +151,7 @@ def _wanted(cluster: Cluster, manager: Manager) -> list[str]:
 
 
 def _entries(data_dir: str) -> tuple[list[str], list[str]]:
-    """As the owner: what lies in the data directory and above it."""
+    """As the owner: what is in the data directory and above it."""
     found = []
     for path in (data_dir, os.path.dirname(data_dir)):
         try:

@@ -68,7 +68,7 @@ def variables(words: str) -> dict[str, str]:
 
 
 def cwd_of(words: str) -> str:
-    """Return the directory in which the server has to be started; empty: any will do."""
+    """Return the directory in which the server must be started; empty: any will do."""
     return variables(words).get(_CWD, "")
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A cluster's configuration files, read as its server reads them: includes followed, the last line of a name counts.
 
-Follows PostgreSQL's guc-file.l and conffiles.c. Bytes that are no UTF-8 come back as surrogates; nothing is refused here: what
+Follows PostgreSQL's guc-file.l and conffiles.c. Bytes that are no UTF-8 come back as surrogates; nothing is rejected here: what
 the server would refuse is told as a problem.
 """
 

@@ -66,7 +66,7 @@ def recover_to(major: int, restore_command: str, timeline: int | str, target: Ta
     """Return what recovers along ``timeline`` to the target and then does ``action`` (promote, pause, shutdown).
 
     The timeline is a number or CURRENT: the default from PostgreSQL 12 on is "latest", which would follow any orphan timeline.
-    What an old postgresql.auto.conf says of recovery has to be scrubbed first: PostgreSQL refuses a second target, even one that
+    What an old postgresql.auto.conf says of recovery must be scrubbed first: PostgreSQL refuses a second target, even one that
     is blanked.
     """
     wanted = {"restore_command": restore_command, **_along(major, timeline), **target.settings()}
@@ -120,7 +120,7 @@ def with_settings(auto_conf: str, settings: Mapping[str, str]) -> str:
 
 
 def without_archiving(auto_conf: str, major: int) -> str:
-    """Return a postgresql.auto.conf that switches archiving off, whatever other files say: it wins over all of them."""
+    """Return a postgresql.auto.conf that switches archiving off, whatever other files say: it overrides all of them."""
     off = {"archive_mode": "off", "archive_command": ""}
     if major >= 15:
         off["archive_library"] = ""

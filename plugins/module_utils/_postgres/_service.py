@@ -213,7 +213,7 @@ class Service:
         return answer.stdout.strip() if answer.rc == 0 else ""
 
     def _start_stopped(self, verb: str) -> None:
-        """Start what we have stopped; where that fails, production is down, and the message has to be enough to bring it up."""
+        """Start what we have stopped; where that fails, production is down, and the message must be enough to bring it up."""
         try:
             self._start()
         except WalgError as exc:
@@ -387,7 +387,7 @@ class Service:
         return self.runner.run(argv, user=self.cluster.owner(), timeout=self.timeout + 30, cwd="/")
 
     def _pg_ctlcluster(self, argument: str, *words: str) -> Result:
-        """As the owner: what it reads and makes lies in that user's directories."""
+        """As the owner: what it reads and makes is in that user's directories."""
         argv = ["pg_ctlcluster", *argument.split("/"), *words]
         return self.runner.run(argv, user=self.cluster.owner(), timeout=self.timeout)
 

@@ -4,7 +4,7 @@
 """Rules on time-outs that a server, database or role sets for every session, and that would cut off WAL-G's.
 
 The session of a base backup idles while WAL-G uploads; where it is ended, the upload fails at its very end. Measured with
-WAL-G 1.1.3 (PostgreSQL 14) and 3.0.8 (17): from 3.0.8 on PGOPTIONS is read and wins over all of them.
+WAL-G 1.1.3 (PostgreSQL 14) and 3.0.8 (17): from 3.0.8 on PGOPTIONS is read and overrides all of them.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _EVERYWHERE = ("*", "0.0.0.0", "::")
 
 
 def reached(looked: DataDir, owner: User) -> str:
-    """Return what PGHOST has to be: a directory, else a host. An abstract socket (``@name``) only where there is nothing else."""
+    """Return what PGHOST must be: a directory, else a host. An abstract socket (``@name``) only where there is nothing else."""
     name = f".s.PGSQL.{looked.port or '5432'}"
     for directory in [looked.socket_dir, *_directories(looked.pid, name)]:
         if os.path.isabs(directory) and call_as(owner, os.access, os.path.join(directory, name), os.W_OK):

@@ -38,7 +38,7 @@ def systemd_runs() -> bool:
 def unit_of(runner: Runner, pid: int) -> str:
     """Return the systemd unit whose main process this is, else an empty text.
 
-    The control group alone does not prove it: a server started by hand from a unit's shell lies in that unit's group.
+    The control group alone does not prove it: a server started by hand from a unit's shell is in that unit's group.
     """
     if not systemd_runs():
         return ""
@@ -71,7 +71,7 @@ def supervisor(pid: int) -> str:
     """Return what would end with this server, or start it again behind our back; an empty text for neither.
 
     A container's main process can't be stopped without ending the container, and Docker's restart policy then starts it
-    on whatever lies in the data directory. What was started by `docker exec` or a newer pg_ctl has a session of its own.
+    on whatever is in the data directory. What was started by `docker exec` or a newer pg_ctl has a session of its own.
     """
     if pid == 1:
         return "it is the main process of a container (process 1): stopping it ends the container"

@@ -48,7 +48,7 @@ class SegmentContent:
 
 
 def read_segment(data: bytes, start: int) -> SegmentContent:
-    """Read the bytes of the segment that begins at the LSN ``start``. A record that goes on in the next segment is not counted.
+    """Read the bytes of the segment that begins at the LSN ``start``. A record that continues in the next segment is not counted.
 
     Raises WalgError if these are not that segment's bytes.
     """

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The header of a page of WAL, the same from PostgreSQL 9.5 to 18 (XLogPageHeaderData, XLogLongPageHeaderData). Private."""
+"""The header of a page of WAL, the same from PostgreSQL 9.5 to 18 (XLogPageHeaderData, XLogLongPageHeaderData)."""
 
 from __future__ import annotations
 

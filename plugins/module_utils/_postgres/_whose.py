@@ -4,7 +4,7 @@
 """Whose a cluster is: of the user that owns the data directory itself. PostgreSQL runs as no other user, and never as root.
 
 A data directory may be a symbolic link, as /var/lib/postgresql/15/main often is to a volume: the directory that it leads to
-counts, and the link has to be root's or that owner's, as every directory on the way.
+counts, and the link must be root's or that owner's, as every directory on the way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What walg_restore answers, in check mode as in the run: one list of keys, each described in the module's RETURN. Private."""
+"""What walg_restore answers, in check mode as in the run: one list of keys, each described in the module's RETURN."""
 
 from __future__ import annotations
 

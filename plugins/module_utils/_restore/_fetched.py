@@ -1,9 +1,9 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A data directory as WAL-G has fetched it: its parts are put where they lie now, and what would lack files is refused.
+"""A data directory as WAL-G has fetched it: its parts are put where they lie now, and what would lack files is rejected.
 
-Measured with WAL-G 1.1.3 and 3.0.8: a tablespace that lies inside the data directory, or inside another tablespace's directory, comes
+Measured with WAL-G 1.1.3 and 3.0.8: a tablespace that is inside the data directory, or inside another tablespace's directory, comes
 back inside of that, and the directory that was named for it stays empty. What else lay in a tablespace's directory comes along. A
 symbolic link comes back as a link to its own name below /, without what it led to.
 """

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this host must be for a restore: directories, programs, room. A part of the plan; changes nothing. Private."""
+"""What this host must be for a restore: directories, programs, room. A part of the plan; changes nothing."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def places(
 ) -> list[_layout.Location]:
     """Return where the restored cluster's parts will lie: tablespaces and WAL directory first, the data directory last.
 
-    ``major``: PostgreSQL's, of the base backup. ``ours``: directories that an unfinished run left; anything else in the way is refused.
+    ``major``: PostgreSQL's, of the base backup. ``ours``: directories that an unfinished run left; anything else in the way is rejected.
     """
     unknown = sorted(set(options.tablespaces) - set(spaces) - set(spaces.values()))
     if unknown:
@@ -121,7 +121,7 @@ def _refuse_unremovable(instance: Instance, one: _layout.Location, own: str) -> 
 
 
 def _wal_dir(found: _data_dir.DataDir, options: RestoreOptions, data: _layout.Location) -> str:
-    """Return the WAL directory that is to be outside of the data directory, or mounted in it; empty: neither."""
+    """Return the WAL directory that should be outside of the data directory, or mounted in it; empty: neither."""
     inside = os.path.join(data.path, "pg_wal")
     if "pg_wal" not in data.stays:
         return options.wal_dir or found.links.get("pg_wal", "")

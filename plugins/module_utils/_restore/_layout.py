@@ -191,7 +191,7 @@ def _option(one: Location) -> str:
 
 
 def swap_steps(places: Sequence[Location], old_links: Mapping[str, str], uid: int, gid: int) -> list[Step]:
-    """Return the steps that put what lies at ``work`` in place and keep what was there at ``aside``.
+    """Return the steps that put what is at ``work`` in place and keep what was there at ``aside``.
 
     Called as the directories' owner, when the restored cluster is complete and no server runs; looks, changes nothing.
     ``old_links``: the links of the old data directory, which have to follow what they lead to. The data directory's own
@@ -263,7 +263,7 @@ def _leaving(one: Location) -> list[str]:
 
 
 def way_back(places: Sequence[Location], steps: Sequence[Step]) -> list[Step]:
-    """Return the steps of a swap as they have to be undone now: a mount point's entries came and went since, and what was put in
+    """Return the steps of a swap as they must be undone now: a mount point's entries came and went since, and what was put in
     place may have been lost again.
 
     Called as the directories' owner, before the first is undone, when no server runs.

@@ -40,7 +40,7 @@ class RestoreOptions:
     overwrite: str = ""
     archive: str = "resume"
     other_host_allowed: bool = False
-    settings: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's, that win over the cluster's own
+    settings: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's, that override the cluster's own
     links: Mapping[str, str] = field(default_factory=dict)  # what links in the data directory lead to; empty: no link
     check_start: bool = True
     take_over: str = ""  # the archive's writer that the restored cluster replaces, see _owner

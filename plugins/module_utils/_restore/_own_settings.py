@@ -104,7 +104,7 @@ def _of_host(cluster: Cluster) -> _pg_files.ConfigFiles | None:
 
 
 def _of_backup(cluster: Cluster, work: str) -> _pg_files.ConfigFiles | None:
-    """Return what lies in the fetched directory; a server may have been started with a file of another name there."""
+    """Return what is in the fetched directory; a server may have been started with a file of another name there."""
     named = _conf.on_command_line(shlex.split(cluster.start_options)).get("config_file", "")
     inside = os.path.relpath(named, cluster.data_dir) if os.path.isabs(named) else ""
     name = _pg_files.MAIN if not inside or inside.startswith("..") else inside

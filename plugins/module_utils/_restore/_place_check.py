@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PORT = "5432"
 _GROUP_SINCE = 11  # from here on the group may read a data directory
-#: Directories that systemd's and Debian's own starters make anew with each boot.
+#: Directories that systemd's and Debian's own starters make again with each boot.
 _MADE_AT_START = ("/run/", "/var/run/")
 
 

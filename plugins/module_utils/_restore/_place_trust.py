@@ -5,8 +5,8 @@
 
 - What is there already is a real directory of the cluster's owner, whoever names it. So / and what root has mounted are out.
 - Unless the play names it, all parents of a place belong to root or the owner, and nobody else can write them.
-- Where the owner can't write into the parent, root would have to: the parent has to be root's all the way up, and a place that does
-  not exist yet has to be named by the play.
+- Where the owner can't write into the parent, root would have to: the parent must be root's all the way up, and a place that does
+  not exist yet must be named by the play.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of a restore: everything that can be known to fail is refused here, before the first change. Private."""
+"""The plan of a restore: everything that can be known to fail is rejected here, before the first change."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class RestorePlan:
 
     @property
     def along(self) -> int | str:
-        """What recovery is told of the timeline: its number, or that it is the base backup's own where nobody archived its history.
+        """The timeline that recovery is given: its number, or that it is the base backup's own where nobody archived its history.
 
         A cluster that was promoted before it was archived has none in the archive, and PostgreSQL asks for that of any number.
         """
@@ -75,7 +75,7 @@ class RestorePlan:
 
     @property
     def stays_on(self) -> int | str | None:
-        """The timeline that a standby has to be held on: one that was named, or ours where "latest" is what an old drill left."""
+        """The timeline that a standby must be held on: one that was named, or ours where "latest" is what an old drill left."""
         return self.along if _held_on(self.options, self.timeline, self.orphans) else None
 
     @property
@@ -293,7 +293,7 @@ def _held_on(options: RestoreOptions, timeline: int, orphans: Sequence[int]) -> 
 
 
 def _follows(options: RestoreOptions, found: _data_dir.DataDir, held_on: int | None) -> list[str]:
-    """Say what a restore brings along that nobody should find out by surprise."""
+    """Say what a restore brings along and the operator should know beforehand."""
     notes = []
     if not options.standby:
         notes.append(

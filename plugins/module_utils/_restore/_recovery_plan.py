@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the half of a restore after the fetch needs to know. It is kept in the restore's state, for the run that goes on. Private."""
+"""What the half of a restore after the fetch needs to know. It is kept in the restore's state, for the run that continues it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class RecoveryPlan:
-    """How recovery goes along, what it has to reach, and what the cluster is to be then. Built by keyword."""
+    """How recovery goes along, what it has to reach, and what the cluster should be then. Built by keyword."""
 
     major: int
     segment_size: int  # bytes
     timeline: int
-    along: int | str  # what recovery is told of the timeline, see RestorePlan.along
+    along: int | str  # the timeline that recovery is given, see RestorePlan.along
     last_segments: list[str] = field(default_factory=list)  # of the archive, by timeline
     salvaged_segments: list[str] = field(default_factory=list)  # of the old cluster, after the archive's
     salvage_from: str = ""
@@ -27,12 +27,12 @@ class RecoveryPlan:
     primary_conninfo: str = ""
     archive: str = "resume"
     older_backups: list[str] = field(default_factory=list)  # base backups that lead there as well
-    settings: dict[str, str] = field(default_factory=dict)  # PostgreSQL's, that win over the cluster's own
+    settings: dict[str, str] = field(default_factory=dict)  # PostgreSQL's, that override the cluster's own
     links: dict[str, str] = field(default_factory=dict)  # in the data directory -> target
     check_start: bool = True
     icu: str = ""  # version of the collations that the cluster sorted by
     other_host_allowed: bool = False
-    recorded: dict[str, Any] = field(default_factory=dict)  # what the base backup tells of the cluster's settings
+    recorded: dict[str, Any] = field(default_factory=dict)  # what the base backup says about the cluster's settings
 
 
 def as_dict(plan: RecoveryPlan) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 """A server that recovers in a directory beside the real one: private socket, no TCP, archiving held.
 
 PostgreSQL is started directly and not by pg_ctl: there is no time limit on a recovery. The cluster's own settings stand in a
-private file, what makes them harmless goes as arguments, where it wins over what an old postgresql.auto.conf says.
+private file, what makes them harmless goes as arguments, where it overrides what an old postgresql.auto.conf says.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class ServerPlace:
 def overrides(
     major: int, place: ServerPlace, own: Own, limits: Mapping[str, int] | None, available: int | None
 ) -> dict[str, str]:
-    """Return the settings that win over the cluster's own.
+    """Return the settings that override the cluster's own.
 
     ``limits``: the cluster's max_connections and its sisters by its control file, which a server that can be read during
     recovery needs at least; None: it can't be read. ``available``: bytes of memory that this host has left, None where that is
@@ -167,7 +167,7 @@ def overrides(
 
 
 def _least_wal(own: Own, segment_size: int) -> dict[str, str]:
-    """Return what keeps a server with large segments from refusing to start: both sizes have to be two segments at least."""
+    """Return what keeps a server with large segments from refusing to start: both sizes must be two segments at least."""
     least = 2 * segment_size
     return {
         name: f"{least // 1024**2}MB"

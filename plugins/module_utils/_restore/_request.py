@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: what a request for a restore still needs: to be begun, finished, taken on, undone, or nothing. Private."""
+"""Flow: what a request for a restore still needs: to be begun, finished, taken on, undone, or nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class RestoreRequest:
         exc.msg += "" if ways in exc.msg else f" {ways}"
 
     def _let_stop(self) -> None:
-        """Wait for a server that stops already, as a run that was killed had told it: it neither answers nor is gone yet."""
+        """Wait for a server that a killed run has already told to stop: it no longer answers, and is not gone yet."""
         cluster = self.instance.cluster
         if _data_dir.inspect(os.path.realpath(cluster.data_dir), cluster.owner()).status == "stopping":
             wait_until(lambda: not _servers.servers_on(cluster.data_dir), _STOP_TIMEOUT)
@@ -124,7 +124,7 @@ class RestoreRequest:
     ) -> dict[str, Any]:
         data_dir, stopped = plan.data.path, False
         if _servers.servers_on(data_dir):
-            # A point in the past is recovered while the server goes on; the latest state is that of a server that has stopped.
+            # A point in the past is recovered while the server keeps running; the latest state is that of a server that has stopped.
             if self.options.target.kind == "latest" or self.options.overwrite:
                 restore.stop_old(data_dir)
                 stopped = True
@@ -159,7 +159,7 @@ class RestoreRequest:
             raise
 
     def _stopped_state(self, data_dir: str) -> dict[str, Any]:
-        """Return what the cluster says whose latest state is wanted: at the swap it has to be the same."""
+        """Return what the cluster says whose latest state is asked for: at the swap it must be the same."""
         if self.options.target.kind != "latest" and not self.options.overwrite:
             return {}
         owner = self.instance.owner
@@ -182,7 +182,7 @@ class RestoreRequest:
     def _ship(self) -> None:
         """Have the running server archive what it has written so far; a target of a minute ago is in its current segment.
 
-        Where archiving does not work the plan goes on without: what is missing in the archive is salvaged from pg_wal.
+        Where archiving does not work the plan continues without: what is missing in the archive is salvaged from pg_wal.
         """
         server = Server(self.runner, self.instance.cluster)
         # (Something is written first: where nothing was since the last switch, PostgreSQL 17 names a segment that is yet to come.)

@@ -126,7 +126,7 @@ class RollBack:
         return moved and not os.path.lexists(one.aside) and not os.path.lexists(one.work)
 
     def _start_old(self, saved: _state.RestoreState) -> bool:
-        """Start the old server if the old directory is a whole cluster. Where it can't start, the directories are back all the same."""
+        """Start the old server if the old directory is a whole cluster. Where it can't start, the directories are back anyway."""
         if _data_dir.inspect(saved.data_dir, self._owner()).kind != "cluster":
             self.swap.service().release()
             return False

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: this data directory holds the cluster as of the target. Fetch beside, recover beside, prove, swap. Private.
+"""Flow: this data directory holds the cluster as of the target. Fetch beside, recover beside, prove, swap.
 
 Production's path is touched only by the journalled renames at the end; the old directory is kept. Every step is written to
 the saved before it begins: a run that was cut off before it had recovered is undone by the next, a later one is finished.
@@ -54,7 +54,7 @@ class RestoreRun:
     recovery_timeout: float
     fetch_stall_timeout: float = 0.0  # seconds without anything new; 0: not looked at
     stopped: bool = False  # the old server, by this run or by one that was cut off
-    #: The control file of the cluster whose latest state is wanted, since its server was stopped (_stopped).
+    #: The control file of the cluster whose latest state is asked for, since its server was stopped (_stopped).
     old: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class RestoreRun:
         return self.swap(saved, options)
 
     def swap(self, saved: _state.RestoreState, options: RestoreOptions) -> Answer:
-        """Put the recovered directories in place and start the server; begun anew or taken up where a killed run stopped."""
+        """Put the recovered directories in place and start the server; from the beginning, or from where a killed run stopped."""
         _linked.refuse_unfit(options.links)
         saved.recovery.check_start = options.check_start
         saved.recovery.links = {**saved.recovery.links, **options.links}
@@ -305,7 +305,7 @@ class RestoreRun:
         return _recovery.fetch_command(self.instance.program_dir, mode, self.instance.record_file, fragment)
 
     def _finish(self, saved: _state.RestoreState, work: str) -> None:
-        """Write into the recovered directory what it is to be when it is in place."""
+        """Write into the recovered directory what it should be when it is in place."""
         follow = None
         major = saved.recovery.major
         if saved.standby:
@@ -329,7 +329,7 @@ class RestoreRun:
     def _through(
         self, beside: _recovery_server.RecoveryServer, recovery: _recovery.Recovery, action: str, target: Target
     ) -> _recovery_server.Ended:
-        """Start and wait. A promotion does not need a server that can be read meanwhile: where that fails, it goes on without."""
+        """Start and wait. A promotion does not need a server that can be read meanwhile: where that fails, it continues without."""
         owner = self.instance.owner
         limits = _data_dir.inspect(beside.directory, owner).limits or None
         beside.start(recovery, limits)

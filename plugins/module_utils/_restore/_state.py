@@ -1,9 +1,9 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state of a restore: which request stands where. A killed run is finished or undone by what it says. Private.
+"""The state of a restore: which request stands where. A killed run is finished or undone by what it says.
 
-What root wrote lies in a directory of root's, beside the instance's: the database user owns that one, and whoever can write the file
+What root wrote is in a directory of root's, beside the instance's: the database user owns that one, and whoever can write the file
 says what root renames and removes. Earlier versions had it there; such a file is shown to whoever runs the play, not believed.
 
 States, in order: fetching, recovering, (paused or shut down: beside, at the target; moving on from there), recovered (stopped
@@ -78,12 +78,12 @@ class RestoreState:
 
     @property
     def swap_begun(self) -> bool:
-        """Directories are being moved: the same request goes on, another one has to wait."""
+        """Directories are being moved: the same request continues, another one has to wait."""
         return self.state in ("swapping", "starting", "rolling back")
 
     @property
     def waits(self) -> bool:
-        """It stands at its target, beside, and waits for a word."""
+        """It has reached its target, beside the old one, and waits for a decision."""
         return self.state in ("paused", "shut down")
 
     @property

@@ -192,7 +192,7 @@ class Swap:
         return False
 
     def start(self, data_dir: str) -> bool:
-        """Start the server unless it runs already or nobody is named who starts it; returns whether it runs."""
+        """Start the server unless it runs already or nothing is configured to start it; returns whether it runs."""
         service = self.service()
         service.release()
         running = bool(_servers.servers_on(data_dir))

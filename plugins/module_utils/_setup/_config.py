@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: the settings file and the record of an instance, and its directories. Plan first. Private to this collection."""
+"""Flow: the settings file and the record of an instance, and its directories. Plan first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CLUSTER = ("data_dir", "bin_dir", "socket_dir")
 
 @dataclass(frozen=True)
 class Candidate:
-    """An instance with settings that are wanted, whether or not they are on the host. ``credentials``: content of a Google key file.
+    """An instance with settings that are asked for, whether or not they are on the host. ``credentials``: content of a Google key file.
 
     ``segment_size``: in bytes, as the cluster or its archive says; 0 where neither could be asked.
     """
@@ -227,7 +227,7 @@ def _refuse_other_server(own: Mapping[str, str], given: Mapping[str, Any]) -> No
 
 
 def _size(instance: Instance, given: Mapping[str, Any], archived: int) -> int:
-    """Return the bytes of a segment, by the cluster, else by its archive. A setting that says otherwise is refused."""
+    """Return the bytes of a segment, by the cluster, else by its archive. A setting that says otherwise is rejected."""
     _segment_size.of_settings(given)
     own = _segment_size.of_cluster(instance)
     source = (

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Flow: a host is ready to archive, back up and restore one instance. Plan first; check mode and the run share it.
 
-What can be refused is refused before anything is changed: by the host, by the settings, by the storage, which is asked with the very
+What can be rejected is rejected before anything changes: by the host, by the settings, by the storage, which is asked with the very
 WAL-G that will be installed. Then WAL-G, the programs and the settings are put in place, and versions that nobody uses go. Each step
 looks at the disk for itself, so that what a killed run left undone is done by the next.
 """
@@ -168,7 +168,7 @@ class _Origin:
     here: bool  # False in check mode, where the run would bring it
     asset: str = ""
     url: str = ""
-    upload: str = ""  # where the controller's file has to be brought
+    upload: str = ""  # where the controller's file must be brought
 
     def answer(self) -> dict[str, str]:
         told = {"asset": self.asset, "url": self.url, "upload": self.upload}

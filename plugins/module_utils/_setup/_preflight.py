@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: what can be known of the host to fail is refused before anything is installed or written. Private.
+"""Flow: what can be known of the host to fail is rejected before anything is installed or written.
 
 The restore's own plan looks at the archive and the target directory; what is here holds before it, too.
 """

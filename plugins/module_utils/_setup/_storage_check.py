@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: a configuration can list, write, read and delete in its storage. Private to this collection.
+"""Flow: a configuration can list, write, read and delete in its storage.
 
 Every call has a time limit: WAL-G itself tries for half an hour what a missing bucket or a missing right will never give.
 """
@@ -122,7 +122,7 @@ def _ask(walg: _client.Walg, system_identifier: str, question: Question) -> dict
 
 
 def _probe(walg: _client.Walg) -> None:
-    """Put a small object, read it back, remove it. It lies at the top: no directory of it stays in a file system."""
+    """Put a small object, read it back, remove it. It is at the top: no directory of it stays in a file system."""
     name = f"mapswipe_walg_probe_{uuid.uuid4().hex}"
     with tempfile.TemporaryDirectory(prefix="mapswipe-walg-") as directory:
         source = os.path.join(directory, "probe")

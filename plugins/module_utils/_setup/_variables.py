@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rule: a play variable walg_... that no role knows is a mistake. Private to this collection."""
+"""Rule: a play variable walg_... that no role knows is a mistake."""
 
 from __future__ import annotations
 

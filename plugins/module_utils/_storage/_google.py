@@ -119,7 +119,7 @@ def text_of(given: object, where: str) -> str:
 
 
 def secrets_of(given: object) -> Iterator[str]:
-    """Yield what of given credentials has to be hidden, whatever form they have: all texts but those that only name something."""
+    """Yield what of given credentials must be hidden, whatever form they have: all texts but those that only name something."""
     content: object = given
     if isinstance(given, str):
         try:

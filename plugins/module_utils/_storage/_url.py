@@ -5,7 +5,7 @@
 
 Sources: internal/storage_adapter.go and pkg/storages/*/configure.go of WAL-G 1.1.3 and 3.0.9. WAL-G takes the host of a
 URL as bucket, container or server and ignores user names, queries and fragments without a word; a port makes an
-address that can't be reached. So what it would ignore is refused here, or said by the setting that WAL-G does read.
+address that can't be reached. So what it would ignore is rejected here, or said by the setting that WAL-G does read.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ def passed(backups: Iterable[Backup]) -> list[str]:
 
 
 def host_of(backup: Backup) -> dict[str, Any]:
-    """Return what a backup of this collection tells of the server it was taken of, for a restore on another host."""
+    """Return what a backup of this collection says about the server it was taken of, for a restore on another host."""
     told = recorded(backup)
     return {"hostname": backup.hostname, "limits": told.get("limits") or {}, "libc": str(told.get("libc") or "")}
 

@@ -154,7 +154,7 @@ class Walg:
     def archive(self, segment_size: int, backups: Sequence[_backups.Backup] = ()) -> _inventory.Inventory:
         """List the WAL as ``wal`` does, with the ancestors that only history files know (one is read for each that needs it).
 
-        A segment that no recovery passes, as ``backups`` tell, is taken for missing.
+        A segment that no recovery passes, as ``backups`` tell, is treated as missing.
         """
         found = self.wal(segment_size)
         for timeline in _inventory.cut_off(found, {one.timeline for one in backups}):
@@ -191,7 +191,7 @@ class Walg:
             call_as(self.user, shutil.rmtree, directory)
 
     def uploaded(self, names: Container[str]) -> dict[str, str]:
-        """Return when segments were uploaded (RFC 3339), of those that are wanted by name."""
+        """Return when segments were uploaded (RFC 3339), of those that are asked for by name."""
         return _inventory.upload_times(self._list(["st", "ls", "wal_005"]), names)
 
     def fetch_segment(self, name: str, destination: str, segment_size: int) -> Result:
@@ -215,7 +215,7 @@ class Walg:
     def cat(self, name: str, place: Mapping[str, str] | None = None) -> str | None:
         """Return the text of an object at the top of the prefix, or None if the storage lists none of that name.
 
-        ``place``: settings that win over the file, as a prefix to look at instead. No exit code says "missing", so a
+        ``place``: settings that override the file, as a prefix to look at instead. No exit code says "missing", so a
         listing does, and what is listed but can't be read is an error.
         """
         try:
@@ -233,7 +233,7 @@ class Walg:
         self._ask(["st", "put", source, name, "-f", "--no-compress", "--no-encrypt"], place)
 
     def remove(self, name: str, place: Mapping[str, str] | None = None) -> None:
-        """Remove one object. From 3.0.0 on, WAL-G also removes all that lies below this name as a folder."""
+        """Remove one object. From 3.0.0 on, WAL-G also removes all that is below this name as a folder."""
         self._ask(["st", "rm", name], place)
 
     def backup_push(
@@ -300,7 +300,7 @@ def sentinel_object(name: str) -> str:
 
 
 def restore_spec_text(destination: str, tablespaces: Mapping[str, str]) -> str:
-    """Return the file that tells WAL-G where tablespaces go (OID -> directory). All three parts are wanted, OIDs as text."""
+    """Return the file that tells WAL-G where tablespaces go (OID -> directory). All three parts are needed, OIDs as text."""
     spec: dict[str, Any] = {"base_prefix": destination, "tablespaces": sorted(tablespaces)}
     spec.update({oid: {"loc": path, "link": f"pg_tblspc/{oid}"} for oid, path in tablespaces.items()})
     return json.dumps(spec, indent=2) + "\n"

@@ -31,7 +31,7 @@ RESTORE = "restore"
 
 @dataclass(frozen=True)
 class Row:
-    """A combination that is refused: all that is given must apply. Versions from ``since`` on and before ``until``."""
+    """A combination that is rejected: all that is given must apply. Versions from ``since`` on and before ``until``."""
 
     reason: str
     remedy: str
@@ -117,7 +117,7 @@ def check_pair(
 
     ``walg`` None: a build without a release's number, of which nothing can be refused. ``storage_kind`` as in _storage;
     ``purpose`` "backup" (archiving too) or "restore"; ``has_tablespaces``: the base backup has others than the default;
-    ``is_delta``: it is a delta; ``untested``: a newer PostgreSQL than any that was tried is wanted all the same.
+    ``is_delta``: it is a delta; ``untested``: a newer PostgreSQL than any that was tried is asked for anyway.
     """
     if purpose not in (BACKUP, RESTORE):
         raise ValueError(purpose)
@@ -141,7 +141,7 @@ def check_pair(
 
 
 def refuse_unfit(version: str | None, pg_major: int, storage: str | None, purpose: str, untested: bool = False) -> None:
-    """Raise WalgError if the wanted WAL-G can't serve this PostgreSQL on this storage's URL. Nothing wanted: no check."""
+    """Raise WalgError if the wanted WAL-G can't serve this PostgreSQL on this storage's URL. No WAL-G, no check."""
     if not version or not storage:
         return
     wanted = None if version == "devel" else _releases.parse_version(version)

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules on the keys that WAL-G encrypts an archive with: what can be told of them without WAL-G, and what its answers mean.
+"""Rules on the keys that WAL-G encrypts an archive with: what can be known of them without WAL-G, and what its answers mean.
 
 No message holds a key or a part of one.
 """

@@ -44,7 +44,7 @@ def _finite(text: str) -> float:
 
 
 def of_type(values: dict[str, Any], types: dict[str, type]) -> dict[str, Any]:
-    """Return the values without those that are of another type than they have to be."""
+    """Return the values without those that are of another type than they must be."""
     return {name: value for name, value in values.items() if name not in types or _is(value, types[name])}
 
 

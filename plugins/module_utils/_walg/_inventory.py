@@ -89,7 +89,7 @@ def _timelines(shown: Iterable[Mapping[str, Any]]) -> dict[int, TimelineWal]:
 def upload_times(listing: str, names: Container[str]) -> dict[str, str]:
     """Return when segments were uploaded (RFC 3339, UTC) from the table of ``st ls wal_005``, of those in ``names``.
 
-    A row is: obj, size, Go's default form of a time with its offset and zone, name; WAL-G 3 goes on with blanks, or a version of
+    A row is: obj, size, Go's default form of a time with its offset and zone, name; WAL-G 3 continues with blanks, or a version of
     the object. What has another form is passed over, so that an unknown table yields no times instead of wrong ones.
     """
     found: dict[str, str] = {}

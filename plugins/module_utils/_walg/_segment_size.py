@@ -106,5 +106,5 @@ def patience(size: int) -> int:
 
 
 def setting(size: int) -> dict[str, str]:
-    """Return what WAL-G has to be told of a size in bytes; nothing if it is unknown, or WAL-G's default."""
+    """Return what WAL-G must be told about a size in bytes; nothing if it is unknown, or WAL-G's default."""
     return {SETTING: str(size // MIB)} if size not in (0, _wal.DEFAULT_SEGMENT_SIZE) else {}

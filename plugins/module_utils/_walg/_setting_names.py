@@ -5,7 +5,7 @@
 
 Sources: the allow-lists of internal/config and the SettingList of each storage in WAL-G 1.1.3 and 3.0.9, which take in
 those of the versions between; the environment that its PostgreSQL driver, cloud libraries and Go itself read. A binary
-older than a setting says "... is unknown" on stderr at every call and goes on without it.
+older than a setting says "... is unknown" on stderr at every call and continues without it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _PATHS = """
 #: Files with credentials or keys. A key that is given in the place of its path would be part of error messages.
 PATHS = frozenset(_PATHS.split())
 
-#: Names that WAL-G or its libraries know and that are refused all the same, and why.
+#: Names that WAL-G or its libraries know and that are rejected anyway, and why.
 REFUSED = {
     "WALG_FAILOVER_STORAGES": "failover storages are not supported yet",
     "WALG_TARGET_STORAGE": "failover storages are not supported yet",

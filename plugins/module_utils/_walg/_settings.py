@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules on WAL-G's settings: which names there are, which are secret, what file they make.
 
-A WAL-G binary only warns about a name that it doesn't know and goes on without it; here it is refused. No message of
+A WAL-G binary only warns about a name that it doesn't know and continues without it; here it is rejected. No message of
 this file holds a value: a secret can stand under a wrong name.
 """
 
@@ -119,7 +119,7 @@ class Settings:
         return {canonical(name): value for name, value in self.values.items() if canonical(name) in PLACE}
 
     def secrets(self) -> list[str]:
-        """Return the values that have to be hidden in what a program says."""
+        """Return the values that must be hidden in what a program says."""
         return [value for name, value in self.values.items() if not may_show(name, value)]
 
     def masked(self, hidden: Collection[str] = ()) -> dict[str, str]:
@@ -211,7 +211,7 @@ def _type_name(value: object) -> str:
 
 
 def may_show(name: str, value: str, hidden: Collection[str] = ()) -> bool:
-    """Say whether a setting's value is none that has to be hidden: an ordinary one, without credentials in an address."""
+    """Say whether a setting's value need not be hidden: an ordinary one, without credentials in an address."""
     if name not in KNOWN or name in SECRET or "@" in value or _holds_credentials(name, value):
         return False
     return canonical(name) not in {canonical(other) for other in hidden}

@@ -1,12 +1,15 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Words and sentences: the phrases that CONTRIBUTING.md lists as "not" are in no page, no option's description and no message."""
+"""Words and sentences: the phrases that CONTRIBUTING.md lists as "not" are in no page, no option's description, no message, and
+in no docstring and no comment of the code."""
 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +24,10 @@ PHRASES = [
     for cell in re.findall(r"^\| (?!not |---)(.+?) \|", LIST, re.MULTILINE)
     for phrase in re.findall(r"\*([^*]+)\*", cell)
 ]
+
+
+# Who reads the code is one of "us".
+AMONG_US = {"somebody else's", "anybody else's", "of root's", "of ours", "our file", "our settings"}
 
 
 def has(text: str, phrase: str) -> bool:
@@ -48,6 +55,23 @@ def said(code: str) -> Iterator[str]:
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
+
+
+def remarks(code: str) -> Iterator[str]:
+    """Yield the docstrings and the comments of code; comments on lines that follow one another are one text."""
+    kept = _docstrings(tree := ast.parse(code))
+    for node in ast.walk(tree):
+        if id(node) in kept and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+    last, lines = 0, list[str]()
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        if token.type == tokenize.COMMENT:
+            if token.start[0] != last + 1:
+                yield " ".join(lines)
+                lines = []
+            last = token.start[0]
+            lines.append(token.string.lstrip("#: "))
+    yield " ".join(lines)
 
 
 def values(node: object) -> Iterator[str]:
@@ -89,10 +113,13 @@ TEXTS = {
         for path in CODE
     },
 }
+REMARKS = {str(path.relative_to(ROOT)): list(remarks(path.read_text(encoding="utf-8"))) for path in CODE}
 
 
 def test_there_is_something_to_check() -> None:
     assert len(PHRASES) >= 20
+    assert set(PHRASES) > AMONG_US
+    assert sum(map(len, REMARKS.values())) > 1500
     assert {"goes on", "say so with", "wanted:", "is refused", "anew"} <= set(PHRASES)
     assert len(CODE) > 70
     assert len(YAML) > 8
@@ -104,7 +131,7 @@ def test_there_is_something_to_check() -> None:
 def test_a_phrase_does_not_come_back(phrase: str) -> None:
     found = [
         f"{name}: {' '.join(text.split())[:200]}"
-        for name, texts in TEXTS.items()
+        for name, texts in [*TEXTS.items(), *(REMARKS.items() if phrase not in AMONG_US else ())]
         for text in texts
         if has(text, phrase)
     ]
@@ -128,3 +155,8 @@ def test_the_search_itself(text: str, phrase: str, there: bool) -> None:
 def test_what_a_program_says() -> None:
     code = 'DOC = """one"""\ndef f(x):\n    """two"""\n    # three\n    raise E(f"four {x} " "five", hint="six")\n'
     assert sorted(said(code)) == ["four … five", "one", "six"]
+
+
+def test_what_is_remarked_on_code() -> None:
+    code = '"""one"""\ndef f(x):\n    """two"""\n    # three\n    # four\n    raise E("five")  # six\n    #: seven\n\n# eight\n'
+    assert [text for text in remarks(code) if text] == ["one", "two", "three four six seven", "eight"]

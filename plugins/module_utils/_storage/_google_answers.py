@@ -169,7 +169,7 @@ def exchange_refused(answer: Answer, about: About) -> ProblemError:
 
 
 def impersonation_refused(answer: Answer, about: About) -> ProblemError:
-    """Return what it means that IAM issues no token of the service account that is to be impersonated."""
+    """Return what it means that IAM issues no token of the service account that should be impersonated."""
     said = _said(answer)
     if answer.status in _BUSY:
         return busy(answer, about)

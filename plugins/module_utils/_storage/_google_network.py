@@ -197,7 +197,7 @@ def _skew(date: str | None) -> float | None:
 
 @contextlib.contextmanager
 def limit(seconds: float) -> Iterator[None]:
-    """Raise OutOfTimeError after that, whatever is waited for: limits of sockets begin anew with each byte."""
+    """Raise OutOfTimeError after that, whatever is waited for: limits of sockets begin again with each byte."""
 
     def ring(*_: Any) -> None:
         raise OutOfTimeError

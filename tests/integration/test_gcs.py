@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from typing import Any
 
 import pytest
@@ -97,3 +99,35 @@ def test_credentials_that_end_at_the_prefix(sandbox: Sandbox, cluster: Cluster, 
         cluster.ship()
     finally:
         gcs.faults.rules = []
+
+
+def test_the_controller_asks_google_where_the_host_can_not(
+    sandbox: Sandbox, cluster: Cluster, gcs: Gcs, variables: dict[str, Any]
+) -> None:
+    """The host's Python has no google-auth, the controller's has: the failure is the host's, with what the controller heard."""
+    python = sandbox.tools["public_python"]
+    assert subprocess.run([python, "-c", "import google.auth"], capture_output=True, check=False).returncode != 0
+    there = {**variables, "walg_storage": f"gs://{BUCKET}/another", "ansible_python_interpreter": python}
+    before = cluster.sql("SHOW archive_command")
+    gcs.faults.rules = [Rule(403, methods=("DELETE",))]
+    try:
+        play = sandbox.play("mapswipe.walg.site", there)
+        never = sandbox.play("mapswipe.walg.site", {**there, "walg_google_check": "never"})
+    finally:
+        gcs.faults.rules = []
+    (failed,) = [line for line in play.results if line["status"] == "failed"]
+    assert failed["action"] == "mapswipe.walg.walg_google_check"
+    result = failed["result"]
+    assert (result["step"], result["google"]["problem"], result["google"]["missing"]) == (
+        "storage",
+        "permissions",
+        ["storage.objects.delete"],
+    )
+    assert f"gs://{BUCKET}/another" in result["msg"]
+    assert result["google"]["advice"] in result["msg"]
+    assert never.rc != 0
+    assert "storage.objects.delete on the bucket" not in never.failure()
+    assert never.of("walg_google_check") == []
+    key = json.loads(gcs.key_file_content())["private_key"].splitlines()[1]
+    assert key not in play.stdout + never.stdout
+    assert cluster.sql("SHOW archive_command") == before

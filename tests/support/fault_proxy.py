@@ -26,6 +26,8 @@ from typing import Any
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 HANG = "hang"  # accept the request and never answer
 RESET = "reset"  # hang up in the middle
+_ASKS = re.compile(r"/b/[^/]+/iam/testPermissions\?")
+_METHODS = {"create": "POST", "delete": "DELETE"}
 _HOP = ("connection", "transfer-encoding", "content-length", "keep-alive")
 
 
@@ -126,7 +128,9 @@ class _Handler(BaseHTTPRequestHandler):
             None,
         )
         body = self._body()
-        if answer == HANG:
+        if answer is None and _ASKS.search(self.path):
+            self._permissions(account)
+        elif answer == HANG:
             self.server.seen.append((self.command, self.path, HANG))
             self.server.released.wait()
             self.close_connection = True
@@ -140,6 +144,28 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(int(answer), [("Content-Type", "application/json")], content)
         else:
             self._pass_on(body)
+
+    def _permissions(self, account: str) -> None:
+        """Answer as Cloud Storage does: what the rules let this account do, in a bucket that there is."""
+        bucket, query = self.path.split("/iam/testPermissions?")
+        self.upstream.request("GET", bucket)
+        reply = self.upstream.getresponse()
+        reply.read()
+        if reply.status == 404:
+            error = {"code": 404, "message": "The specified bucket does not exist.", "errors": [{"reason": "notFound"}]}
+            self._reply(404, [("Content-Type", "application/json")], json.dumps({"error": error}).encode())
+            return
+        asked = urllib.parse.parse_qs(query)["permissions"]
+        denied = [one for one in self.server.rules if one.answer == 403]
+        held = [
+            one
+            for one in asked
+            if not any(
+                rule.meets(_METHODS.get(one.rpartition(".")[2], "GET"), f"{bucket}/o", account) for rule in denied
+            )
+        ]
+        content = {"kind": "storage#testIamPermissionsResponse", "permissions": held}
+        self._reply(200, [("Content-Type", "application/json")], json.dumps(content).encode())
 
     def _pass_on(self, body: bytes) -> None:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}

@@ -71,17 +71,19 @@ def machine(*scopes: str, email: str = ACCOUNT) -> Reply:
     """What the metadata server says of the machine's service account."""
     listed = [f"https://www.googleapis.com/auth/{one}" for one in scopes]
     body = {"aliases": ["default"], "email": email, "scopes": listed}
-    return Reply(200, body, {"Metadata-Flavor": "Google"})
+    return Reply(200, body, _FLAVOR)
 
 
 _TOKEN = {"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"}
+_FLAVOR = {"Metadata-Flavor": "Google"}
 WELL = {
+    "metadata": Reply(200, "computeMetadata/\n", _FLAVOR),  # by which Go's library knows that it is there
     "token": Reply(200, _TOKEN),
     "exchange": Reply(200, {**_TOKEN, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}),
     "impersonation": Reply(200, {"accessToken": TOKEN, "expireTime": "2100-01-01T00:00:00Z"}),
     "permissions": permitted("create", "get", "list", "delete"),
     "machine": machine("cloud-platform"),
-    "machine_token": Reply(200, _TOKEN, {"Metadata-Flavor": "Google"}),
+    "machine_token": Reply(200, _TOKEN, _FLAVOR),
     "subject": Reply(200, {"id_token": SUBJECT}),
 }
 
@@ -89,8 +91,8 @@ WELL = {
 class Google:
     """The endpoints, for the time of a block. ``answers`` by step can be changed; ``ahead``: seconds by which Google's clock is ahead."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, plain: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+        self.directory, self.at = directory, plain
         self.answers = dict(WELL)
         self.ahead = 0.0
         self.seen: list[tuple[str, dict[str, Any]]] = []  # step, what was sent
@@ -100,7 +102,7 @@ class Google:
         handler = type("Handler", (_Handler,), {"google": self})
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate_file, key_file)
-        self._plain, secure = (ThreadingHTTPServer(("127.0.0.1", 0), handler) for _turn in range(2))
+        self._plain, secure = (_Server(at, handler) for at in (self.at, ("127.0.0.1", 0)))
         secure.socket = context.wrap_socket(secure.socket, server_side=True)
         network = type("Network", (Connect,), {"port": secure.server_address[1], "down": False})
         self._proxy = socketserver.ThreadingTCPServer(("127.0.0.1", 0), network)
@@ -118,7 +120,7 @@ class Google:
     @property
     def plain(self) -> str:
         """Where the metadata server and the other issuer are."""
-        return f"http://127.0.0.1:{self._plain.server_address[1]}"
+        return f"http://{self.at[0]}:{self._plain.server_address[1]}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -196,7 +198,14 @@ def step_of(path: str) -> str:
     parts = urlsplit(path).path
     if parts.startswith("/computeMetadata/"):
         return "machine_token" if parts.endswith("/token") else "machine"
-    known = {"/token": "token", "/v1/token": "exchange", "/v1/oauthtoken": "exchange", "/subject": "subject"}
+    known = {
+        "": "metadata",
+        "/": "metadata",
+        "/token": "token",
+        "/v1/token": "exchange",
+        "/v1/oauthtoken": "exchange",
+        "/subject": "subject",
+    }
     if parts.endswith(":generateAccessToken"):
         return "impersonation"
     return known.get(parts, "permissions" if parts.endswith("/iam/testPermissions") else "")
@@ -227,6 +236,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_arguments: Any) -> None:
         """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that went away."""
 
 
 for _method in ("GET", "POST"):

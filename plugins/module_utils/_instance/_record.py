@@ -9,6 +9,7 @@ it, the job and the modules parse it. So the programs on the host and the module
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -180,6 +181,9 @@ def render(instance: Instance) -> str:
     pairs = {key: getattr(instance, name) for key, name in _INSTANCE_KEYS.items()}
     pairs.update({key: getattr(instance.cluster, name) for key, name in {**_CLUSTER_KEYS, **_LATER_KEYS}.items()})
     pairs["WALG_CONFIG"] = instance.settings_file
+    # Where credentials are looked for that no setting names. A server keeps the HOME of whoever started it, root's for instance.
+    with contextlib.suppress(WalgError):
+        pairs["HOME"] = instance.owner.home
     pairs.update({key: instance.environment[key] for key in ENVIRONMENT if key in instance.environment})
     for key, value in pairs.items():
         if any(ord(char) < 32 for char in str(value)):

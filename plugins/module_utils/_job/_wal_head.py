@@ -15,6 +15,7 @@ TEXT = r"""
 #   WALG_CONFIG        its settings file (--config), absolute path
 #   WALG_INSTANCE      name of the instance, for messages
 #   STATE_DIR          directory in which this user can write
+#   HOME               optional: this user's home directory; a server that root has started may have root's
 #   HTTPS_PROXY HTTP_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR
 #                      optional: handed to WAL-G under the same names. They are seen in the process list for a moment:
 #                      no password in a proxy's address.

@@ -193,6 +193,17 @@ def test_proxy_and_certificates_come_from_the_record(bench: Bench) -> None:
     assert not (bench.data / "evil").exists()
 
 
+def test_the_home_directory_is_the_record_s(bench: Bench) -> None:
+    """A server that root has started may have root's, whose Google credentials this user can't read: WAL-G would give up."""
+    bench.environment["HOME"] = "/home/of/root"
+    bench.keys["HOME"] = "/var/lib/it's postgres"
+    bench.write_record()
+    for environment in (dict(bench.environment), {"PATH": bench.environment["PATH"]}):
+        bench.environment = environment
+        assert push(bench) == (0, "")
+        assert bench.seen_environment()["HOME"] == "/var/lib/it's postgres"
+
+
 def test_without_home_and_path(bench: Bench) -> None:
     """A server started with an empty environment archives, too."""
     del bench.environment["HOME"]

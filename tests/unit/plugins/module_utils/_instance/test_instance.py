@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _record
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._record import Instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _cluster
@@ -84,6 +85,15 @@ def test_what_the_wrappers_need_is_in_the_record() -> None:
     assert lines["WALG_CONFIG"] == "'/etc/walg/main.json'"
     assert lines["SYSTEM_IDENTIFIER"] == "'18446744073709551557'"
     assert {"WALG_BINARY", "WALG_INSTANCE", "PUSH_TIMEOUT", "FETCH_TIMEOUT", "STATE_DIR", "DATA_DIR"} <= set(lines)
+
+
+def test_the_owner_s_home_is_in_the_record() -> None:
+    """An owner that this host does not know (yet) has none."""
+    me = User.current()
+    mine = replace(INSTANCE, cluster=replace(CLUSTER, os_user=me.name))
+    assert f"HOME='{me.home}'" in _record.render(mine).splitlines()
+    nobody = replace(INSTANCE, cluster=replace(CLUSTER, os_user="no-such-user"))
+    assert "\nHOME=" not in _record.render(nobody)
 
 
 def test_variables_that_are_not_for_the_network_stay_out() -> None:

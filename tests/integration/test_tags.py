@@ -133,7 +133,11 @@ def test_a_host_that_is_ready_is_left_as_it_is(sandbox: Sandbox, cluster: Cluste
     """New settings wait for the tag that writes them, and the look names what they would change."""
     settings = files(sandbox.host / "config")
     new = sandbox.variables(cluster, walg_settings={"WALG_UPLOAD_CONCURRENCY": "3"})
-    for arguments in (("--tags", "walg_backup_archive"), ("--skip-tags", "walg_install"), ("--skip-tags", "walg_preflight")):
+    for arguments in (
+        ("--tags", "walg_backup_archive"),
+        ("--skip-tags", "walg_install"),
+        ("--skip-tags", "walg_preflight"),
+    ):
         play = sandbox.play(SITE, new, *arguments, *(("--check",) if "walg_preflight" in arguments else ()))
         assert play.rc == 0, play.stdout
         assert play.changed() == ([READY] if "walg_preflight" in arguments else [])

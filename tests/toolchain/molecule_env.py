@@ -30,7 +30,7 @@ SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/mole
 def recipes(scenarios: Sequence[str]) -> list[str]:
     """Return the recipes of hosts that these scenarios name, besides the one of the run."""
     texts = [(ROOT / "molecule" / name / "molecule.yml").read_text(encoding="utf-8") for name in scenarios]
-    return sorted({found.lower() for text in texts for found in re.findall(r"\$\{WALG_IMAGE_([A-Z]+)\}", text)})
+    return sorted({found.lower() for text in texts for found in re.findall(r"\$\{WALG_IMAGE_([A-Z]+)\b", text)})
 
 
 def variables(image: str, named: Mapping[str, str]) -> dict[str, str]:

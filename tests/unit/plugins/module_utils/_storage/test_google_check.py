@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -406,6 +407,16 @@ def test_credentials_that_google_auth_can_not_use(google: Google) -> None:
     answer = ask(google, "service_account", private_key=key, hidden="bm90IGEga2V5LCBidXQgc2VjcmV0")
     assert (answer["problem"], google.seen) == ("lacks_fields", [])
     assert "walg_google_credentials" in answer["advice"]
+
+
+def test_a_metadata_server_that_is_just_starting(google: Google) -> None:
+    """As in a container of GKE that is just up. It answers nobody who does not send its header."""
+    google.answers["machine"] = Reply(503, "not yet", {"Metadata-Flavor": "Google"})
+    threading.Timer(0.5, google.answers.update, kwargs={"machine": WELL["machine"]}).start()
+    answer = ask(google, "machine")
+    assert ("problem" in answer, answer["account"]) == (False, ACCOUNT)
+    assert google.steps() == ["machine", "machine", "machine_token", "permissions"]
+    assert all(sent["headers"]["Metadata-Flavor"] == "Google" for _step, sent in google.seen[:3])
 
 
 def test_without_google_auth_nothing_is_lost(google: Google) -> None:

@@ -75,7 +75,7 @@ import os
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _flow_schedule
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _schedule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _files, _trust
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
@@ -111,7 +111,7 @@ def main() -> None:
                 os.unlink(path)
         else:
             instance = instance_from(params, module.check_mode)
-            after = _flow_schedule.job_file(
+            after = _schedule.job_file(
                 instance, params["minute"], params["hour"], params["weekday"], socket.gethostname()
             )
             me = User.current()

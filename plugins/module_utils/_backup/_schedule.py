@@ -10,6 +10,7 @@ backslash away again; so it is written outside of quotes, where the shell takes 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from .._errors import WalgError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from .._instance._record import Instance
 
 # Debian's cron refuses the whole file for a longer one (MAX_COMMAND is 1000).
 _LONGEST = 998
@@ -119,3 +122,15 @@ def _good_part(name: str, part: str) -> bool:
     if first is None:
         return True
     return low <= first <= (high if last is None else last) <= high
+
+
+def job_file(instance: Instance, minute: str | None, hour: str, weekday: str, host: str) -> str:
+    """Return the text of the cron file by which base backups are taken.
+
+    Without a ``minute`` it depends on host and instance: not all begin at once.
+    """
+    argv = [os.path.join(instance.program_dir, "walg-job"), "backup"]
+    argv += ["--instance", instance.name, "--config-dir", instance.config_dir]
+    chosen = minute if minute else str(spread(f"{host}/{instance.name}", 0))
+    line = cron_line(chosen, hour, instance.cluster.os_user, argv, weekday=weekday)
+    return cron_file(instance.name, [line])

@@ -128,7 +128,7 @@ def preflight(runner: Runner, params: Mapping[str, Any]) -> _find.Found:
 
 def _judged(params: Mapping[str, Any]) -> _given.Given:
     """Return what is given of WAL-G's settings. Raises WalgError for all that can be told to be wrong without a look at the host."""
-    _releases.refuse_odd(params["version"])
+    _releases.refuse_odd(params["version"] or "")  # an explicit null passes the spec
     _given.judge_cluster(params["cluster"])
     if params["schedule"]:
         _schedule.judge(params["schedule"]["minute"], params["schedule"]["hour"], params["schedule"]["weekday"])

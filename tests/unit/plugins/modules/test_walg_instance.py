@@ -118,6 +118,7 @@ def test_a_failed_step_is_named_with_what_was_done(call: Call, tmp_path: Path) -
     ("change", "text"),
     [
         ({"keep": -1}, "The option keep is -1"),
+        ({"version": None}, "walg_version is ''"),
         ({"storage": "bucket"}, "bucket"),
         ({"secrets": [SECRET]}, "must be a dictionary"),
         ({"binary_checksum": None}, "required by 'binary_src'"),

@@ -128,7 +128,7 @@ def test_the_library_is_private_and_rests_on_python_alone(name: str) -> None:
 FLOORS = {
     "_errors": 1,
     "_host": 2,
-    "_storage": 2,
+    "_storage": 3,
     "_postgres": 3,
     "_instance": 4,
     "_walg": 5,

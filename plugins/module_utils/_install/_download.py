@@ -13,7 +13,6 @@ import hashlib
 import http.client
 import os
 import re
-import signal
 import socket
 import ssl
 import urllib.error
@@ -22,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from .._errors import WalgError
+from .._host._waiting import OutOfTimeError, limit
 from ._workshop import MOST
 
 if TYPE_CHECKING:
@@ -72,10 +72,6 @@ def opener(
             raise urllib.error.URLError(str(exc)) from exc
 
     return ask
-
-
-class _OutOfTimeError(Exception):
-    """The limit of the whole download; no OSError, so that nobody on the way takes it for one of the network's."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +128,9 @@ class Web:
     def _answer(self, url: str) -> Iterator[Any]:
         """Yield the open answer; what goes wrong with it becomes a WalgError."""
         try:
-            with _limit(self.timeout), contextlib.closing(self._open(url)) as answer:
+            with limit(self.timeout), contextlib.closing(self._open(url)) as answer:
                 yield answer
-        except _OutOfTimeError:
+        except OutOfTimeError:
             text = f"{url} was not here after {self.timeout:g} s (walg_binary_timeout). {_OFFLINE}"
             raise WalgError(text, url=url, timed_out=True) from None
         except urllib.error.HTTPError as exc:
@@ -146,22 +142,6 @@ class Web:
             raise WalgError(f"{url} could not be fetched: {_told(exc)}", url=url) from exc
         except ValueError as exc:  # a host's name or a port that there can't be
             raise WalgError(f"{url} could not be fetched: it, or where it leads, is not an address.", url=url) from exc
-
-
-@contextlib.contextmanager
-def _limit(seconds: float) -> Iterator[None]:
-    """Raise _OutOfTimeError after that, whatever the network waits for; time limits of sockets begin again with each byte."""
-
-    def ring(*_: object) -> None:
-        raise _OutOfTimeError
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again: the first may come where an exception is lost
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _origin(url: str) -> tuple[str, str, int]:

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from .._host._waiting import OutOfTimeError, limit
 from . import _google_answers as _answers
 from ._google_answers import About, ProblemError
-from ._google_network import METADATA, Network, OutOfTimeError, UnreachableError, limit
+from ._google_network import METADATA, Network, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,16 +12,15 @@ import base64
 import contextlib
 import http.client
 import ipaddress
-import signal
 import ssl
 import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from email.message import Message
 
 _MOST = 1024 * 1024  # bytes of an answer
@@ -37,10 +36,6 @@ class UnreachableError(Exception):
     def __init__(self, host: str, reason: str, refused: bool = False) -> None:
         super().__init__(reason)
         self.host, self.reason, self.refused = host, reason, refused
-
-
-class OutOfTimeError(Exception):
-    """The limit of the whole; no OSError, so that nobody on the way takes it for one of the network's."""
 
 
 @dataclass(frozen=True)
@@ -193,19 +188,3 @@ def _skew(date: str | None) -> float | None:
         return parsedate_to_datetime(date or "").timestamp() - time.time()
     except (TypeError, ValueError, IndexError):
         return None
-
-
-@contextlib.contextmanager
-def limit(seconds: float) -> Iterator[None]:
-    """Raise OutOfTimeError after that, whatever is waited for: limits of sockets begin again with each byte."""
-
-    def ring(*_: Any) -> None:
-        raise OutOfTimeError
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again: the first may come where an exception is lost
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _waiting
 
@@ -53,3 +55,10 @@ def test_the_pause_grows(clock: Clock, options: dict[str, float], pauses: list[f
     answers = iter([False] * 8 + [True])
     assert _waiting.wait_until(lambda: next(answers), 60, **options)
     assert clock.pauses == pauses
+
+
+def test_a_limit_ends_whatever_waits() -> None:
+    with pytest.raises(_waiting.OutOfTimeError), _waiting.limit(0.1):
+        threading.Event().wait(20)
+    with _waiting.limit(5):
+        pass

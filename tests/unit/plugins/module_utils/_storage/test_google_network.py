@@ -12,9 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._storage._google_network import (
     Network,
-    OutOfTimeError,
     UnreachableError,
-    limit,
     proxy_for,
 )
 
@@ -107,10 +105,3 @@ def test_a_proxy_that_wants_a_password(proxy: tuple[str, list[tuple[str, str, st
 def test_what_can_not_be_asked(url: str, environment: dict[str, str], words: str) -> None:
     with pytest.raises(UnreachableError, match=words):
         Network(environment)(url)
-
-
-def test_a_limit_ends_whatever_waits() -> None:
-    with pytest.raises(OutOfTimeError), limit(0.1):
-        threading.Event().wait(20)
-    with limit(5):
-        pass

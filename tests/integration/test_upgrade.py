@@ -158,7 +158,7 @@ def test_up_and_down_while_segments_are_shipped(sandbox: Sandbox, cluster: Clust
     """Nothing fails, nothing is missing, both versions' base backups restore with either."""
     version, (_path, other) = sandbox.walg_version(), stamped(sandbox)
     # An idle server ships nothing while a test looks at the files.
-    assert sandbox.module("walg_archive", {**sandbox.instance(), "archive_timeout": 600})["changed"]
+    assert sandbox.module("walg_archive", {**sandbox.instance(), "timeout": 600})["changed"]
     backups = [sandbox.module("walg_backup", sandbox.instance())["backup"]["name"]]
     since = cluster.sql("SELECT last_archived_wal FROM pg_stat_archiver")
     with writing(cluster) as count:

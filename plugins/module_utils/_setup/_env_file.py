@@ -42,8 +42,12 @@ def read(path: str) -> tuple[dict[str, str], dict[str, str]]:
     settings: dict[str, str] = {}
     secrets: dict[str, str] = {}
     for entry in _entries(text, path):
-        if not entry.value or entry.name.startswith("PG") or entry.name not in KNOWN:
-            _refuse(entry, path)
+        if not entry.value or entry.name.startswith("PG"):
+            continue
+        if entry.name in REFUSED:
+            text = f"{entry.name} in {path}, line {entry.line}, is not allowed: {REFUSED[entry.name]}."
+            raise WalgError(text, found=entry.name)
+        if entry.name not in KNOWN:
             continue
         if entry.expands:
             raise WalgError(
@@ -51,18 +55,11 @@ def read(path: str) -> tuple[dict[str, str], dict[str, str]]:
                 "value out, or put it between single quotes if the $ is part of it.",
                 found=entry.name,
             )
-        shown = not _settings.is_secret(entry.name) and _settings.may_show(entry.name, entry.value)
+        shown = _settings.may_show(entry.name, entry.value)
         for other in (settings, secrets):
             other.pop(entry.name, None)  # the last one counts
         (settings if shown else secrets)[entry.name] = entry.value
     return settings, secrets
-
-
-def _refuse(entry: _Entry, path: str) -> None:
-    if entry.value and entry.name in REFUSED and not entry.name.startswith("PG"):
-        raise WalgError(
-            f"{entry.name} in {path}, line {entry.line}, is not allowed: {REFUSED[entry.name]}.", found=entry.name
-        )
 
 
 def _entries(text: str, path: str) -> Iterator[_Entry]:

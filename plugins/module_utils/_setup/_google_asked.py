@@ -34,7 +34,7 @@ MACHINE = "metadata server"
 
 def concerns(candidate: Candidate) -> bool:
     """Say whether this instance's storage is Google's."""
-    return candidate.instance.storage.startswith("gs://")
+    return candidate.instance.storage_kind == "gs"
 
 
 def ask(candidate: Candidate, reads: bool, timeout: float, version: tuple[int, int, int] | None) -> dict[str, Any]:

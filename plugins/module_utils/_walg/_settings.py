@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import unicodedata
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
@@ -75,23 +75,17 @@ def check_settings(settings: Mapping[str, object], secrets: Mapping[str, object]
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of WAL-G: ``values`` for its settings file, ``environment`` for the variables that Go's network code reads.
-
-    The latter would work in the file too, at the price of a line "... is unknown" on stderr at every call. Those given as
-    secrets stay in the file: an environment can be seen by others in the process list of a wrapper.
-    """
+    """Settings for WAL-G's settings file: ``values`` by name. What environment_of() takes is not among them."""
 
     values: Mapping[str, str]
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Mapping[str, object], secrets: Mapping[str, object]) -> Settings:
         """Return settings that WAL-G takes as they are meant, all values as text. Raises WalgError as check_settings."""
         check_settings(settings, secrets)
-        network = environment_of(settings)
-        given = [(name, value, "walg_settings") for name, value in settings.items() if name not in network]
+        given = [(name, value, "walg_settings") for name, value in settings.items() if name not in ENVIRONMENT]
         given += [(name, value, "walg_secrets") for name, value in secrets.items()]
-        return cls({name: _text(name, value, where) for name, value, where in given}, network)
+        return cls({name: _text(name, value, where) for name, value, where in given})
 
     @classmethod
     def read(cls, text: str | None) -> Settings:
@@ -131,7 +125,11 @@ class Settings:
 
 
 def environment_of(settings: Mapping[str, object]) -> dict[str, str]:
-    """Return the variables for WAL-G's environment among settings of a play. Raises WalgError on a value that is none."""
+    """Return the variables that Go's network code reads, among settings of a play, for WAL-G's environment. Raises WalgError.
+
+    In the settings file they would work too, at the price of a line "... is unknown" on stderr at every call. Those given as
+    secrets stay in the file: an environment can be seen by others in the process list of a wrapper.
+    """
     return {name: _text(name, settings[name], "walg_settings") for name in sorted(settings) if name in ENVIRONMENT}
 
 

@@ -240,7 +240,7 @@ def test_variables_of_the_environment() -> None:
     given = {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "x", "AWS_REGION": "r"}
     secrets = {"HTTP_PROXY": f"http://me:{PLANTED}@p", "PGPASSWORD": PLANTED}
     made = Settings.of(given, secrets)
-    assert made.environment == {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "x"}
+    assert _settings.environment_of(given) == {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "x"}
     assert set(json.loads(made.rendered())) == {"AWS_REGION", "HTTP_PROXY", "PGPASSWORD"}
 
 

@@ -132,6 +132,7 @@ FLOORS = {
     "_postgres": 3,
     "_instance": 4,
     "_walg": 5,
+    "_container": 5,
     "_archive": 6,
     "_install": 6,
     "_backup": 7,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .._host._process import Runner
 
 ENGINES = ("docker", "podman")
+PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _TIMEOUT = 60.0
 _PROJECT_DIR = "com.docker.compose.project.working_dir"
 _SERVICE = "com.docker.compose.service"
@@ -58,6 +59,11 @@ class Container:
     stop_timeout: int | None  # seconds
     data_dir: str  # PGDATA of its environment
     path: str  # PATH of its environment
+    proxies: Mapping[str, str]
+    networks: tuple[str, ...]  # names, or one mode such as host
+    extra_hosts: tuple[str, ...]
+    dns: tuple[str, ...]
+    shm_size: int  # bytes
 
     @property
     def compose_service(self) -> str:
@@ -158,6 +164,19 @@ def _parsed(engine: str, told: Mapping[str, Any]) -> Container:
         stop_timeout=config.get("StopTimeout"),
         data_dir=_variable(config, "PGDATA"),
         path=_variable(config, "PATH"),
+        proxies={name: value for name in PROXIES for value in [_variable(config, name)] if value},
+        networks=_networks(host, told),
+        extra_hosts=tuple(host.get("ExtraHosts") or ()),
+        dns=tuple(host.get("Dns") or ()),
+        shm_size=int(host.get("ShmSize") or 0),
+    )
+
+
+def _networks(host: Mapping[str, Any], told: Mapping[str, Any]) -> tuple[str, ...]:
+    mode = str(host.get("NetworkMode") or "default")
+    joined = tuple((told.get("NetworkSettings") or {}).get("Networks") or ())
+    return (
+        (mode,) if mode in ("host", "none") or mode.startswith(("container:", "slirp4netns")) or not joined else joined
     )
 
 

@@ -36,6 +36,7 @@ class Placed:
     project_dir: str
     service: str
     kit: str
+    program_dir: str  # of the job, on the machine
 
     def find(self, runner: Runner) -> _engine.Container:
         """Return the container as it is now. Raises WalgError if it is not there."""

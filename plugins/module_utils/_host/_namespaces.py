@@ -15,17 +15,21 @@ import ctypes
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
+from typing import NoReturn
 
 from .._errors import WalgError
 
-#: Entered in this order; the process table last, since only children born afterwards are in it.
-_NAMESPACES = ("ipc", "uts", "net", "mnt", "pid")
+#: Entered in this order, the process table last, since only children born afterwards are in it. Not the one of the host name (uts):
+#: messages and markers name the machine.
+_NAMESPACES = ("ipc", "net", "mnt", "pid")
 #: What Docker leaves to a container's root, by number: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
 #: net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
 _CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
 _MOST_CAPABILITIES = 64
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION = 0x20080522
@@ -39,33 +43,60 @@ class Entrance:
     def __init__(self, handles: list[int]) -> None:
         self._handles = handles
 
-    def go_in(self) -> None:
-        """Go on in there as the container's root, and end as that ends: only the process that is inside returns from this call.
+    def fork(self) -> int:
+        """Fork; the child goes on in there as the container's root, and gets 0. The parent gets the process to wait for, see end_of().
 
-        All modules that it needs must be imported by now. Raises WalgError where it can't be entered.
+        All modules that the child needs must be imported by now. Raises WalgError where it can't be entered, in the child.
         """
         for name in _ENCODINGS:
             codecs.lookup(name)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        child = os.fork()
-        if child:
-            sys.exit(_status(child))
+        outer = os.fork()
+        if outer:
+            return outer
         libc = ctypes.CDLL(None, use_errno=True)
         _end_with_parent(libc)
         for handle in self._handles:
             _do(libc.setns(handle, 0), "enter the container")
         os.chdir("/")
-        child = os.fork()  # only a child is in the process table there
-        if child:
-            os._exit(_status(child))
+        inner = os.fork()  # only a child is in the process table there
+        if inner:
+            _leave_to(inner)
         _end_with_parent(libc)
+        # What this process has in memory and open is no business of the container's root.
+        _do(libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "close this process to others")
         _give_up_capabilities(libc)
+        _forget_directories()
+        return 0
 
 
-def _status(child: int) -> int:
-    status = os.waitpid(child, 0)[1]
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+def _leave_to(child: int) -> NoReturn:
+    """Wait for a child, and end as it ends; nothing else of this process is needed."""
+    os._exit(end_of(child))
+
+
+def end_of(child: int) -> int:
+    """Wait for the end of a process; return its exit code as a shell counts it."""
+    while True:
+        try:
+            status = os.waitpid(child, 0)[1]
+        except InterruptedError:
+            continue
+        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def end(child: int) -> None:
+    """End what fork() returned, and with it the process inside, at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    end_of(child)
+
+
+def _forget_directories() -> None:
+    """Temporary files go where the container has a place for them."""
+    os.environ.pop("TMPDIR", None)
+    tempfile.tempdir = None
 
 
 @contextlib.contextmanager

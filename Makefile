@@ -9,6 +9,7 @@
 #   make lint ONLY=mypy            one linter (make lint ONLY=list shows them)
 #   make unit ARGS='-k backups'    arguments for pytest (also: make integration ARGS=...)
 #   make test-molecule SCENARIO=default   whole plays on hosts made as containers; KEEP=1 leaves them for a look
+#   make test-molecule SCENARIO=containers   databases in containers of this machine, by Docker Compose
 #   make hosts                     what molecule needs, then: molecule test -s default (list, converge, login, destroy); make hosts-clean
 #   make test-soak SEEDS=200      random lives of a cluster with restores in them; seconds for each
 #   make test-soak WHAT=odd SEEDS=100   lives of odd clusters: segment sizes, tablespaces, mounts, subscriptions and more

@@ -119,7 +119,7 @@ def running() -> Iterator[str]:
         yield version
         return
     with _USERS.open("a", encoding="ascii") as users:
-        with _mutex():
+        with mutex():
             version = answers()
             _install(("debootstrap",) if version else PROGRAMS)
             if not version:
@@ -134,7 +134,7 @@ def running() -> Iterator[str]:
 
 def _leave(users: IO[str]) -> None:
     """Stop the engine unless another run uses it."""
-    with _mutex(), contextlib.suppress(BlockingIOError):
+    with mutex(), contextlib.suppress(BlockingIOError):
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _stop()
 
@@ -155,7 +155,7 @@ def let_go(name: str) -> None:
 
 
 @contextlib.contextmanager
-def _mutex() -> Iterator[None]:
+def mutex() -> Iterator[None]:
     """One run at a time looks, starts or stops."""
     with _MUTEX.open("a", encoding="ascii") as mutex:
         fcntl.flock(mutex, fcntl.LOCK_EX)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What molecule's scenarios need: whole plays on hosts with systemd and cron, made as containers.
+"""What molecule's scenarios need: whole plays on hosts with systemd and cron, made as containers. And the tests of containers.
 
     python3 tests/toolchain/hosts.py make                    engine, images, molecule, .env.yml: then a bare `molecule test` works
     python3 tests/toolchain/hosts.py clean                   its hosts and .env.yml go, and an engine that was started for them
@@ -12,7 +12,7 @@
 The test runs the scenario `default` as a user types it, `molecule test -s default` in the checkout, unless somebody uses the
 hosts of that; the others with names and folders of their own. KEEP=1 runs them all as a user types it and leaves their hosts.
 HOST_IMAGE=bookworm makes the hosts from another recipe of versions.json. A scenario whose hosts differ names their recipes:
-${WALG_IMAGE_TRIXIE}.
+${WALG_IMAGE_TRIXIE}. SCENARIO "containers" is no scenario of molecule: tests/containers, on this machine (see container_tests.py).
 Ends with 0 when all passed, 1 when one failed, 2 when something that must be there is missing. Nothing is ever skipped.
 """
 
@@ -21,15 +21,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import functools
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import container_tests
 import engine
 import images
 import parts
@@ -67,7 +67,7 @@ def tools_and_files() -> None:
         storage_files()
 
 
-def make(scenarios: list[str]) -> dict[str, str]:
+def make(scenarios: Sequence[str]) -> dict[str, str]:
     """Make what scenarios need on a running engine, and the checkout's file for molecule; return what that says."""
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(tools_and_files)
@@ -113,16 +113,22 @@ def run(command: str, scenarios: list[str]) -> int:
     """Do a command on a running engine."""
     keep = os.environ.get("KEEP", "") not in ("", "0")
     with engine.running() as version:
-        values = make(scenarios if command == "test" else SCENARIOS)
+        values = make([name for name in scenarios if name in SCENARIOS] if command == "test" else SCENARIOS)
         tell(version, values)
+        containers = container_tests.make() if container_tests.NAME in scenarios else []
         if command == "make" or keep:
             engine.keep(ROOT, CHECKOUT_RUN)
         if command == "make":
             tell_next()
         if command == "test":
+
+            def one(name: str) -> bool:
+                if name == container_tests.NAME:
+                    return container_tests.run(containers)
+                return run_scenario(name, values, keep)
+
             with ThreadPoolExecutor(2) as pool:
-                outcomes = list(pool.map(functools.partial(run_scenario, values=values, keep=keep), scenarios))
-            return 0 if all(outcomes) else 1
+                return 0 if all(list(pool.map(one, scenarios))) else 1
     return 0
 
 
@@ -130,14 +136,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run molecule's scenarios on hosts made as containers.")
     parser.add_argument("command", choices=["make", "clean", "test", "prepare"])
     parser.add_argument(
-        "scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; all if none is named"
+        "scenarios",
+        nargs="*",
+        metavar="SCENARIO",
+        help=f"of {', '.join([container_tests.NAME, *SCENARIOS])}; all if none is named",
     )
     arguments = parser.parse_args()
-    unknown = sorted(set(arguments.scenarios) - set(SCENARIOS))
+    known = [container_tests.NAME, *SCENARIOS]
+    unknown = sorted(set(arguments.scenarios) - set(known))
     try:
         if unknown:
-            raise ToolError(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
-        return clean() if arguments.command == "clean" else run(arguments.command, arguments.scenarios or SCENARIOS)
+            raise ToolError(f"no such scenario: {', '.join(unknown)}; there are {', '.join(known)}")
+        return clean() if arguments.command == "clean" else run(arguments.command, arguments.scenarios or known)
     except ToolError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 2

@@ -110,8 +110,12 @@ def _add_server(root: Path, major: int) -> None:
     part = pg_part(major)
     if not part.current():
         part.make()
+    copy_server(major, root / "usr/lib/postgresql" / str(major))
+
+
+def copy_server(major: int, target: Path) -> None:
+    """Copy the programs of the npm package, without what they link to elsewhere."""
     source = tools_dir() / "pg" / str(major)
-    target = root / "usr/lib/postgresql" / str(major)
 
     def foreign(folder: str, names: list[str]) -> list[str]:
         """Links out of the package, to clients in the venv: Debian's own clients are in the image."""

@@ -114,7 +114,8 @@ def importer_env(context: Context) -> dict[str, str]:
 
 def shellcheck_argv(context: Context) -> list[str]:
     scenario = [f"molecule/container/files/{name}" for name in ("docker-entrypoint", "entry", "pg-service")]
-    return ["python", "tests/toolchain/shellcheck.py", *scenario, ".ci/run"]
+    official = "tests/toolchain/official/docker-entrypoint.sh"
+    return ["python", "tests/toolchain/shellcheck.py", *scenario, official, ".ci/run"]
 
 
 def tests_argv(context: Context) -> list[str]:

@@ -66,7 +66,7 @@ def run_scenario(name: str, values: Mapping[str, str], keep: bool) -> bool:
             how = f" as `molecule test -s {name}`" if free else " on hosts apart: somebody uses the checkout's"
     else:
         passed = _apart(name, log, values)
-    state = f"ok{how}" if passed else f"FAILED{how}, its output is in {log}; the end of it:\n{_tail(log)}"
+    state = f"ok{how}" if passed else f"FAILED{how}, its output is in {log}; the end of it:\n{tail(log)}"
     print(f"hosts {name:<12} {time.monotonic() - start:6.1f} s  {state}", flush=True)
     return passed
 
@@ -139,6 +139,6 @@ def _present(name: str, run: str) -> dict[str, list[str]]:
     return found
 
 
-def _tail(log: Path) -> str:
-    """The last lines of a scenario's output."""
+def tail(log: Path) -> str:
+    """Return the last lines of a scenario's output."""
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-60:])

@@ -1,0 +1,271 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Compose project on this machine with a server from an image in the shape of the official one, as a user of that has it.
+
+Everything is named by the world's suffix: the folder below /opt, the project with its containers, volumes and network. All of
+it is removed by these names when the world closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from locations import digest_of
+from support.restoring import until
+from support.sandbox import Play, Sandbox
+
+#: What hosts.py hands on: the images by their major versions, as JSON.
+IMAGES = "WALG_OFFICIAL"
+STORAGE = "/srv/storage"  # in the container
+_OF_THE_MACHINE = ("walg_config_dir", "walg_program_dir", "walg_cron_dir")
+_DATABASE_UID = 999  # of the image's user postgres
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image, the major version of its PostgreSQL, its data directory and where its volume is."""
+
+    tag: str
+    major: int
+    data_dir: str
+    mount: str
+
+
+def images() -> dict[int, Image]:
+    """Return the images of this run; none where it has no engine."""
+    given = json.loads(os.environ.get(IMAGES) or "[]")
+    return {one["major"]: Image(**one) for one in given}
+
+
+def docker(*arguments: str | Path, check: bool = True, env: Mapping[str, str] | None = None) -> str:
+    """Return what the engine's program says, both streams together. ``check``: it has to succeed."""
+    argv = ["docker", *(str(one) for one in arguments)]
+    done = subprocess.run(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+    assert done.returncode == 0 or not check, f"{argv}: {done.stdout}"
+    return done.stdout.strip()
+
+
+def inspected(container: str) -> dict[str, Any]:
+    """Return what the engine says of a container."""
+    found: list[dict[str, Any]] = json.loads(docker("container", "inspect", container))
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the user's compose file says. ``bound``: the data directory lies in a folder of the machine, not on a volume."""
+
+    bound: bool = False
+    user: str = ""
+    wal_apart: bool = False
+    tablespace: bool = False
+    arguments: Sequence[str] = ()
+    restart: str = "unless-stopped"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)  # of the service
+
+    @property
+    def owner(self) -> tuple[int, int]:
+        """Return the user and group ids that own the cluster."""
+        if not self.user:
+            return _DATABASE_UID, _DATABASE_UID
+        user, _colon, group = self.user.partition(":")
+        return int(user), int(group or user)
+
+
+class ContainerWorld:
+    """One such project, and the sandbox that plays run in. The storage is a folder of the machine that is mounted."""
+
+    service = "db"
+
+    def __init__(self, tools: dict[str, Any], image: Image, setup: Setup | None = None) -> None:
+        self.image, self.setup = image, setup or Setup()
+        self.suffix = secrets.token_hex(3)
+        self.root = Path("/opt") / f"mapswipe-walg-tests-{self.suffix}"
+        self.sandbox = Sandbox(tools, base=str(self.root))
+        self.walg = Path(tools["walg_static"])
+        self.project = self.root / f"maps-{self.suffix}"
+        self.password = secrets.token_hex(12)
+        for name in (self.project.name, "storage", "data"):
+            (self.root / name).mkdir(exist_ok=True)
+        for name in ("storage", "data"):
+            os.chown(self.root / name, *self.setup.owner)
+        self.write()
+
+    @property
+    def kit_dir(self) -> Path:
+        """Where kits lie, on the machine and in the container."""
+        return self.root / "kit"
+
+    def compose_file(self) -> dict[str, Any]:
+        """Return what the user's compose file says."""
+        setup, image = self.setup, self.image
+        data = str(self.root / "data") if setup.bound else "data"
+        volumes = [f"{data}:{image.mount}", f"{self.root / 'storage'}:{STORAGE}"]
+        environment = {"POSTGRES_PASSWORD": "${POSTGRES_PASSWORD}", **setup.environment}
+        named = {} if setup.bound else {"data": None}
+        if setup.wal_apart:
+            named["wal"] = None
+            volumes.append("wal:/var/lib/wal")
+            environment["POSTGRES_INITDB_WALDIR"] = "/var/lib/wal/pg_wal"
+        if setup.tablespace:
+            named["space"] = None
+            volumes.append("space:/var/lib/space")
+        service = {
+            "image": image.tag,
+            "restart": setup.restart,
+            "environment": environment,
+            "volumes": volumes,
+            **({"user": setup.user} if setup.user else {}),
+            **({"command": ["postgres", *setup.arguments]} if setup.arguments else {}),
+            **setup.more,
+        }
+        return {"services": {self.service: service}, **({"volumes": named} if named else {})}
+
+    def write(self, compose_file: Mapping[str, Any] | None = None) -> None:
+        """Write the user's files."""
+        text = yaml.safe_dump(compose_file or self.compose_file())
+        (self.project / "docker-compose.yml").write_text(text, encoding="utf-8")
+        self.write_env()
+
+    def write_env(self, *lines: str) -> None:
+        """Write the project's .env, with more lines."""
+        env = self.project / ".env"
+        env.write_text(
+            "".join(f"{line}\n" for line in (f"POSTGRES_PASSWORD={self.password}", *lines)), encoding="utf-8"
+        )
+        env.chmod(0o600)
+
+    def compose(self, *arguments: str, check: bool = True) -> str:
+        """Return what Compose says, called as a user calls it."""
+        return docker("compose", "--project-directory", self.project, *arguments, check=check)
+
+    def up(self) -> None:
+        """Have the service run, and its server answer by TCP, which the temporary one of initdb doesn't."""
+        self.compose("up", "-d")
+        self.wait()
+        if self.setup.tablespace:
+            self.run_inside("chown", self.setup.user or "postgres", "/var/lib/space", user="root")
+
+    def wait(self, seconds: float = 60) -> None:
+        """Wait for the server to take connections and to be out of recovery."""
+
+        def ready() -> bool:
+            said = self._psql("-h", "127.0.0.1", "-c", "SELECT pg_is_in_recovery()")
+            return said.returncode == 0 and said.stdout.strip() == "f"
+
+        try:
+            until(ready, seconds)
+        except AssertionError as error:
+            raise AssertionError(self.logs()[-4000:]) from error
+
+    @property
+    def container(self) -> str:
+        """Return the identifier of the service's container, as it is now."""
+        return self.compose("ps", "--all", "--quiet", self.service)
+
+    def status(self) -> str:
+        return str(inspected(self.container)["State"]["Status"])
+
+    def logs(self) -> str:
+        return docker("logs", self.container, check=False)
+
+    def run_inside(self, *argv: str, user: str = "") -> subprocess.CompletedProcess[str]:
+        """Run something in the container, as the server's user or another one."""
+        command = ["docker", "exec", "--user", user or self.setup.user or "postgres"]
+        command += ["--env", f"PGPASSWORD={self.password}", self.container, *argv]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def _psql(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        user = self.setup.environment.get("POSTGRES_USER", "postgres")
+        return self.run_inside("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", "postgres", *arguments)
+
+    def sql(self, text: str) -> str:
+        """Return psql's answer."""
+        done = self._psql("-c", text)
+        assert done.returncode == 0, f"{text}: {done.stderr}"
+        return done.stdout.strip()
+
+    def rows(self, table: str) -> list[str]:
+        """Return every row of a table as text, in the order of its first column."""
+        return self.sql(f"SELECT t::text FROM {table} t ORDER BY 1").splitlines()
+
+    def ship(self) -> str:
+        """Have everything that was committed archived; return the segment."""
+        segment = self.sql("SELECT pg_walfile_name(pg_logical_emit_message(false, 'test', 'ship'))")
+        self.sql("SELECT pg_switch_wal()")
+        until(lambda: self.sql("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver") >= segment)
+        return segment
+
+    def stored(self) -> list[str]:
+        """Return the paths of the archive's objects."""
+        files = sorted((self.root / "storage").rglob("*"))
+        return [str(path.relative_to(self.root / "storage")) for path in files if path.is_file()]
+
+    def base_backups(self) -> int:
+        return sum("stop_sentinel" in name for name in self.stored())
+
+    def data_place(self) -> Path:
+        """Return where the mount of the data directory lies on the machine."""
+        if self.setup.bound:
+            return self.root / "data"
+        return Path(json.loads(docker("volume", "inspect", f"{self.project.name}_data"))[0]["Mountpoint"])
+
+    def lose(self) -> None:
+        """The server is killed, and every file in its data directory's mount is gone; the container stays as it is."""
+        docker("kill", self.container)
+        for path in self.data_place().iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def variables(self, **more: Any) -> dict[str, Any]:
+        """Return what an inventory says of this machine and the service."""
+        sandbox = self.sandbox
+        directories = {name: value for name, value in sandbox.directories().items() if name in _OF_THE_MACHINE}
+        return {
+            **directories,
+            "walg_compose": {"project_dir": str(self.project), "service": self.service},
+            "walg_kit_dir": str(self.kit_dir),
+            "walg_storage": f"file://{STORAGE}/main",
+            "walg_binary_src": str(self.walg),
+            "walg_binary_checksum": f"sha256:{digest_of(self.walg)}",
+            "walg_version": sandbox.run([str(self.walg), "--version"]).stdout.split("\t")[0].split()[-1],
+            "walg_backup_archive_timeout": 600,  # an idle server ships nothing while a test looks
+            **more,
+        }
+
+    def play(self, name: str, *arguments: str, **more: Any) -> Play:
+        """Run one of the collection's playbooks."""
+        return self.sandbox.play(f"mapswipe.walg.{name}", self.variables(**more), *arguments)
+
+    def close(self) -> None:
+        """Remove all of it by its names, also what a failed test left of a restore."""
+        name = self.project.name
+        volumes = docker("volume", "ls", "--quiet", "--filter", f"name=^{name}_").split()
+        filters = [f"label=com.docker.compose.project={name}", *(f"volume={one}" for one in [*volumes, str(self.root)])]
+        for one in [*filters, *(f"volume={self.root / part}" for part in ("data", "storage", "kit"))]:
+            for container in docker("ps", "--all", "--quiet", "--filter", one).split():
+                docker("rm", "--force", "--volumes", container, check=False)
+        for volume in volumes:
+            docker("volume", "rm", "--force", volume, check=False)
+        docker("network", "rm", f"{name}_default", check=False)
+        self.sandbox.close()

@@ -178,7 +178,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
     pending,
     with_binary_at_hand,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _enter, _specs
 
 _NOT_ASKED = "WAL-G or its settings are not on this host yet: whose archive the storage holds was not looked at."
 
@@ -193,6 +193,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     _answer.begin(module)
+    _enter.enter(module)
     params, runner = module.params, Runner()
     try:
         instance = instance_from(params, module.check_mode)

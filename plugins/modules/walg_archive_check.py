@@ -109,7 +109,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
     instance_from,
     settings_pending,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _enter, _specs
 
 
 def main() -> None:
@@ -122,6 +122,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     _answer.begin(module)
+    _enter.enter(module)
     params = module.params
     try:
         instance = instance_from(params, module.check_mode, timeout=1)

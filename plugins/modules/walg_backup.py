@@ -141,7 +141,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
     pending,
     with_binary_at_hand,
 )
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _enter, _specs
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups
 
 
@@ -160,6 +160,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     _answer.begin(module)
+    _enter.enter(module)
     params = module.params
     try:
         instance = instance_from(params, module.check_mode, timeout=1)

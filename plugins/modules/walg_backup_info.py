@@ -400,7 +400,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import instance_from
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _enter, _specs
 
 
 def main() -> None:
@@ -409,6 +409,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     _answer.begin(module)
+    _enter.enter(module, _enter.FILES)
     try:
         instance = instance_from(module.params, module.check_mode)
 

@@ -409,9 +409,17 @@ from ansible.module_utils import urls
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._install._distant import within_reach
 from ansible_collections.mapswipe.walg.plugins.module_utils._install._download import Web, opener
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _given, _make_ready, _remove, _specs
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import (
+    _answer,
+    _enter_instance,
+    _given,
+    _make_ready,
+    _remove,
+    _specs,
+)
 
 
 def main() -> None:
@@ -452,11 +460,13 @@ def main() -> None:
         judge(params)
         options = (params["mirror_ca"] or "", params["mirror_username"] or "", params["mirror_password"] or "")
         web = Web(opener(urls.open_url, urls.ConnectionError, *options), params["download_timeout"])
+        if params["state"] == "present":
+            _given.complete(params)
+        _enter_instance.enter(module, web)
         if params["state"] == "absent":
             answer = _remove.remove(Runner(), params, module.check_mode)
         else:
-            _given.complete(params)
-            answer = _make_ready.make_ready(Runner(), web, params, module.check_mode)
+            answer = _make_ready.make_ready(Runner(), within_reach(web), params, module.check_mode)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     for warning in answer.pop("warnings"):

@@ -143,7 +143,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _find, _given, _preflight, _specs
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import (
+    _answer,
+    _enter,
+    _find,
+    _given,
+    _preflight,
+    _specs,
+)
 
 
 def main() -> None:
@@ -155,6 +162,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     _answer.begin(module)
+    _enter.enter(module, _enter.FILES)
     try:
         judge(module.params)
         _given.judge_cluster(module.params["cluster"])

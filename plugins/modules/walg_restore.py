@@ -479,7 +479,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
     pending,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _options, _request, _state
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _enter_restore, _specs
 
 
 def main() -> None:
@@ -518,6 +518,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     _answer.begin(module)
+    _enter_restore.enter(module)
     params = module.params
     try:
         judge(params)

@@ -76,6 +76,7 @@ import socket
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _schedule
+from ansible_collections.mapswipe.walg.plugins.module_utils._container import _placed
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _files, _trust
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
@@ -85,6 +86,16 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
     judge,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _specs
+
+
+def _job_of(module: AnsibleModule) -> _schedule.Job:
+    """Return what cron starts. A server in a container has no cron there; the machine's root enters the container."""
+    params = module.params
+    placed = _placed.load(params["config_dir"], params["instance"], module.check_mode)
+    if placed is not None:
+        return _schedule.Job(placed.instance, "root", placed.program_dir, params["config_dir"])
+    instance = instance_from(params, module.check_mode)
+    return _schedule.Job(instance.name, instance.cluster.os_user, instance.program_dir, instance.config_dir)
 
 
 def main() -> None:
@@ -110,10 +121,8 @@ def main() -> None:
             if changed and not module.check_mode:
                 os.unlink(path)
         else:
-            instance = instance_from(params, module.check_mode)
-            after = _schedule.job_file(
-                instance, params["minute"], params["hour"], params["weekday"], socket.gethostname()
-            )
+            job = _job_of(module)
+            after = _schedule.job_file(job, params["minute"], params["hour"], params["weekday"], socket.gethostname())
             me = User.current()
             plans = [_files.parent(params["cron_dir"], me), _files.owned(path, after, 0o644, me)]
             changed = any(plan.differs() for plan in plans)

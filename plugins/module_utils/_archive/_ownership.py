@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
-from .._host import _times
+from .._host import _inside, _times
 from .._host._files import read_text, write_atomic
 from .._host._users import call_as
 from .._postgres import _data_dir, _wal_content
@@ -22,6 +22,8 @@ from .._walg import _client, _owner_seen
 from . import _owner, _wal_level
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._host._users import User
     from .._instance._record import Instance
     from .._postgres._server import ServerFacts
@@ -61,9 +63,20 @@ def result(made: OwnerPlan | None) -> dict[str, Any] | None:
 
 
 def writer_on(data_dir: str) -> _owner.Writer:
-    """Return this machine with a data directory, as the writer that a marker names."""
-    machine = (read_text(_MACHINE_ID) or "").strip()
+    """Return this machine with a data directory, as the writer that a marker names. Containers have no machine-id of their own."""
+    inside = _inside.current()
+    machine = inside.machine if inside else (read_text(_MACHINE_ID) or "").strip()
     return _owner.Writer(platform.node() or "?", machine, os.path.realpath(data_dir))
+
+
+def known_to_wrapper(instance: Instance, settings: Mapping[str, object]) -> Instance:
+    """Return the instance with what its push wrapper needs to ask by itself, in a container: there is no Python for the job."""
+    inside = _inside.current()
+    if inside is None:
+        return instance
+    writer, place = writer_on(instance.cluster.data_dir), _owner.place_beside(settings) or {}
+    setting = next((f"{name}={value}" for name, value in place.items()), "")
+    return replace(instance, machine=inside.machine.partition(" ")[0], writer=writer.name, owner_place=setting)
 
 
 def read(walg: Walg) -> _owner.Owner | None:

@@ -13,14 +13,13 @@ import hashlib
 import os
 import re
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from .._instance._record import Instance
 
 # Debian's cron refuses the whole file for a longer one (MAX_COMMAND is 1000).
 _LONGEST = 998
@@ -124,13 +123,23 @@ def _good_part(name: str, part: str) -> bool:
     return low <= first <= (high if last is None else last) <= high
 
 
-def job_file(instance: Instance, minute: str | None, hour: str, weekday: str, host: str) -> str:
+@dataclass(frozen=True)
+class Job:
+    """What cron starts: for which instance, as whom, and where program and records are."""
+
+    instance: str
+    user: str
+    program_dir: str
+    config_dir: str
+
+
+def job_file(job: Job, minute: str | None, hour: str, weekday: str, host: str) -> str:
     """Return the text of the cron file by which base backups are taken.
 
     Without a ``minute`` it depends on host and instance: not all begin at once.
     """
-    argv = [os.path.join(instance.program_dir, "walg-job"), "backup"]
-    argv += ["--instance", instance.name, "--config-dir", instance.config_dir]
-    chosen = minute if minute else str(spread(f"{host}/{instance.name}", 0))
-    line = cron_line(chosen, hour, instance.cluster.os_user, argv, weekday=weekday)
-    return cron_file(instance.name, [line])
+    argv = [os.path.join(job.program_dir, "walg-job"), "backup"]
+    argv += ["--instance", job.instance, "--config-dir", job.config_dir]
+    chosen = minute if minute else str(spread(f"{host}/{job.instance}", 0))
+    line = cron_line(chosen, hour, job.user, argv, weekday=weekday)
+    return cron_file(job.instance, [line])

@@ -50,11 +50,17 @@ def work(
     ``served``: it is the container of the server itself, not a helper. Raises AgainError outside if an offer does.
     """
     mine, theirs = socket.socketpair()
-    machine = machine_of(placed)
+    machine, here = machine_of(placed), os.getpid()
     with _namespaces.opened(container.pid) as entrance:
         if _engine.by_name(runner, container.engine, container.identifier).pid != container.pid:
             raise WalgError(f"The container {container.name} was started anew just now. Run again.")
-        child = entrance.fork()
+        try:
+            child = entrance.fork()
+        except WalgError as exc:
+            if os.getpid() != here:
+                _inside.Line(theirs).send({"fail": {"msg": exc.msg, **exc.fields}})
+                os._exit(1)
+            raise
     if child == 0:
         mine.close()
         _inside.enter(_inside.Inside(_inside.Line(theirs), machine, served))

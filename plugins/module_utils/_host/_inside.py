@@ -107,3 +107,13 @@ def enter(inside: Inside) -> None:
 def current() -> Inside | None:
     """Return what is known of the container that this process works in; None for one that works on its own machine."""
     return _current[0] if _current else None
+
+
+def ask(what: str) -> None:
+    """Have the outside do something to the container. Raises WalgError, also where there is no outside."""
+    inside = current()
+    if inside is None:
+        raise WalgError(
+            f"The server runs in a container, and only from outside of it can one {what} it: name it in walg_container."
+        )
+    inside.ask(what)

@@ -121,6 +121,11 @@ def opened(pid: int) -> Iterator[Entrance]:
             os.close(handle)
 
 
+def end_with_parent() -> None:
+    """Have this process killed when its parent ends. Holds until it becomes another user."""
+    _end_with_parent(ctypes.CDLL(None, use_errno=True))
+
+
 def _end_with_parent(libc: ctypes.CDLL) -> None:
     _do(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "tie a child to its parent")
 

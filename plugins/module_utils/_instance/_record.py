@@ -91,6 +91,11 @@ class Instance:
     backup_timeout: int = 86400
     #: Variables of WAL-G's process that are no settings of WAL-G: how Go reaches the network.
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: Of a server in a container, where the push wrapper asks the storage by itself whose archive it is: the machine, the name that the
+    #: owner's marker must have, and the setting that leads WAL-G to where the marker stands.
+    machine: str = ""
+    writer: str = ""
+    owner_place: str = ""
 
     @functools.cached_property
     def owner(self) -> User:
@@ -162,6 +167,7 @@ _LATER_KEYS = {
 }
 _CREDENTIALS = ("PGPASSWORD", "PGPASSFILE", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT")
 ENVIRONMENT = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_CONTAINER_KEYS = {"MACHINE": "machine", "WRITER": "writer", "OWNER_PLACE": "owner_place"}
 _INSTANCE_KEYS = {
     "WALG_INSTANCE": "name",
     "CONFIG_DIR": "config_dir",
@@ -184,6 +190,7 @@ def render(instance: Instance) -> str:
     # Where credentials are looked for that no setting names. A server keeps the HOME of whoever started it, root's for instance.
     with contextlib.suppress(WalgError):
         pairs["HOME"] = instance.owner.home
+    pairs.update({key: getattr(instance, name) for key, name in _CONTAINER_KEYS.items() if instance.writer})
     pairs.update({key: instance.environment[key] for key in ENVIRONMENT if key in instance.environment})
     for key, value in pairs.items():
         if any(ord(char) < 32 for char in str(value)):
@@ -213,6 +220,7 @@ def parse(text: str, path: str) -> Instance:
         ) from exc
     except ValueError as exc:
         raise WalgError(f"{path} is damaged ({exc}): run the role mapswipe.walg.walg.") from exc
+    values.update({name: pairs[key] for key, name in _CONTAINER_KEYS.items() if key in pairs})
     values["environment"] = {key: pairs[key] for key in ENVIRONMENT if key in pairs}
     return Instance(cluster=cluster, **values)
 

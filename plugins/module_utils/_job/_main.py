@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._archive import _ownership
 from .._backup import _take
+from .._container import _placed, _session
 from .._errors import WalgError
-from .._host import _locks, _shown
+from .._host import _locks, _namespaces, _shown
 from .._host._files import read_text
 from .._host._process import Runner
-from .._host._users import User
+from .._host._users import User, dropper
 from .._instance import _record
 from .._walg._client import Walg
 from .._walg._settings import Settings
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code. Prints nothing on success: cron mails what is printed."""
     options = _parser().parse_args(arguments)
     try:
+        code = _go_inside(options)
+        if code is not None:
+            return code
         instance = _record.require(options.config_dir, options.instance)
         _refuse_other_user(instance)
         if options.verb == "confirm":
@@ -55,6 +59,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(options.instance, f"cannot write the log in {instance.log_dir}: {exc}")
         return EXIT_FAILED
     return _backup(instance, options, log)
+
+
+def _go_inside(options: argparse.Namespace) -> int | None:
+    """Go on in the container of the instance's server, as its owner, if it has one; outside, return the exit code of that."""
+    placed = _placed.load(options.config_dir, options.instance)
+    if placed is None:
+        return None
+    runner = Runner()
+    container = placed.find(runner)
+    container.refuse_not_running()
+    end = _session.work(runner, placed, container, {}, served=True)
+    if end is not None:
+        return end.code
+    options.config_dir = placed.directories()["config_dir"]
+    drop = dropper(_record.require(options.config_dir, options.instance).owner)
+    if drop is not None:
+        drop()
+        _namespaces.end_with_parent()  # that was forgotten with the change of user
+    return None
 
 
 def _complain(instance: str, text: str) -> None:

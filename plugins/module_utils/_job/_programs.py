@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
-from .._host import _proc, _trust
+from .._host import _inside, _proc, _trust
 from .._host._files import FilePlan, remove_tree
 from . import _main, _wrappers
 
@@ -129,8 +129,13 @@ class Plan:
 
 
 def plan_all(runner: Runner, directory: str, user: User) -> Plan:
-    """Plan library, launcher and wrappers for a job of ``user``, owned by whoever installs them."""
-    wanted = plan(directory, interpreter(runner, user), os.geteuid(), os.getegid())
+    """Plan library, launcher and wrappers for a job of ``user``, owned by whoever installs them.
+
+    In a container the wrappers alone: its job runs on the machine.
+    """
+    me = os.geteuid(), os.getegid()
+    inside = _inside.current() is not None
+    wanted = wrappers(directory, *me) if inside else plan(directory, interpreter(runner, user), *me)
     return Plan(directory, wanted, [one for one in wanted if one.differs()], stale(directory, wanted))
 
 
@@ -149,10 +154,16 @@ def plan(directory: str, python: str, uid: int, gid: int) -> list[FilePlan]:
     for folder in (package, os.path.join(package, copy), *(os.path.join(package, copy, one) for one in folders)):
         plans.append(FilePlan(folder, None, 0o755, uid, gid))
     plans += [FilePlan(os.path.join(package, copy, path), text, 0o644, uid, gid) for path, text in files.items()]
-    plans += [
-        FilePlan(os.path.join(directory, name), text, 0o755, uid, gid) for name, text in _wrappers.texts().items()
-    ]
+    plans += wrappers(directory, uid, gid)[1:]
     return [*plans, FilePlan(os.path.join(directory, JOB), launcher, 0o755, uid, gid)]
+
+
+def wrappers(directory: str, uid: int, gid: int) -> list[FilePlan]:
+    """Return the program directory and the wrappers in it."""
+    _trust.refuse_loose(directory, "walg_program_dir")
+    folder = FilePlan(directory, None, 0o755, uid, gid, keep=True)
+    texts = _wrappers.texts().items()
+    return [folder, *(FilePlan(os.path.join(directory, name), text, 0o755, uid, gid) for name, text in texts)]
 
 
 def stale(directory: str, plans: list[FilePlan]) -> list[str]:

@@ -20,6 +20,9 @@ ABOUT = r"""
 #   CONFIG_DIR         where this file lies, for walg-job
 #   PROGRAM_DIR        where walg-job lies
 #   PUSH_TIMEOUT       seconds that one call of WAL-G may take, at least 1
+#   MACHINE WRITER OWNER_PLACE
+#                      in a container, which has no Python for walg-job: the machine-id, the writer that the marker must name, and
+#                      the setting (NAME=value) that leads WAL-G to the marker
 #   DATA_DIR           PGDATA, handed to WAL-G, which keeps its notes on sent files below it
 #
 # Whose archive it is, is asked of the storage (walg-job confirm) before the first file after a change of the settings, the
@@ -46,7 +49,7 @@ case $file in
     -*) file=./$file ;;
 esac
 
-unset SYSTEM_IDENTIFIER PUSH_TIMEOUT DATA_DIR CONFIG_DIR PROGRAM_DIR
+unset SYSTEM_IDENTIFIER PUSH_TIMEOUT DATA_DIR CONFIG_DIR PROGRAM_DIR MACHINE WRITER OWNER_PLACE
 read_record "$1"
 set_limit PUSH_TIMEOUT "${PUSH_TIMEOUT-}"
 need SYSTEM_IDENTIFIER "${SYSTEM_IDENTIFIER+set}"
@@ -100,9 +103,58 @@ send() {
     return 0
 }
 
+# Reads the marker as WAL-G shows it, $1, and notes whether it names this cluster and this writer. Its own lines have two blanks.
+read_marker() {
+    while IFS= read -r line || [ -n "$line" ]; do
+        case $line in
+            '  "system_identifier": "'"$SYSTEM_IDENTIFIER"'",') cluster_named=yes ;;
+            '  "writer": "'"$WRITER"'"' | '  "writer": "'"$WRITER"'",') writer_named=yes ;;
+        esac
+    done <"$1"
+}
+
+# In a container: the archive is this cluster's if its marker names this writer. All else is for the play to judge.
+confirm_by_marker() {
+    reason=
+    marker=$STATE_DIR/push-marker
+    cluster_named= writer_named=
+    if [ "$machine" != "${MACHINE-}" ]; then
+        reason="this is not the machine for which the instance was installed, or /etc/machine-id is not mounted"
+    elif ! (cd -P "$DATA_DIR" && [ "$PWD" = "$1" ]); then
+        reason="PostgreSQL called in $1, but the instance is of $DATA_DIR"
+    fi
+    for place in "${OWNER_PLACE-}" ''; do
+        [ -z "$reason$writer_named" ] || break
+        limited ${place:+env "$place"} "$WALG_BINARY" --config "$WALG_CONFIG" st cat mapswipe_walg_owner.json >"$marker"
+        [ "$status" -ne 0 ] || read_marker "$marker"
+    done
+    rm -f -- "$marker"
+    if [ -n "$cluster_named" ] && [ -n "$writer_named" ]; then
+        status=0
+        return 0
+    fi
+    [ -n "$reason" ] || [ "$status" -eq 0 ] || explain
+    [ -n "$reason" ] || reason="its marker names another writer, or there is none"
+    say "$reason"
+    say "run the playbook mapswipe.walg.site, which finds out whose archive it is"
+    status=1
+}
+
 confirm() {
+    if [ -n "${WRITER-}" ]; then
+        confirm_by_marker "$PWD" 2>&3
+    else
+        ask_job
+    fi
+    note_answer
+}
+
+ask_job() {
     limited "$PROGRAM_DIR/walg-job" confirm --instance "$WALG_INSTANCE" --config-dir "$CONFIG_DIR" --data-dir "$PWD" \
         --file "$name" >&3
+}
+
+note_answer() {
     if [ "$status" -eq 0 ]; then
         # Without the note each file is asked about, which is slow; the archive is worth more.
         { printf '%s\n' "$subject" >"$note.$$" && mv -f -- "$note.$$" "$note"; } 2>/dev/null || rm -f -- "$note.$$"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from .._errors import WalgError
-from .._host import _proc
+from .._host import _inside, _proc
 from .._host._users import User
 from . import _server_process
 from ._data_dir import DataDir, inspect
@@ -30,7 +30,11 @@ def servers_on(path: str) -> list[int]:
     for pid in _proc.pids():
         if _works_on(pid, real, owner) and _server_process.is_server(pid):
             found[pid] = _proc.family(pid)[0]
-    return sorted(pid for pid, parent in found.items() if parent not in found)
+    postmasters = sorted(pid for pid, parent in found.items() if parent not in found)
+    inside = _inside.current()
+    if inside and not inside.served:  # a helper container has its own processes only
+        return postmasters or list(inside.ask("servers", path=real))
+    return postmasters
 
 
 def orphans(pids: Sequence[int]) -> bool:

@@ -5,7 +5,7 @@
 
 Written as one word or word:argument in ``walg_pg_service``:
 ``systemd:UNIT``, ``pg_ctlcluster:VERSION/NAME`` (Debian without systemd), ``pg_ctl``, ``command:/path`` (called with
-start or stop), ``none`` (nobody we may call).
+start or stop), ``none`` (nobody we may call). What runs in a container that is worked in from outside is ``container``: found, never given.
 
 A restore holds the manager off while it works: ``hold``, then ``stop``, and ``start``, which ends the hold. One that a killed run
 left is taken over by the next run's and ends with it.
@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
-from .._host import _trust
+from .._host import _inside, _trust
 from .._host._files import read_tail, write_atomic
 from .._host._users import call_as
 from .._host._waiting import wait_until
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .._host._process import Result, Runner
     from ._cluster import Cluster
 
-KINDS = ("systemd", "pg_ctlcluster", "pg_ctl", "command", "none")
+KINDS = ("systemd", "pg_ctlcluster", "pg_ctl", "command", "container", "none")
 _WITH_ARGUMENT = ("systemd", "pg_ctlcluster", "command")
 _CLUSTER = re.compile(rf"([0-9]+)/({_debian.NAME})\Z", re.ASCII)
 _IDENTITY = """
@@ -84,6 +84,8 @@ def parse(text: str) -> tuple[str, str]:
 
 def detect(runner: Runner, pid: int) -> str:
     """Return the service word for a running postmaster: its systemd unit, none if it is supervised otherwise, or pg_ctl."""
+    if _inside.current():
+        return "container"
     unit = _supervisor.unit_of(runner, pid)
     if unit:
         return f"systemd:{unit}"
@@ -113,10 +115,18 @@ class Service:
     @property
     def managed(self) -> bool:
         """Somebody is named who starts and stops it. Where nobody is, a restore ends with a stopped server."""
-        return self._kind()[0] != "none"
+        return self._kind()[0] not in ("none", "container")
+
+    @property
+    def in_container(self) -> bool:
+        """The container is started and stopped from outside."""
+        return self._kind()[0] == "container"
 
     def start(self) -> None:
         """Start the server through its manager and wait until it takes connections. Ends a hold. Raises WalgError."""
+        if self.in_container:
+            _inside.ask("start")
+            return
         try:
             self._start()
         except WalgError as exc:
@@ -154,6 +164,9 @@ class Service:
 
     def stop(self) -> None:
         """Stop the server through its manager, in fast mode and never harder. Raises WalgError."""
+        if self.in_container:
+            _inside.ask("stop")
+            return
         kind, argument = self._kind()
         told = _servers.servers_on(self.cluster.data_dir) if kind == "pg_ctl" else []
         if kind == "systemd":
@@ -188,7 +201,10 @@ class Service:
             )
 
     def restart(self) -> None:
-        """Stop and start; what was started by hand is started that way again."""
+        """Stop and start; what was started by hand is started that way again. In a container, this process ends with it."""
+        if self.in_container:
+            _inside.ask("restart")
+            return
         service = self.as_started()
         service.stop()
         service._start_stopped("restart")

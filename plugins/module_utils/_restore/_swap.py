@@ -109,6 +109,9 @@ class Swap:
 
     def stop_running(self, data_dir: str) -> None:
         """Stop what runs on a directory, by its manager and in fast mode."""
+        if self.service().in_container:  # whose processes have other numbers here
+            self.service().stop()
+            return
         pids = _servers.servers_on(data_dir)
         self.started = self.started or self.service().as_started()
         orphans = _servers.orphans(pids)

@@ -14,14 +14,14 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from .._errors import WalgError, failure_fields
-from .._host import _shown
+from .._host import _inside, _shown
 from .._host._files import read_text
 from .._instance import _record
 from .._storage import _google
 from .._walg import _settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 #: Parts of answers that later tasks use. They say what the play and the host say, and hold no text of a server or a program.
 FACTS = ("cluster", "directories", "binary", "upload", "path", "src", "settings_file", "record_file", "_planned")
@@ -37,6 +37,7 @@ class Module(Protocol):
     """What we use of AnsibleModule."""
 
     params: dict[str, Any]
+    check_mode: bool
     argument_spec: dict[str, Any]
     no_log_values: set[str]
     _tmpdir: str | None
@@ -62,17 +63,38 @@ def succeed(module: Module, **answer: Any) -> NoReturn:
     """End the module well."""
     shown = _shown_answer(module, answer)
     facts = {name: value for name, value in answer.items() if name in FACTS}
-    module.exit_json(**{**shown, **facts})
+    _end("end", module.exit_json, {**shown, **facts})
 
 
 def fail(module: Module, exc: WalgError | OSError) -> NoReturn:
     """End the module with an error in sentences."""
-    module.fail_json(**_shown_answer(module, failure_fields(exc)))
+    _end("fail", module.fail_json, _shown_answer(module, failure_fields(exc)))
+
+
+def pass_on(module: Module, answer: Mapping[str, Any], *, failed: bool) -> NoReturn:
+    """End the module with the answer of its part in a container, which masked it there; the options are shown as they were given."""
+    told = {**answer, "invocation": _shown_answer(module, {})["invocation"]}
+    if failed:
+        module.fail_json(**told)
+    module.exit_json(**told)
 
 
 def warn(module: Module, text: str) -> None:
     """Have Ansible show a warning."""
-    module.warn(_mask(module).text(text))
+    shown, inside = _mask(module).text(text), _inside.current()
+    if inside:
+        inside.ask("warn", text=shown)
+    else:
+        module.warn(shown)
+
+
+def _end(how: str, leave: Callable[..., NoReturn], answer: dict[str, Any]) -> NoReturn:
+    """Give the answer to Ansible; from inside a container to the process outside, since Ansible could not be imported in there."""
+    inside = _inside.current()
+    if inside is None:
+        leave(**answer)
+    inside.line.send({how: answer})
+    os._exit(0)
 
 
 def _shown_answer(module: Module, answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -284,7 +284,7 @@ def plan(params: Mapping[str, Any], runner: Runner | None = None) -> ConfigPlan:
         wanted = candidate(params, archived) if archived else wanted
     instance = wanted.instance
     owner, me = instance.owner, User.current()
-    record = _record.render(instance)
+    record = _record.render(_ownership.known_to_wrapper(instance, wanted.settings.values))
     files = [owned(wanted.credentials_file, wanted.credentials, 0o600, owner)] if wanted.credentials else []
     plans = [
         parent(instance.config_dir, me),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._errors import WalgError
+from .._host import _inside
 from .._postgres import _service
 from .._storage import _google, _url
 from .._walg import _encryption, _settings
@@ -73,7 +74,11 @@ def judge(params: Mapping[str, Any]) -> Given:
 def judge_cluster(cluster: Mapping[str, Any]) -> None:
     """Raise WalgError for what is given of a cluster and can't be right on any host."""
     if cluster.get("service"):
-        _service.parse(str(cluster["service"]))
+        kind, _argument = _service.parse(str(cluster["service"]))
+        if kind == "container" and not _inside.current():
+            raise WalgError(
+                "walg_pg_service: container is found, not given: name the container in walg_container or walg_compose."
+            )
     port = str(cluster.get("port") or "")
     if port and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < _PORTS):
         raise WalgError(f"walg_pg_port is {port[:80]!r}. Expected: a number from 1 to {_PORTS - 1}.", found=port[:80])

@@ -14,6 +14,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from .._archive import _disable
+from .._container import _placed
 from .._errors import WalgError
 from .._host import _locks, _mounts
 from .._host._files import read_text, sweep
@@ -28,6 +29,7 @@ from ._steps import Steps
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .._container._placed import Placed
     from .._host._process import Runner
     from .._instance._record import Instance
 
@@ -64,6 +66,25 @@ def remove(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, An
             with contextlib.suppress(OSError):
                 os.rmdir(path)  # where nothing of others is in it
     return {"directories": directories, "warnings": [], **steps.answer()}
+
+
+def remove_from_machine(steps: Steps, placed: Placed, config_dir: str, cron_dir: str, dry: bool) -> None:
+    """Remove what the machine has for an instance in a container: the schedule, and the job unless another instance uses it."""
+    _remove_file(steps, "schedule", os.path.join(cron_dir, f"mapswipe-walg-{placed.instance}"), dry)
+    own = os.path.basename(_placed.record_path(config_dir, placed.instance))
+    known = set(os.listdir(config_dir)) if os.path.isdir(config_dir) else set()
+    if any(name.endswith((".env", ".container.json")) for name in known - {own}):
+        return
+    place = placed.program_dir
+    found = [os.path.join(place, one) for one in (*_WRAPPERS, _programs.JOB, _programs.PACKAGE)]
+    found = [path for path in found if os.path.lexists(path)]
+    if found and not dry:
+        for path in found:
+            _programs.remove(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(place)  # where nothing of others is in it
+    if found:
+        steps.add("programs", place, [{"before": "".join(f"{path}\n" for path in found), "after": ""}])
 
 
 def _refuse_open_restore(instance: Instance) -> None:

@@ -518,7 +518,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     _answer.begin(module)
-    _enter_restore.enter(module)
+    part = _enter_restore.enter(module)
     params = module.params
     try:
         judge(params)
@@ -529,7 +529,11 @@ def main() -> None:
         missing = pending(instance, "wal-fetch") if module.check_mode else []
         run = _request.RestoreRequest(Runner(), instance, _options.from_params(params), *limits, missing)
         verb = "roll back" if params["rollback"] else "discard" if params["discard"] else "restore"
-        if module.check_mode or run.nothing_left(verb):  # nothing is written
+        if part == _enter_restore.REHEARSAL:
+            answer = run.rehearse(verb)
+        elif part == _enter_restore.LOOK:
+            answer = run.looked()
+        elif module.check_mode or run.nothing_left(verb):  # nothing is written
             answer = run.act(verb, check=True)
         else:
             lock = os.path.join(_state.prepare(instance), "restore.lock")

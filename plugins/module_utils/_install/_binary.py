@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
-from .._host import _files, _inside, _trust
+from .._host import _facts, _files, _inside, _trust
 from .._walg import _releases
 from . import _elf, _installed, _workshop
 
@@ -179,7 +179,7 @@ def _advice(version: str, machine: str, glibc: Sequence[int]) -> str:
 def host_glibc() -> tuple[int, ...]:
     """Return the version of the host's glibc; empty where there is none."""
     if _inside.current():  # where this process has the machine's
-        return _elf.libc_version()
+        return _facts.glibc_here()
     try:
         shown = os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (ValueError, OSError):

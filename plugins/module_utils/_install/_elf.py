@@ -9,8 +9,6 @@ followed, so a stripped file tells as much.
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import re
 import struct
 from dataclasses import dataclass
@@ -30,22 +28,6 @@ _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _DT_NEEDED, _DT_STRTAB, _DT_VERNEED = 1, 5, 0x6FFFFFFE
 _MOST = 4096  # entries of any table; more means a damaged file
 _GLIBC = re.compile(r"GLIBC_([0-9]+(?:\.[0-9]+)+)\Z")
-
-
-#: Where a system keeps glibc, and what that says of itself.
-_LIBC = ("/lib/*/libc.so.6", "/lib64/libc.so.6", "/lib/libc.so.6", "/usr/lib/libc.so.6")
-_BANNER = re.compile(rb"GNU C Library [^\0\n]{0,200}version ([0-9]+(?:\.[0-9]+)+)")
-_MOST_LIBC = 16 * 1024 * 1024  # bytes
-
-
-def libc_version() -> Version:
-    """Return the version of the glibc that lies here, whatever this process itself runs with; empty where there is none."""
-    for path in (path for pattern in _LIBC for path in sorted(glob.glob(pattern))):
-        with contextlib.suppress(OSError), open(path, "rb") as stream:
-            match = _BANNER.search(stream.read(_MOST_LIBC))
-            if match:
-                return tuple(map(int, match.group(1).decode().split(".")))
-    return ()
 
 
 @dataclass(frozen=True)

@@ -326,7 +326,7 @@ class Service:
         began = time.monotonic()
         deadline, last = began + self.timeout, began + self.recovery_timeout
         # A program of somebody's own may return before the server is there; the other managers do not.
-        patience = self.timeout if self._kind()[0] == "command" else min(self.timeout, _GONE)
+        patience = self.timeout if self._kind()[0] in ("command", "container") else min(self.timeout, _GONE)
         came, seen, pause = False, began, 0.1
         while not (server.ready() and not self._other()):
             looked, now = _data_dir.inspect(cluster.data_dir, cluster.owner()), time.monotonic()
@@ -396,6 +396,8 @@ class Service:
             return f" (/var/log/postgresql/postgresql-{argument.replace('/', '-')}.log)"
         if kind == "systemd":
             return f" (journalctl -u {argument}, /var/log/postgresql)"
+        if kind == "container":
+            return ": that of its container"
         return f": {self._log_file()}" if kind == "pg_ctl" else ""
 
     def _pg_ctl(self, arguments: list[str]) -> Result:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._archive import _ownership
 from .._errors import WalgError
+from .._host import _inside
 from .._host._waiting import wait_until
 from .._postgres import _data_dir, _servers
 from .._postgres._server import Server
 from .._walg._client import Walg
-from . import _answer, _host_check, _next_step, _options, _plan, _roll_back, _run, _state, _stopped, _ways
+from . import _answer, _host_check, _next_step, _options, _plan, _roll_back, _run, _state, _stopped, _swap, _ways
 from ._answer import Answer
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class RestoreRequest:
             if self.options.target.kind == "latest" or self.options.overwrite:
                 restore.stop_old(data_dir)
                 stopped = True
-            else:
+            elif not _beside_server():
                 self._ship()
         try:
             restore.old = self._stopped_state(data_dir)
@@ -178,6 +179,22 @@ class RestoreRequest:
     def _untouched(self) -> bool:
         saved = _state.load(self.instance)
         return saved is None or not saved.swap_begun
+
+    def rehearse(self, verb: str) -> dict[str, Any]:
+        """Say what is left to do, where the server runs, before it is done where it can't be seen; have what is written so far archived."""
+        answer = self.act(verb, check=True)
+        wanted = verb == "restore" and answer["changed"] and self.options.target.kind != "latest"
+        if wanted and not self.options.overwrite and _servers.servers_on(self.instance.cluster.data_dir):
+            self._ship()
+        return answer
+
+    def looked(self) -> dict[str, Any]:
+        """Look at the server that was started from outside after a restore, and note what it says."""
+        saved = self._own()
+        if saved is None:
+            raise WalgError(f"There is no restore {self.options.request!r} of this cluster.")
+        _swap.Swap(self.runner, self.instance, self._flow().progress).look_at_started(saved)
+        return _answered(saved.answer)
 
     def _ship(self) -> None:
         """Have the running server archive what it has written so far; a target of a minute ago is in its current segment.
@@ -238,6 +255,12 @@ class RestoreRequest:
     def _flow(self) -> _run.RestoreRun:
         limits = self.fetch_timeout, self.recovery_timeout, self.fetch_stall_timeout
         return _run.RestoreRun(self.runner, self.instance, *limits)
+
+
+def _beside_server() -> bool:
+    """Say whether this works in a helper container: who rehearsed it has had the server archive."""
+    inside = _inside.current()
+    return inside is not None and not inside.served
 
 
 def _answered(answer: Answer, *, changed: bool = True) -> dict[str, Any]:

@@ -204,6 +204,15 @@ class Swap:
             return True
         return running
 
+    def look_at_started(self, saved: _state.RestoreState) -> None:
+        """Wait for a server that was started from outside, and look at it as at one that was started here."""
+        self.service().wait_ready()
+        saved.answer.started = True
+        if not saved.rolled_back:
+            saved.answer.take(self._look(saved))
+            saved.answer.differs = self._differs(saved.answer.host_was or {})
+        _state.save(self.instance, saved)
+
     def _look(self, saved: _state.RestoreState) -> dict[str, Any]:
         """Ask the started server whether it is what was restored; returns its timeline and archive_mode."""
         server = Server(self.runner, self.instance.cluster)

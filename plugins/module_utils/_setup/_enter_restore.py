@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .._container import _helper
@@ -19,6 +20,7 @@ from . import _answer, _enter
 if TYPE_CHECKING:
     from .._container._session import End
 
+WHOLE, REHEARSAL, LOOK = "whole", "rehearsal", "look"
 _ENDED = ("done", "rolled back")
 _GONE = (*_ENDED, "discarded", "unknown")  # nothing is left that a helper container would be needed for
 _PASSWORD = (
@@ -27,14 +29,17 @@ _PASSWORD = (
 )
 
 
-def enter(module: _answer.Module) -> None:
-    """Return at once for an instance of this machine, and else only inside a container."""
+def enter(module: _answer.Module) -> str:
+    """Return at once for an instance of this machine, and else only inside a container: which part of the restore is to be done there."""
     try:
         outside = _enter.of(module)
-        if outside is not None:
-            _Restore(outside).run()
+        if outside is None:
+            return WHOLE
+        run = _Restore(outside)
+        run.go()
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
+    return run.part
 
 
 class _Restore:
@@ -44,10 +49,11 @@ class _Restore:
         self.outside, self.runner = outside, outside.runner
         self.check = outside.module.check_mode
         self.had_helper = _helper.find(self.runner, outside.container) is not None
-        self.stopped = False
+        self.stopped = self.started = False
+        self.part = WHOLE
         outside.offers.update(stop=self._stop, start=self._start)
 
-    def run(self) -> None:
+    def go(self) -> None:
         """Return inside only."""
         if self.outside.running and not self.had_helper:
             end = self._planned()
@@ -58,15 +64,17 @@ class _Restore:
         if self.outside.container.status in ("paused", "restarting", "removing"):
             self.outside.container.refuse_not_running()
         end = self.outside.beside() if self.check else self._carried_out()
+        if end is not None and self.started:
+            end = self._looked(end)
         if end is not None:
             self.outside.finish(end, self._complete)
 
     def _planned(self) -> End | None:
         """Plan where the server runs: what can be known to fail is refused before anything is stopped or made."""
-        self.outside.module.check_mode = True
+        self.part = WHOLE if self.check else REHEARSAL
         end = self.outside.served()
         if end is not None:
-            self.outside.module.check_mode = self.check
+            self.part = WHOLE
         return end
 
     def _carried_out(self) -> End | None:
@@ -91,10 +99,22 @@ class _Restore:
         _helper.close(self.runner, helper)
         if state in _ENDED and (told["changed"] or self.had_helper) and not self.outside.running:
             _helper.start(self.runner, self.outside.container)
+            self.started = True
+            self.outside.refresh()
+
+    def _looked(self, end: End) -> End | None:
+        """Look at the server that was started: is it what was restored?"""
+        self.part = LOOK
+        looked = self.outside.served()
+        told = _told(looked) if looked else {}
+        if told:
+            return replace(end, message={"end": {**_told(end), "restore": told["restore"]}})
+        return looked
 
     def _complete(self, answer: dict[str, Any]) -> None:
         restore = answer["restore"]
-        restore["started"] = bool(restore.get("started")) or self.outside.refresh().status == "running"
+        if restore.get("state") in _ENDED:
+            restore["started"] = bool(restore.get("started")) or self.outside.refresh().status == "running"
         if restore.get("state") == "done":
             restore["notes"] = [*(restore.get("notes") or []), _PASSWORD]
         if restore.get("connect"):

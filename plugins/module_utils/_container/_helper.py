@@ -51,7 +51,7 @@ def opened(runner: Runner, container: Container) -> Container:
     helper = find(runner, container)
     if helper is not None and helper.labels[_OF] == container.identifier and helper.status == "running":
         return helper
-    if helper is not None:  # it was for a container that was made anew since, or the machine was restarted
+    if helper is not None:  # it was for a container that was re-created since, or the machine was restarted
         close(runner, helper)
     argv = [container.engine, "run", "--detach", f"--name={name_of(container)}", "--volumes-from", container.identifier]
     argv += [f"--label={_OF}={container.identifier}", f"--label={_RESTART}={container.restart}", "--user=0:0"]

@@ -26,7 +26,7 @@ _MACHINE_ID = "/etc/machine-id"
 
 
 class AgainError(Exception):
-    """The work in the container has to begin anew, since the container did."""
+    """The work in the container must start over, since the container did."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def work(
     machine, here = machine_of(placed), os.getpid()
     with _namespaces.opened(container.pid) as entrance:
         if _engine.by_name(runner, container.engine, container.identifier).pid != container.pid:
-            raise WalgError(f"The container {container.name} was started anew just now. Run again.")
+            raise WalgError(f"The container {container.name} was restarted just now. Run again.")
         try:
             child = entrance.fork()
         except WalgError as exc:

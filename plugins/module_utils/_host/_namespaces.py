@@ -44,7 +44,7 @@ class Entrance:
         self._handles = handles
 
     def fork(self) -> int:
-        """Fork; the child goes on in there as the container's root, and gets 0. The parent gets the process to wait for, see end_of().
+        """Fork; the child continues in there as the container's root, and gets 0. The parent gets the process to wait for, see end_of().
 
         All modules that the child needs must be imported by now. Raises WalgError where it can't be entered, in the child.
         """

@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flow: a module whose instance's server runs in a container goes on inside of it; this process serves it, and ends with its answer."""
+"""Flow: a module whose instance's server runs in a container continues inside of it; this process serves it, and ends with its answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: What a module needs: the server that runs, or its files, which a helper container reaches while there is none.
 SERVER, FILES = "server", "files"
-_READY = 300.0  # seconds for a server to take connections after its container was started anew
+_READY = 300.0  # seconds for a server to take connections after its container was restarted
 
 
 class Outside:
@@ -56,7 +56,7 @@ class Outside:
         return end
 
     def served(self) -> _session.End | None:
-        """Go on in the server's own container, as often as that is started anew."""
+        """Go on in the server's own container, again after each restart of it."""
         while True:
             self.container.refuse_not_running()
             try:

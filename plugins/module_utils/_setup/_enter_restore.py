@@ -30,7 +30,7 @@ _PASSWORD = (
 
 
 def enter(module: _answer.Module) -> str:
-    """Return at once for an instance of this machine, and else only inside a container: which part of the restore is to be done there."""
+    """Return at once for an instance of this machine, and else only inside a container: which part of the restore to do there."""
     try:
         outside = _enter.of(module)
         if outside is None:
@@ -70,7 +70,7 @@ class _Restore:
             self.outside.finish(end, self._complete)
 
     def _planned(self) -> End | None:
-        """Plan where the server runs: what can be known to fail is refused before anything is stopped or made."""
+        """Plan where the server runs: what can be known to fail is rejected before anything is stopped or made."""
         self.part = WHOLE if self.check else REHEARSAL
         end = self.outside.served()
         if end is not None:

@@ -136,6 +136,12 @@ options:
         there is no way back.
     type: str
     default: ""
+  other_cluster:
+    description:
+      - System identifier of a cluster in the data directory that is not the one to restore, such as the empty one that a new container
+        or a second C(initdb) made. It is kept beside the data directory like an old cluster. Without this, another cluster is left alone.
+    type: str
+    default: ""
   archive:
     description:
       - V(resume) keeps the cluster's archive settings as they are.
@@ -504,6 +510,7 @@ def main() -> None:
             "check_start": {"type": "bool", "default": True},
             "stop_running": {"type": "bool", "default": False},
             "overwrite": {"type": "str", "default": ""},
+            "other_cluster": {"type": "str", "default": ""},
             "archive": {"type": "str", "choices": ["resume", "none"], "default": "resume"},
             "take_over": {"type": "str", "default": ""},
             "allow_other_collation": {"type": "bool", "default": False},

@@ -49,7 +49,7 @@ case $file in
     -*) file=./$file ;;
 esac
 
-unset SYSTEM_IDENTIFIER PUSH_TIMEOUT DATA_DIR CONFIG_DIR PROGRAM_DIR MACHINE WRITER OWNER_PLACE
+unset SYSTEM_IDENTIFIER PUSH_TIMEOUT DATA_DIR CONFIG_DIR PROGRAM_DIR MACHINE WRITER OWNER_PLACE PG_BIN_DIR
 read_record "$1"
 set_limit PUSH_TIMEOUT "${PUSH_TIMEOUT-}"
 need SYSTEM_IDENTIFIER "${SYSTEM_IDENTIFIER+set}"
@@ -103,30 +103,43 @@ send() {
     return 0
 }
 
-# Reads the marker as WAL-G shows it, $1, and notes whether it names this cluster and this writer. Its own lines have two blanks.
+# Prints the system identifier of the cluster in $1. (The record has none while a lost cluster is restored.)
+identify() {
+    "${PG_BIN_DIR-}/pg_controldata" -D "$1" 2>/dev/null | while IFS= read -r line; do
+        case $line in
+            'Database system identifier:'*) printf '%s\n' "${line##* }" ;;
+        esac
+    done
+}
+
+# Reads the marker as WAL-G shows it, $2, and notes whether it names the cluster $1 and this writer. Its own lines have two blanks.
 read_marker() {
     while IFS= read -r line || [ -n "$line" ]; do
         case $line in
-            '  "system_identifier": "'"$SYSTEM_IDENTIFIER"'",') cluster_named=yes ;;
+            '  "system_identifier": "'"$1"'",') cluster_named=yes ;;
             '  "writer": "'"$WRITER"'"' | '  "writer": "'"$WRITER"'",') writer_named=yes ;;
         esac
-    done <"$1"
+    done <"$2"
 }
 
 # In a container: the archive is this cluster's if its marker names this writer. All else is for the play to judge.
 confirm_by_marker() {
     reason=
     marker=$STATE_DIR/push-marker
-    cluster_named= writer_named=
+    cluster_named=
+    writer_named=
+    identifier=$(identify "$1")
     if [ "$machine" != "${MACHINE-}" ]; then
         reason="this is not the machine for which the instance was installed, or /etc/machine-id is not mounted"
     elif ! (cd -P "$DATA_DIR" && [ "$PWD" = "$1" ]); then
         reason="PostgreSQL called in $1, but the instance is of $DATA_DIR"
+    elif [ -n "$SYSTEM_IDENTIFIER" ] && [ "${identifier:-$SYSTEM_IDENTIFIER}" != "$SYSTEM_IDENTIFIER" ]; then
+        reason="the cluster in $1 has system identifier $identifier, but the instance is of $SYSTEM_IDENTIFIER"
     fi
     for place in "${OWNER_PLACE-}" ''; do
         [ -z "$reason$writer_named" ] || break
         limited ${place:+env "$place"} "$WALG_BINARY" --config "$WALG_CONFIG" st cat mapswipe_walg_owner.json >"$marker"
-        [ "$status" -ne 0 ] || read_marker "$marker"
+        [ "$status" -ne 0 ] || read_marker "${identifier:-$SYSTEM_IDENTIFIER}" "$marker"
     done
     rm -f -- "$marker"
     if [ -n "$cluster_named" ] && [ -n "$writer_named" ]; then

@@ -38,10 +38,12 @@ def refuse_directory(runner: Runner, instance: Instance, found: _data_dir.DataDi
             f"{found.path} holds something that is not a PostgreSQL cluster; it is left alone. Move it away, or correct walg_pg_data_dir."
         )
     wanted = instance.cluster.system_identifier
-    if found.kind == "cluster" and wanted and found.system_identifier != wanted:
+    another = found.kind == "cluster" and wanted and found.system_identifier != wanted
+    if another and options.other_cluster != found.system_identifier:
         raise WalgError(
             f"{found.path} holds another cluster: system identifier {found.system_identifier}, the instance's is {wanted}. "
-            "It is left alone.",
+            "It is left alone. If it is not needed there, such as an empty one that a new container made, add this line, and it is kept "
+            f'beside the data directory:\n  walg_restore_other_cluster: "{found.system_identifier}"',
             found=found.system_identifier,
             wanted=wanted,
         )

@@ -38,6 +38,7 @@ class RestoreOptions:
     wal_dir: str = ""
     stop_running: bool = False
     overwrite: str = ""
+    other_cluster: str = ""  # system identifier of one that is in the place of the cluster to restore
     archive: str = "resume"
     other_host_allowed: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)  # PostgreSQL's, that override the cluster's own
@@ -78,6 +79,12 @@ def from_params(params: Mapping[str, Any]) -> RestoreOptions:
         stop_running=params.get("stop_running", False),
         overwrite=_matching(
             params.get("overwrite"), "overwrite", _IDENTIFIER, "the system identifier of the old cluster, a number"
+        ),
+        other_cluster=_matching(
+            params.get("other_cluster"),
+            "other_cluster",
+            _IDENTIFIER,
+            "the system identifier of the cluster that is there, a number",
         ),
         archive=params.get("archive") or "resume",
         other_host_allowed=params.get("allow_other_collation", False),

@@ -165,7 +165,7 @@ def make(runner: Runner, instance: Instance, options: RestoreOptions, ours: Sequ
         raise WalgError(
             f"The storage {instance.storage} holds no base backup: nothing can be restored from it. Is it the right prefix?"
         )
-    identifier = _identifier(instance, listed, found)
+    identifier = _identifier(instance, options, listed, found)
     mine = _backups.of_cluster(listed, identifier)
     size = _segment_size.of(instance, mine)
     archive = walg.archive(size, listed)
@@ -222,14 +222,24 @@ def make(runner: Runner, instance: Instance, options: RestoreOptions, ours: Sequ
     )
 
 
-def _identifier(instance: Instance, listed: list[_backups.Backup], found: _data_dir.DataDir) -> str:
-    known = instance.cluster.system_identifier or found.system_identifier
+def _known_identifier(instance: Instance, options: RestoreOptions, found: _data_dir.DataDir) -> str:
+    """Return the system identifier of the cluster to restore; empty if only the archive knows it."""
+    known = [
+        one for one in (instance.cluster.system_identifier, found.system_identifier) if one != options.other_cluster
+    ]
+    return next(filter(None, known), "")
+
+
+def _identifier(
+    instance: Instance, options: RestoreOptions, listed: list[_backups.Backup], found: _data_dir.DataDir
+) -> str:
+    known = _known_identifier(instance, options, found)
     there = _backups.identifiers(listed)
     if known:
         if known not in there:
             raise WalgError(
                 f"The storage {instance.storage} holds no base backup of this cluster (system identifier {known}), but of "
-                f"{', '.join(there)}.",
+                f"{', '.join(there)}.{_advice_for_new(known, found)}",
                 found=there,
                 wanted=known,
             )
@@ -245,6 +255,15 @@ def _identifier(instance: Instance, listed: list[_backups.Backup], found: _data_
             found=there,
         )
     return there[0]
+
+
+def _advice_for_new(known: str, found: _data_dir.DataDir) -> str:
+    if known != found.system_identifier:
+        return ""
+    return (
+        f" If the cluster in {found.path} is not the one to restore, such as an empty one that a new container made, add this line, and "
+        f'it is kept beside the data directory:\n  walg_restore_other_cluster: "{known}"'
+    )
 
 
 def _timeline(

@@ -118,12 +118,27 @@ def preflight(runner: Runner, params: Mapping[str, Any]) -> _find.Found:
     _variables.refuse_unknown(params["variables"], params["known_variables"])
     given = _judged(params)
     found = _find.find(runner, params)
+    found = _meant(params, found)
     cluster = replace(found.cluster, credentials=_record.credentials({**given.settings, **given.secrets}))
     purpose = params["purpose"]
     _preflight.check(runner, cluster, params["version"], params["storage"], purpose)
     if purpose == "backup" and params["archive"]:
         _preflight.archive(runner, params["instance"], cluster, found.directories, params["archive"])
     return replace(found, cluster=cluster)
+
+
+def _meant(params: Mapping[str, Any], found: _find.Found) -> _find.Found:
+    """Return for a restore the cluster to restore, where another one is in its place now, such as one that a new container made."""
+    if params["purpose"] != "restore":
+        return found
+    recorded, there = _record.load(found.directories["config_dir"], params["instance"]), found.cluster
+    known = recorded.cluster if recorded and recorded.cluster.data_dir == there.data_dir else None
+    other = str((params["restore"] or {}).get("other_cluster") or "")
+    if known and known.system_identifier not in ("", other):
+        return replace(found, cluster=replace(there, system_identifier=known.system_identifier))
+    if other and other == there.system_identifier:
+        return replace(found, cluster=replace(there, system_identifier=""))
+    return found
 
 
 def _judged(params: Mapping[str, Any]) -> _given.Given:

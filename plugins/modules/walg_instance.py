@@ -415,7 +415,6 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import (
     _answer,
     _enter_instance,
-    _given,
     _make_ready,
     _remove,
     _specs,
@@ -460,8 +459,6 @@ def main() -> None:
         judge(params)
         options = (params["mirror_ca"] or "", params["mirror_username"] or "", params["mirror_password"] or "")
         web = Web(opener(urls.open_url, urls.ConnectionError, *options), params["download_timeout"])
-        if params["state"] == "present":
-            _given.complete(params)
         _enter_instance.enter(module, web)
         if params["state"] == "absent":
             answer = _remove.remove(Runner(), params, module.check_mode)

@@ -114,6 +114,14 @@ def by_name(runner: Runner, engine: str, name: str) -> Container:
     return _parsed(engine, json.loads(answer.stdout)[0])
 
 
+def variables(runner: Runner, container: Container) -> dict[str, str]:
+    """Return a container's environment. It holds passwords: for those who take known names out of it."""
+    argv = [container.engine, "container", "inspect", "--format", "{{json .Config.Env}}", "--", container.identifier]
+    answer = runner.run(argv, timeout=_TIMEOUT)
+    listed = json.loads(answer.stdout or "null") if answer.rc == 0 else None
+    return {name: value for name, _equals, value in (one.partition("=") for one in listed or ())}
+
+
 def by_service(runner: Runner, engine: str, project_dir: str, service: str) -> Container:
     """Return the one container of a service of Compose. Raises WalgError for none, and for several."""
     filters = [

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._container import _helper, _placed, _session
+from .._container import _engine, _helper, _placed, _session
 from .._errors import WalgError
 from .._host import _inside
 from .._host._process import Runner
@@ -41,6 +41,10 @@ class Outside:
     @property
     def running(self) -> bool:
         return self.container.status == "running"
+
+    def variables(self) -> dict[str, str]:
+        """Return the container's environment, which holds passwords."""
+        return _engine.variables(self.runner, self.container)
 
     def refresh(self) -> Container:
         """Look at the container again."""

@@ -16,7 +16,7 @@ from .._host._files import FilePlan
 from .._host._users import User
 from .._install import _binary, _distant, _installed
 from .._job import _programs
-from . import _answer, _enter, _remove
+from . import _answer, _enter, _given, _remove
 from ._steps import Steps
 
 if TYPE_CHECKING:
@@ -35,9 +35,11 @@ _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def enter(module: _answer.Module, web: Web) -> None:
-    """Return at once for an instance of this machine, and else only inside its container."""
+    """Complete the options; for a server in a container, return only inside of it."""
     try:
-        outside = _enter.of(module, _distant.offers(web))
+        outside, params = _enter.of(module, _distant.offers(web)), module.params
+        if params["state"] == "present":
+            _given.complete(params, outside.variables if outside else None)
         if outside is not None:
             _Instance(outside).run()
     except (WalgError, OSError) as exc:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from .._errors import WalgError
@@ -60,6 +60,13 @@ def read(path: str) -> tuple[dict[str, str], dict[str, str]]:
             other.pop(entry.name, None)  # the last one counts
         (settings if shown else secrets)[entry.name] = entry.value
     return settings, secrets
+
+
+def known(variables: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return ordinary and secret settings that WAL-G knows among a container's variables, by the same rules."""
+    given = {name: value for name, value in variables.items() if value and name in KNOWN and not name.startswith("PG")}
+    settings = {name: value for name, value in given.items() if _settings.may_show(name, value)}
+    return settings, {name: value for name, value in given.items() if name not in settings}
 
 
 def _entries(text: str, path: str) -> Iterator[_Entry]:

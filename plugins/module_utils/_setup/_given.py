@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,11 @@ class Given:
     credentials: str
 
 
-def complete(params: MutableMapping[str, Any]) -> None:
+def complete(params: MutableMapping[str, Any], container: Callable[[], Mapping[str, str]] | None = None) -> None:
     """Add to the options what they say in WAL-G's own words: the settings of ``env_file``, and the storage that a prefix names.
 
-    What the play gives overrides the file, but not with another storage. Raises WalgError, also where no storage is named at all.
+    What the play gives overrides the file, but not with another storage. Where neither names one, the variables of the server's
+    ``container`` may, for an image that ran WAL-G before. Raises WalgError, also where no storage is named at all.
     """
     settings = _dictionary(params.get("settings"), "walg_settings")
     secrets = _dictionary(params.get("secrets"), "walg_secrets")
@@ -44,6 +45,10 @@ def complete(params: MutableMapping[str, Any]) -> None:
             of_file = [_url.without_second(params["storage"], one, path) for one in of_file]
         kept = [{name: one[name] for name in one if _settings.canonical(name) not in given} for one in of_file]
         settings, secrets = {**kept[0], **settings}, {**kept[1], **secrets}
+        params.update(settings=settings, secrets=secrets)
+    if container and not params.get("storage") and not _url.prefixes_of({**settings, **secrets}):
+        of_image = _env_file.known(container())
+        settings, secrets = {**of_image[0], **settings}, {**of_image[1], **secrets}
         params.update(settings=settings, secrets=secrets)
     if not params.get("storage"):
         params["storage"] = _url.storage_of({**settings, **secrets})

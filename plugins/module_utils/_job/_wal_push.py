@@ -131,31 +131,39 @@ confirm_by_marker() {
     identifier=$(identify "$1")
     if [ "$machine" != "${MACHINE-}" ]; then
         reason="this is not the machine for which the instance was installed, or /etc/machine-id is not mounted"
-    elif ! (cd -P "$DATA_DIR" && [ "$PWD" = "$1" ]); then
+    elif ! (cd -P "$DATA_DIR" && [ "$PWD" = "$1" ]) 2>/dev/null; then
         reason="PostgreSQL called in $1, but the instance is of $DATA_DIR"
     elif [ -n "$SYSTEM_IDENTIFIER" ] && [ "${identifier:-$SYSTEM_IDENTIFIER}" != "$SYSTEM_IDENTIFIER" ]; then
         reason="the cluster in $1 has system identifier $identifier, but the instance is of $SYSTEM_IDENTIFIER"
     fi
+    # The first marker that is there decides: an older one inside the prefix may name who wrote here before.
+    partial=$marker
     for place in "${OWNER_PLACE-}" ''; do
-        [ -z "$reason$writer_named" ] || break
+        [ -z "$reason" ] || break
         limited ${place:+env "$place"} "$WALG_BINARY" --config "$WALG_CONFIG" st cat mapswipe_walg_owner.json >"$marker"
-        [ "$status" -ne 0 ] || read_marker "${identifier:-$SYSTEM_IDENTIFIER}" "$marker"
+        if [ "$status" -eq 0 ] && [ -s "$marker" ]; then
+            read_marker "${identifier:-$SYSTEM_IDENTIFIER}" "$marker"
+            break
+        fi
+        # A storage that hangs has not said that there is none.
+        [ "$status" -lt 124 ] && [ -n "$place" ] || break
     done
-    rm -f -- "$marker"
+    discard
+    partial=
     if [ -n "$cluster_named" ] && [ -n "$writer_named" ]; then
         status=0
         return 0
     fi
     [ -n "$reason" ] || [ "$status" -eq 0 ] || explain
     [ -n "$reason" ] || reason="its marker names another writer, or there is none"
-    say "$reason"
-    say "run the playbook mapswipe.walg.site, which finds out whose archive it is"
+    say "$reason" 2>&3
+    say "run the playbook mapswipe.walg.site, which finds out whose archive it is" 2>&3
     status=1
 }
 
 confirm() {
     if [ -n "${WRITER-}" ]; then
-        confirm_by_marker "$PWD" 2>&3
+        confirm_by_marker "$PWD"
     else
         ask_job
     fi

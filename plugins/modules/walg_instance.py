@@ -159,6 +159,7 @@ options:
     default: []
 seealso:
   - module: mapswipe.walg.walg_instance_info
+  - module: mapswipe.walg.walg_container
   - module: mapswipe.walg.walg_archive
   - module: mapswipe.walg.walg_backup
   - module: mapswipe.walg.walg_schedule

@@ -252,6 +252,7 @@ VERBS = {
     "Make",
     "Prepare",
     "Prove",
+    "Record",
     "Remove",
     "Restore",
     "Resume",

@@ -183,6 +183,11 @@ def base_options(sandbox: ForkingSandbox, cluster: Cluster) -> dict[str, dict[st
         "walg_backup": instance,
         "walg_backup_info": instance,
         "walg_config": {**storage, "binary": binary, **known},
+        "walg_container": {
+            "container": "no-such-container",
+            "instance": "other",
+            "config_dir": found["directories"]["config_dir"],
+        },
         # Of a type that is judged without a question to anybody.
         "walg_google_check": {"storage": "gs://bucket/path", "google_credentials": {"type": "external_account"}},
         "walg_install": {

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,17 @@ from .._errors import WalgError
 from .._host import _trust
 
 if TYPE_CHECKING:
-    from .._host._process import Runner
+    from .._host._process import Result, Runner
 
 ENGINES = ("docker", "podman")
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _TIMEOUT = 60.0
 _PROJECT_DIR = "com.docker.compose.project.working_dir"
 _SERVICE = "com.docker.compose.service"
+_ONE_OFF = "com.docker.compose.oneoff"  # not set by podman-compose
+_ANONYMOUS = re.compile("[0-9a-f]{64}")
+_NAME = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_SHORTEST_ID = 12  # of an identifier that is shown
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,12 @@ class Mount:
     source: str
     destination: str
     writable: bool
+    name: str = ""  # of a volume
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it is a volume that nobody gave a name: a container that is recreated by hand gets another one."""
+        return self.kind == "volume" and bool(_ANONYMOUS.fullmatch(self.name))
 
     def holds(self, path: str) -> bool:
         """Say whether a path in the container is in this mount."""
@@ -64,11 +75,17 @@ class Container:
     extra_hosts: tuple[str, ...]
     dns: tuple[str, ...]
     shm_size: int  # bytes
+    image_name: str = ""  # as it was asked for
 
     @property
     def compose_service(self) -> str:
         """The service of Compose that it belongs to; "" for none."""
         return self.labels.get(_SERVICE, "")
+
+    @property
+    def project_dir(self) -> str:
+        """The directory of its project of Compose; "" for none."""
+        return self.labels.get(_PROJECT_DIR, "")
 
     def mount_of(self, path: str) -> Mount | None:
         """Return the innermost mount that a path in the container is in."""
@@ -104,14 +121,21 @@ def program(wanted: str = "") -> str:
 
 def by_name(runner: Runner, engine: str, name: str) -> Container:
     """Return the container of that name or identifier. Raises WalgError if there is none."""
+    if not _NAME.fullmatch(name):
+        raise WalgError(
+            f"{name!r} is no container's name: those have letters, digits, `_`, `.` and `-`, and begin with a letter or digit.",
+            found=name,
+        )
     answer = runner.run([engine, "container", "inspect", "--", name], timeout=_TIMEOUT)
-    if answer.rc != 0:
-        said = answer.last_line()
-        if "no such container" in said.lower():
-            names = ", ".join(_names(runner, engine)) or "none"
-            raise WalgError(f"There is no container {name!r} on this machine; there are: {names}.", found=name)
-        raise WalgError(f"The engine does not answer: {said}", **answer.fields())
-    return _parsed(engine, json.loads(answer.stdout)[0])
+    if answer.rc == 0:
+        found = _parsed(engine, json.loads(answer.stdout)[0])
+        # The engine takes the beginning of an identifier for a name, however short.
+        if found.name == name or (len(name) >= _SHORTEST_ID and found.identifier.startswith(name)):
+            return found
+    elif "no such container" not in answer.last_line().lower():
+        raise _no_answer(engine, answer)
+    names = ", ".join(_names(runner, engine)) or "none"
+    raise WalgError(f"There is no container {name!r} on this machine; there are: {names}.", found=name)
 
 
 def variables(runner: Runner, container: Container) -> dict[str, str]:
@@ -124,29 +148,67 @@ def variables(runner: Runner, container: Container) -> dict[str, str]:
 
 def by_service(runner: Runner, engine: str, project_dir: str, service: str) -> Container:
     """Return the one container of a service of Compose. Raises WalgError for none, and for several."""
-    filters = [
-        f"label={_PROJECT_DIR}={project_dir}",
-        f"label={_SERVICE}={service}",
-        "label=com.docker.compose.oneoff=False",
-    ]
-    argv = [engine, "ps", "--all", "--quiet", "--no-trunc"]
-    for one in filters:
-        argv += ["--filter", one]
-    answer = runner.run(argv, timeout=_TIMEOUT)
-    if answer.rc != 0:
-        raise WalgError(f"The engine does not answer: {answer.last_line()}", **answer.fields())
-    found = answer.stdout.split()
+    of_service = _labelled(runner, engine, f"{_SERVICE}={service}")
+    found = [one for one in of_service if _same(one.project_dir, project_dir)]
     if len(found) > 1:
+        listed = ", ".join(f"{one.name} ({one.status})" for one in found)
         raise WalgError(
-            f"The service {service!r} in {project_dir} has {len(found)} containers. Only one can be meant: scale it to 1, or name the "
-            "container in walg_container.",
-            found=found,
+            f"The service {service!r} in {project_dir} has {len(found)} containers: {listed}. Only one can be meant: scale it to 1, "
+            "remove what is left over, or name the container in walg_container.",
+            found=[one.name for one in found],
         )
-    if not found:
+    if found:
+        return found[0]
+    elsewhere = [one.project_dir for one in of_service if not os.path.isdir(one.project_dir)]
+    if elsewhere:
         raise WalgError(
-            f"The service {service!r} of the Compose project in {project_dir} has no container. Create it: docker compose up -d."
+            f"The service {service!r} of the Compose project in {project_dir} has no container. There is one that was made in "
+            f"{elsewhere[0]}, which is gone: if that directory was renamed, recreate it from where it is now, with `docker compose "
+            "--project-name` and the old project's name.",
+            found=elsewhere,
         )
-    return by_name(runner, engine, found[0])
+    services = [one for one in _labelled(runner, engine, _SERVICE) if _same(one.project_dir, project_dir)]
+    names = ", ".join(sorted({one.compose_service for one in services})) or "none"
+    raise WalgError(
+        f"The service {service!r} of the Compose project in {project_dir} has no container; services that have one there: {names}. "
+        "Name one of those in walg_compose, or create it: docker compose up -d.",
+        found=names,
+    )
+
+
+def _labelled(runner: Runner, engine: str, label: str) -> list[Container]:
+    """Return the containers of Compose's services with a label. Those of `compose run` are left out."""
+    listed = runner.run(
+        [engine, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}"], timeout=_TIMEOUT
+    )
+    if listed.rc != 0:
+        raise _no_answer(engine, listed)
+    identifiers = listed.stdout.split()
+    if not identifiers:
+        return []
+    answer = runner.run([engine, "container", "inspect", "--", *identifiers], timeout=_TIMEOUT)
+    # One that has gone meanwhile is no error, the others are told anyway.
+    if not answer.stdout.lstrip().startswith("["):
+        raise _no_answer(engine, answer)
+    found = [_parsed(engine, one) for one in json.loads(answer.stdout)]
+    return [one for one in found if one.labels.get(_ONE_OFF, "").lower() != "true"]
+
+
+def _same(one: str, other: str) -> bool:
+    """Say whether two paths are one directory: Compose's label has the one that somebody's shell was in."""
+    return bool(one) and os.path.realpath(one) == os.path.realpath(other)
+
+
+def _no_answer(engine: str, answer: Result) -> WalgError:
+    name = os.path.basename(engine)
+    said = answer.last_line() if answer.rc or not answer.stdout else "what is no JSON"
+    why = f"{_TIMEOUT:.0f} s have passed" if answer.timed_out else said
+    return WalgError(
+        f"The engine does not answer ({name}: {why}). Start it (systemctl start {name}), or name the right one in walg_container_engine.",
+        cmd=answer.argv,
+        rc=answer.rc,
+        stderr=answer.stderr,
+    )
 
 
 def _names(runner: Runner, engine: str) -> list[str]:
@@ -166,7 +228,7 @@ def _parsed(engine: str, told: Mapping[str, Any]) -> Container:
         user=config.get("User") or "",
         command=(*_words(config.get("Entrypoint")), *_words(config.get("Cmd"))),
         labels=config.get("Labels") or {},
-        mounts=tuple(_mount(one) for one in told.get("Mounts") or ()),
+        mounts=_mounts(told.get("Mounts") or (), host.get("Tmpfs") or ()),
         restart=(host.get("RestartPolicy") or {}).get("Name") or "no",
         read_only=bool(host.get("ReadonlyRootfs")),
         stop_timeout=config.get("StopTimeout"),
@@ -177,6 +239,7 @@ def _parsed(engine: str, told: Mapping[str, Any]) -> Container:
         extra_hosts=tuple(host.get("ExtraHosts") or ()),
         dns=tuple(host.get("Dns") or ()),
         shm_size=int(host.get("ShmSize") or 0),
+        image_name=config.get("Image") or "",
     )
 
 
@@ -200,5 +263,11 @@ def _words(value: object) -> Sequence[str]:
     return [str(one) for one in value] if isinstance(value, list) else []
 
 
-def _mount(told: Mapping[str, Any]) -> Mount:
-    return Mount(told["Type"], told.get("Source") or "", told["Destination"], bool(told.get("RW")))
+def _mounts(told: Sequence[Mapping[str, Any]], in_memory: Iterable[str]) -> tuple[Mount, ...]:
+    """Return the mounts; Docker keeps those of --tmpfs apart."""
+    found = [
+        Mount(one["Type"], one.get("Source") or "", one["Destination"], bool(one.get("RW")), one.get("Name") or "")
+        for one in told
+    ]
+    known = {one.destination for one in found}
+    return (*found, *(Mount("tmpfs", "", path, writable=True) for path in in_memory if path not in known))

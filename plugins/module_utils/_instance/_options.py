@@ -28,11 +28,14 @@ _PATHS = {
     "ca_path": "walg_binary_mirror_ca",
     "config_dir": "walg_config_dir",
     "cron_dir": "walg_cron_dir",
+    "data_dir": "walg_pg_data_dir",
     "env_file": "walg_env_file",
+    "kit_dir": "walg_kit_dir",
     "log_dir": "walg_log_dir",
     "mirror_ca": "walg_binary_mirror_ca",
     "path": "The option path",
     "program_dir": "walg_program_dir",
+    "project_dir": "project_dir in walg_compose",
     "src": "walg_binary_src",
     "state_dir": "walg_state_dir",
     "wal_dir": "walg_restore_wal_dir",
@@ -46,6 +49,7 @@ _LEAST = {
     "keep": 0,
     "push_timeout": 1,
     "recovery_timeout": 1,
+    "stop_grace": 10,
     "storage_timeout": 1,
     "timeout": 0,
 }
@@ -53,7 +57,7 @@ _LEAST = {
 PLANNED = "MAPSWIPE_WALG_PLANNED"
 _MOST = 10**9
 _LIMITED = ("archive", "restore")
-_GROUPS = ("directories",)
+_GROUPS = ("compose", "directories")
 _SECRET = ("url_password", "mirror_password", "primary_conninfo", "mirror", "storage", "restore")
 
 

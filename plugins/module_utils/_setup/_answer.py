@@ -24,7 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 #: Parts of answers that later tasks use. They say what the play and the host say, and hold no text of a server or a program.
-FACTS = ("cluster", "directories", "binary", "upload", "path", "src", "settings_file", "record_file", "_planned")
+FACTS = (
+    "cluster",
+    "directories",
+    "binary",
+    "upload",
+    "path",
+    "src",
+    "settings_file",
+    "record_file",
+    "kit",
+    "compose_file",
+    "_planned",
+)
 
 
 #: Options that are kept out of the system's log as a whole, since a secret may stand in them by mistake; what is right in them may

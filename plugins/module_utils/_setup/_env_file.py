@@ -5,28 +5,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from .._errors import WalgError
-from .._host import _trust
+from .._host import _dotenv, _trust
 from .._host._files import read_text
 from .._walg import _settings
 from .._walg._setting_names import KNOWN, REFUSED
-
-_ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*[=:][ \t]*")
-_SINGLE = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
-_DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_COMMENT = re.compile(r"(?:^|[ \t]+)#.*")
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "$": "$", '"': '"', "\\": "\\"}
-
-
-class _Entry(NamedTuple):
-    name: str
-    value: str
-    line: int
-    expands: bool  # a $ in it would be replaced by Compose
 
 
 def read(path: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -41,7 +26,7 @@ def read(path: str) -> tuple[dict[str, str], dict[str, str]]:
         raise WalgError(f"There is no file {path} on this host (walg_env_file).")
     settings: dict[str, str] = {}
     secrets: dict[str, str] = {}
-    for entry in _entries(text, path):
+    for entry in _dotenv.entries(text, path, KNOWN.__contains__):
         if not entry.value or entry.name.startswith("PG"):
             continue
         if entry.name in REFUSED:
@@ -67,38 +52,3 @@ def known(variables: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]
     given = {name: value for name, value in variables.items() if value and name in KNOWN and not name.startswith("PG")}
     settings = {name: value for name, value in given.items() if _settings.may_show(name, value)}
     return settings, {name: value for name, value in given.items() if name not in settings}
-
-
-def _entries(text: str, path: str) -> Iterator[_Entry]:
-    """Yield what the file assigns. What is no assignment is of no interest: Compose itself says so."""
-    at, text = 0, text.replace("\r\n", "\n").lstrip("\ufeff")
-    while at < len(text):
-        found, line = _ASSIGNMENT.match(text, at), text.count("\n", 0, at) + 1
-        if found is None:
-            at = _line_end(text, at)
-            continue
-        name, start = found.group(1), found.end()
-        quoted = _SINGLE.match(text, start) or _DOUBLE.match(text, start)
-        if quoted is None and text[start : start + 1] in ("'", '"'):
-            if name not in KNOWN:
-                at = _line_end(text, start)
-                continue
-            raise WalgError(f"The quote that opens {name} in {path}, line {line}, is never closed.", found=name)
-        if quoted is None:
-            at = _line_end(text, start)
-            value = _COMMENT.sub("", text[start:at].rstrip("\n")).strip()
-            yield _Entry(name, value, line, "$" in value)
-            continue
-        at = _line_end(text, quoted.end())
-        if quoted.group(0)[0] == "'":
-            yield _Entry(name, quoted.group(1).replace("\\'", "'"), line, expands=False)
-        else:
-            raw = quoted.group(1)
-            value = re.sub(r"\\(.)", lambda match: _ESCAPED.get(match.group(1), match.group(0)), raw, flags=re.DOTALL)
-            yield _Entry(name, value, line, bool(re.search(r"(?<!\\)\$", raw)))
-
-
-def _line_end(text: str, at: int) -> int:
-    """Return where the next line begins."""
-    end = text.find("\n", at)
-    return len(text) if end < 0 else end + 1

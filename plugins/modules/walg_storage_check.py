@@ -88,6 +88,10 @@ google:
   returned: when the storage is C(gs://) and WAL-G was tried
   type: dict
   contains:
+    bucket:
+      description: The bucket's name.
+      returned: unless O(google_check=never)
+      type: str
     asked:
       description: Whether Google was asked.
       returned: always

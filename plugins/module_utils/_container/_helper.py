@@ -9,6 +9,7 @@ the engine does not start the server in the midst of a restore.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
@@ -75,8 +76,11 @@ def close(runner: Runner, helper: Container) -> None:
 
 
 def hold(runner: Runner, container: Container) -> None:
-    """Stop a container and keep the engine from starting it again; its helper knows the policy that it had."""
-    if container.restart not in ("", "no"):
+    """Stop a container and keep the engine from starting it again; its helper knows the policy that it had.
+
+    Podman starts no container again that was stopped, and its `update` knew no policy before 5.1.
+    """
+    if container.restart not in ("", "no") and not _is_podman(container):
         _call(runner, [container.engine, "update", "--restart=no", container.identifier], "hold the container")
     if container.status not in ("created", "exited", "dead"):
         wait = float(container.stop_timeout or 10) + _STOP_SLACK
@@ -86,8 +90,12 @@ def hold(runner: Runner, container: Container) -> None:
 def release(runner: Runner, container: Container, helper: Container) -> None:
     """Give a container its restart policy back."""
     policy = helper.labels.get(_RESTART, "no")
-    if policy not in ("", "no", container.restart):
+    if policy not in ("", "no", container.restart) and not _is_podman(container):
         _call(runner, [container.engine, "update", f"--restart={policy}", container.identifier], "end the hold")
+
+
+def _is_podman(container: Container) -> bool:
+    return os.path.basename(container.engine) == "podman"
 
 
 def start(runner: Runner, container: Container) -> None:

@@ -45,7 +45,7 @@ def ask(candidate: Candidate, reads: bool, timeout: float, version: tuple[int, i
     given = (candidate.credentials, OPTION, "inventory") if candidate.credentials else None
     path = values.get(_google.SETTING, "")
     bucket = bucket_of(instance.storage)
-    return asked(instance.owner, given, path, bucket, reads, network, timeout, version)
+    return {"bucket": bucket, **asked(instance.owner, given, path, bucket, reads, network, timeout, version)}
 
 
 def bucket_of(storage: str) -> str:

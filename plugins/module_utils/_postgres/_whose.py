@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
-from .._host import _trust
+from .._host import _inside, _trust
 from .._host._proc import user_of
 from .._host._users import User
 from . import _data_dir
@@ -65,7 +65,15 @@ def refuse_other(cluster: Cluster) -> None:
             found=found.name,
             wanted=cluster.os_user,
         )
-    _trust.refuse_loose(cluster.data_dir, "walg_pg_data_dir", found.uid)
+    if _untouched(cluster.data_dir):
+        _trust.refuse_shared(os.path.dirname(cluster.data_dir), "walg_pg_data_dir", found.uid)
+    else:
+        _trust.refuse_loose(cluster.data_dir, "walg_pg_data_dir", found.uid)
+
+
+def _untouched(data_dir: str) -> bool:
+    """Say whether it is that of a new container, which images leave open to everybody until its server starts first (_first_start)."""
+    return _inside.current() is not None and not _data_dir.content(data_dir)
 
 
 def believed() -> set[int]:

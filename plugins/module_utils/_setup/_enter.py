@@ -15,10 +15,11 @@ from .._container import _engine, _helper, _placed, _session
 from .._errors import WalgError
 from .._host import _inside
 from .._host._process import Runner
+from .._host._users import User
 from .._host._waiting import wait_until
 from .._instance import _directories
 from .._postgres import _data_dir, _servers, _whose
-from . import _answer
+from . import _answer, _first_start
 
 if TYPE_CHECKING:
     from .._container._engine import Container
@@ -155,6 +156,7 @@ def _go_on(outside: Outside) -> None:
         params["directories"] = {**params["directories"], **folders}
     if "cluster" in params:
         params["cluster"] = {**_cluster(outside, params["cluster"]), "service": "container"}
+        _close_empty(outside, params["cluster"])
     if outside.restarted:
         _await_server(outside.container.data_dir)
 
@@ -173,6 +175,13 @@ def _cluster(outside: Outside, given: Mapping[str, Any]) -> dict[str, Any]:
         "os_user": "postgres" if user in ("root", "0") else user,
     }
     return {**given, **{name: given.get(name) or value for name, value in known.items() if given.get(name) or value}}
+
+
+def _close_empty(outside: Outside, cluster: Mapping[str, Any]) -> None:
+    """Where no server runs, make the data directory of a new container as its entry would; check mode leaves it."""
+    inside = _inside.current()
+    if inside and not inside.served and not outside.module.check_mode and cluster["data_dir"]:
+        _first_start.close(cluster["data_dir"], User.by_name(cluster["os_user"]))
 
 
 def _await_server(data_dir: str) -> None:

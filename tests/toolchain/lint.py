@@ -113,7 +113,7 @@ def importer_env(context: Context) -> dict[str, str]:
 
 
 def shellcheck_argv(context: Context) -> list[str]:
-    scenario = [f"molecule/container/files/{name}" for name in ("docker-entrypoint", "entry", "pg-service")]
+    scenario = [f"molecule/container/files/{name}" for name in ("entry", "pg-service")]
     official = "tests/toolchain/official/docker-entrypoint.sh"
     return ["python", "tests/toolchain/shellcheck.py", *scenario, official, ".ci/run"]
 

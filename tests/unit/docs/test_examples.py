@@ -20,6 +20,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from written import EXAMPLES, PAGES, PLAY_VARIABLES, ROLES, ROOT, blocks, text_of
 
 INVENTORIES = [name for name in EXAMPLES if name.startswith("examples/inventory/")]
+PROJECTS = sorted(path.parent for path in ROOT.glob("examples/compose/*/docker-compose.yml"))
+OF_PROJECTS = [f"{path.relative_to(ROOT)}/inventory.yml" for path in PROJECTS]
 INCLUDE = "ansible.builtin.include_role"
 
 
@@ -85,16 +87,16 @@ def inventory(path: Path) -> dict[str, dict[str, Any]]:
 
 def test_there_is_something_to_check() -> None:
     assert len(INVENTORIES) >= 5
-    assert set(INVENTORIES) < set(EXAMPLES)
+    assert {*INVENTORIES, *OF_PROJECTS} < set(EXAMPLES)
+    assert len(PROJECTS) == 2
 
 
-@pytest.mark.parametrize("name", INVENTORIES)
+@pytest.mark.parametrize("name", [*INVENTORIES, *OF_PROJECTS])
 def test_ansible_reads_the_inventories(name: str) -> None:
     hosts = inventory(ROOT / name)
     assert hosts
-    assert [(host, complaints(values, complete=True)) for host, values in hosts.items()] == [
-        (host, []) for host in hosts
-    ]
+    complete = "own-image" not in name  # there the container's environment names the storage
+    assert [(host, complaints(values, complete)) for host, values in hosts.items()] == [(host, []) for host in hosts]
     # Two instances of one machine, or two machines of one cluster: never the same writer twice.
     writers = {(values.get("ansible_host", host), values.get("walg_instance")) for host, values in hosts.items()}
     assert len(writers) == len(hosts)
@@ -125,6 +127,23 @@ def test_every_example_is_linked() -> None:
     shown = text_of("README.md") + "".join(text_of(page) for page in PAGES if page.startswith("docs/"))
     assert [example for example in EXAMPLES if f"{example})" not in shown] == []
     assert [example for example in INVENTORIES if f"({example})" not in text_of("README.md")] == []
+
+
+@pytest.mark.parametrize("project", PROJECTS, ids=lambda path: path.name)
+def test_a_project_of_compose_has_all_that_its_files_name(project: Path) -> None:
+    """Variables are in .env.example, files beside; the line for .env is what the collection's role says by default."""
+    written = (project / "docker-compose.yml").read_text(encoding="utf-8")
+    env = (project / ".env.example").read_text(encoding="utf-8")
+    given = dict(re.findall(r"^(\w+)=(.+)$", env, re.MULTILINE))
+    services = yaml.safe_load(written)["services"]
+    (host,) = inventory(project / "inventory.yml").values()
+    assert set(re.findall(r"\$\{(\w+)\}", written)) == set(given)
+    assert host["walg_compose"]["service"] in services
+    assert all((project / "Dockerfile").exists() for service in services.values() if "build" in service)
+    kit = options_table.specs("walg")["walg_kit_dir"]["default"]
+    assert f"\n#COMPOSE_FILE=docker-compose.yml:{kit}/main/compose.yml\n" in env
+    linked = text_of("docs/containers.md")
+    assert all(f"examples/compose/{project.name}/{path.name})" in linked for path in project.iterdir())
 
 
 def test_what_differs_in_an_example_is_told_right() -> None:

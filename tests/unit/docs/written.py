@@ -17,7 +17,7 @@ PAGES = [
         [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")]
     )
 ]
-EXAMPLES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("examples/*/*.yml"))]
+EXAMPLES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("examples/**/*.yml"))]
 ROLES = options_table.roles()
 OPTIONS = {
     name for role in ROLES for entry in options_table.entry_points(role) for name in options_table.specs(role, entry)

@@ -18,6 +18,7 @@ FACTS = [
     ("no systemd", "which systemctl || echo none", "none"),
     ("no ps", "which ps || echo none", "none"),
     ("no bundle of certificates", "ls -A /etc/ssl/certs /usr/local/share/ca-certificates 2>/dev/null | grep -v :", ""),
+    ("no name of a machine", "cat /etc/machine-id", ""),
     ("its user", "id -u postgres; id -g postgres", "999\n999"),
     ("nothing belongs to nobody", "find / -xdev -nouser -o -xdev -nogroup", ""),
     ("a shell and what wrappers use", "which sh timeout od | wc -l", "3"),

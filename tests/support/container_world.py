@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 from locations import digest_of
+from support.cron import command_of
 from support.restoring import until
 from support.sandbox import Play, Sandbox
 
@@ -47,17 +48,11 @@ def images() -> dict[int, Image]:
     return {one["major"]: Image(**one) for one in given}
 
 
-def docker(*arguments: str | Path, check: bool = True, env: Mapping[str, str] | None = None) -> str:
+def docker(*arguments: str | Path, check: bool = True, cwd: Path | None = None) -> str:
     """Return what the engine's program says, both streams together. ``check``: it has to succeed."""
     argv = ["docker", *(str(one) for one in arguments)]
-    done = subprocess.run(
-        argv,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
+    stream = subprocess.PIPE
+    done = subprocess.run(argv, stdout=stream, stderr=subprocess.STDOUT, text=True, check=False, cwd=cwd)
     assert done.returncode == 0 or not check, f"{argv}: {done.stdout}"
     return done.stdout.strip()
 
@@ -119,6 +114,7 @@ class ContainerWorld:
         setup, image = self.setup, self.image
         data = str(self.root / "data") if setup.bound else "data"
         volumes = [f"{data}:{image.mount}", f"{self.root / 'storage'}:{STORAGE}"]
+        volumes.append("/etc/machine-id:/etc/machine-id:ro")
         environment = {"POSTGRES_PASSWORD": "${POSTGRES_PASSWORD}", **setup.environment}
         named = {} if setup.bound else {"data": None}
         if setup.wal_apart:
@@ -154,8 +150,8 @@ class ContainerWorld:
         env.chmod(0o600)
 
     def compose(self, *arguments: str, check: bool = True) -> str:
-        """Return what Compose says, called as a user calls it."""
-        return docker("compose", "--project-directory", self.project, *arguments, check=check)
+        """Return what Compose says, called as a user calls it: in the project's folder, where it finds its files."""
+        return docker("compose", *arguments, check=check, cwd=self.project)
 
     def up(self) -> None:
         """Have the service run, and its server answer by TCP, which the temporary one of initdb doesn't."""
@@ -183,6 +179,24 @@ class ContainerWorld:
 
     def status(self) -> str:
         return str(inspected(self.container)["State"]["Status"])
+
+    def started(self) -> str:
+        """Return what tells one run of the service's container from others."""
+        found = inspected(self.container)
+        return f"{found['Id']} {found['State']['StartedAt']}"
+
+    def helpers(self) -> list[str]:
+        """Return the names of other containers that have the service's mounts."""
+        mine = [one["Name"] for one in inspected(self.container)["Mounts"] if one["Type"] == "volume"]
+        places = [*mine, str(self.root / "storage"), str(self.root / "data")]
+        named = {
+            name
+            for place in places
+            for name in docker(
+                "ps", "--all", "--format", "{{.ID}} {{.Names}}", "--filter", f"volume={place}"
+            ).splitlines()
+        }
+        return sorted(line.split()[1] for line in named if not self.container.startswith(line.split()[0]))
 
     def logs(self) -> str:
         return docker("logs", self.container, check=False)
@@ -245,7 +259,7 @@ class ContainerWorld:
             **directories,
             "walg_compose": {"project_dir": str(self.project), "service": self.service},
             "walg_kit_dir": str(self.kit_dir),
-            "walg_storage": f"file://{STORAGE}/main",
+            "walg_storage": f"file://{STORAGE}",
             "walg_binary_src": str(self.walg),
             "walg_binary_checksum": f"sha256:{digest_of(self.walg)}",
             "walg_version": sandbox.run([str(self.walg), "--version"]).stdout.split("\t")[0].split()[-1],
@@ -253,9 +267,45 @@ class ContainerWorld:
             **more,
         }
 
+    def line(self) -> str:
+        """Return the line of the project's .env that combines the user's compose file with the one of the kit."""
+        return f"COMPOSE_FILE=docker-compose.yml:{self.kit_dir / 'main' / 'compose.yml'}"
+
     def play(self, name: str, *arguments: str, **more: Any) -> Play:
         """Run one of the collection's playbooks."""
         return self.sandbox.play(f"mapswipe.walg.{name}", self.variables(**more), *arguments)
+
+    def site(self, *arguments: str, **more: Any) -> Play:
+        """Archive and back up, which has to succeed."""
+        play = self.play("site", *arguments, **more)
+        assert play.rc == 0, f"{play.stdout}\n{self.logs()[-4000:]}"
+        return play
+
+    def restore(self, request: str, *arguments: str, **more: Any) -> Play:
+        """Run the playbook for restores."""
+        return self.play("restore", "-e", "walg_hosts=walg", *arguments, walg_restore_request=request, **more)
+
+    def restored(self, request: str, **more: Any) -> Play:
+        """Restore, which has to succeed and to change something; wait for the server."""
+        play = self.restore(request, **more)
+        assert play.rc == 0, f"{play.stdout}\n{self.logs()[-4000:]}"
+        assert play.changed()
+        self.wait()
+        return play
+
+    def now(self) -> str:
+        """Return the server's time, as a target of a restore has it."""
+        return self.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+
+    def run_cron_job(self) -> None:
+        """Run the job of the machine's cron file by the shell, as cron does."""
+        (file,) = (self.sandbox.host / "cron").iterdir()
+        user, command = command_of(file.read_text(encoding="utf-8"))
+        assert user == "root"
+        environment = {"PATH": "/usr/bin:/bin", "HOME": "/root", "SHELL": "/bin/sh", "LOGNAME": user}
+        argv = ["sh", "-c", command]
+        done = subprocess.run(argv, env=environment, cwd="/", capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
 
     def close(self) -> None:
         """Remove all of it by its names, also what a failed test left of a restore."""

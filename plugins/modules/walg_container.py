@@ -15,8 +15,9 @@ author:
 description:
   - Records on the machine that runs Docker or Podman which container an instance's server is in. All other modules of this collection
     and C(walg-job) then work in that container by themselves, from outside. Its image needs neither Python nor WAL-G.
-  - What they keep is in the kit, a directory of the machine that is mounted into the container at the same path. For Docker Compose,
-    this module writes a small compose file that adds the mount, and enough time to stop, to one service. Your own compose file is never
+  - What they keep is in the kit, a directory of the machine that is mounted into the container at the same path. So is
+    C(/etc/machine-id), by which C(wal-push) knows its machine. For Docker Compose,
+    this module writes a small compose file that adds these mounts, and enough time to stop, to one service. Your own compose file is never
     changed; it is combined with the other one by C(COMPOSE_FILE) in the project's C(.env).
   - Whether the kit is mounted is seen by inspecting the container. If it is not, the module fails with the line to add, the command, or
     the flags for C(docker run). It creates the container again only if O(restart) and O(recreate) say so.

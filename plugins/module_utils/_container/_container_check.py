@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .._errors import WalgError
 from .._host import _namespaces
 from .._host._files import read_text
-from . import _placed
+from . import _fragment, _placed
 
 if TYPE_CHECKING:
     from ._engine import Container, Mount
@@ -141,10 +141,20 @@ def _kit_in(mount: Mount, kit_dir: str) -> str:
 
 def has_kit(container: Container, kit: str) -> bool:
     """Say whether a container has the kit, writable."""
-    real = os.path.realpath(kit)
-    return any(
-        one.kind == "bind" and one.destination == kit and one.writable and os.path.realpath(one.source) == real
-        for one in container.mounts
+    return any(one.writable for one in container.mounts if _is(one, kit))
+
+
+def served(container: Container, kit: str) -> bool:
+    """Say whether a container has the kit and all that it needs besides."""
+    return has_kit(container, kit) and all(
+        any(_is(one, path) for one in container.mounts) for path in _fragment.paths(kit)
+    )
+
+
+def _is(mount: Mount, path: str) -> bool:
+    """Say whether a mount has a path of the machine at the same path."""
+    return (
+        mount.kind == "bind" and mount.destination == path and os.path.realpath(mount.source) == os.path.realpath(path)
     )
 
 

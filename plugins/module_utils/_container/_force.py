@@ -75,7 +75,7 @@ class Force:
         deadline = time.monotonic() + _PATIENCE
         while True:
             found = self.placed.find(self.runner)
-            has = _container_check.has_kit(found, self.placed.kit)
+            has = _container_check.served(found, self.placed.kit)
             if has and (stopped or (found.status == "running" and found.pid)):
                 if not stopped:
                     self._wait_for_server(found)
@@ -127,10 +127,10 @@ class Force:
         program = _compose.program(self.runner, self.placed.engine, project)
         wanted = _compose.wanted(self.runner, program, project, self.placed.service)
         kit, service = self.placed.kit, self.placed.service
-        source = wanted.mounts.get(kit)
-        if source is None or os.path.realpath(source.place) != os.path.realpath(kit):
+        sources = {path: wanted.mounts.get(path) for path in _fragment.paths(kit)}
+        if any(one is None or os.path.realpath(one.place) != os.path.realpath(path) for path, one in sources.items()):
             raise self._not_named(project)
-        if not source.writable:
+        if not all(one.writable for path, one in sources.items() if one and path == kit):
             raise WalgError(
                 f"A compose file in {project.directory} mounts {kit} read-only. Leave that to {self.fragment}.",
                 found=kit,
@@ -213,7 +213,7 @@ class Force:
                 found=found.compose_service,
             )
         mount = found.mount_of(self.data_dir) if self.data_dir else None
-        flags = [f"--volume {_fragment.volume(kit)}", "--stop-timeout 120"]
+        flags = [*(f"--volume {one}" for one in _fragment.volumes(kit)), "--stop-timeout 120"]
         if mount is not None and mount.anonymous:  # the new container would get another one
             flags.append(f"--volume {mount.name}:{mount.destination}")
         wanted = " ".join(flags)

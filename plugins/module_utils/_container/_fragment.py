@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: What neither Compose nor the engine nor a shell reads as anything else.
 _PLAIN = re.compile("/[A-Za-z0-9/._+@=-]*")
+#: By it the push wrapper in the container knows that it is on the machine that it was installed for.
+MACHINE_ID = "/etc/machine-id"
 _SELINUX = "/sys/fs/selinux/enforce"
 _VERSION = re.compile(r"""(?m)^version:[ \t]*["']?([0-9]+(?:\.[0-9]+)?)["']?[ \t]*(?:#.*)?$""")
 
@@ -37,14 +39,20 @@ def refuse_odd(kit_dir: str) -> None:
         )
 
 
-def volume(kit: str) -> str:
-    """Return the mount of the kit, as Compose and the engine take it."""
-    return f"{kit}:{kit}:z" if os.path.exists(_SELINUX) else f"{kit}:{kit}"
+def paths(kit: str) -> list[str]:
+    """Return what a container needs of the machine, each at the same path: the kit, and the machine's identity where it has one."""
+    return [kit, MACHINE_ID] if os.path.exists(MACHINE_ID) else [kit]
+
+
+def volumes(kit: str) -> list[str]:
+    """Return the mounts, as Compose and the engine take them."""
+    modes = {kit: ":z" if os.path.exists(_SELINUX) else "", MACHINE_ID: ":ro"}
+    return [f"{path}:{path}{modes[path]}" for path in paths(kit)]
 
 
 def render(service: str, kit: str, stop_grace: int, version: str) -> str:
     """Return the fragment's text. ``stop_grace``: seconds, 0 to leave it out; ``version``: what an old Compose wants to see, or ""."""
-    entry: dict[str, Any] = {"volumes": [volume(kit)]}
+    entry: dict[str, Any] = {"volumes": volumes(kit)}
     if stop_grace:
         entry["stop_grace_period"] = f"{stop_grace}s"
     head = {"version": version} if version else {}

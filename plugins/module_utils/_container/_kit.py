@@ -47,7 +47,7 @@ class Plan:
     @property
     def in_force(self) -> bool:
         """Whether the container has the kit."""
-        return _container_check.has_kit(self.container, self.placed.kit)
+        return _container_check.served(self.container, self.placed.kit)
 
     def differing(self) -> list[FilePlan]:
         """Return the files that are not as they should be."""

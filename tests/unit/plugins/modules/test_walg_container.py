@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils._container import _container_check, _engine, _force, _placed
+from ansible_collections.mapswipe.walg.plugins.module_utils._container import (
+    _container_check,
+    _engine,
+    _force,
+    _fragment,
+    _placed,
+)
 from ansible_collections.mapswipe.walg.plugins.modules import walg_container
 from support.fake_engine import DOCKER, OLD, PODMAN, SECRET, UNSET_V1, UNSET_V2, Engine, bind, recorded
 from support.module_call import Call
@@ -26,6 +32,8 @@ class World:
     def __init__(self, root: Path) -> None:
         self.project, self.kit_dir, self.config_dir = root / "maps", root / "kits", root / "etc"
         self.project.mkdir()
+        self.identity = root / "machine-id"
+        self.identity.write_text("0123456789abcdef0123456789abcdef\n")
         (self.project / "docker-compose.yml").write_text("services: {}\n")
         self.told = recorded("docker-20.10")
         self.labels["com.docker.compose.project.working_dir"] = str(self.project)
@@ -67,8 +75,9 @@ class World:
         self.env_file.write_text(f"POSTGRES_PASSWORD={SECRET}\nCOMPOSE_FILE=docker-compose.yml:{self.fragment}\n")
 
     def mount_kit(self, **options: bool) -> None:
-        """Have the container have the kit."""
+        """Have the container have the kit, and the machine's identity."""
         self.told["Mounts"].append(bind(str(self.kit), str(self.kit), **options))
+        self.told["Mounts"].append(bind(str(self.identity), str(self.identity), writable=False))
 
     def old_compose(self) -> None:
         """Have the project be one of docker-compose 1.29."""
@@ -88,7 +97,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(
         "ansible_collections.mapswipe.walg.plugins.module_utils._host._trust.refuse_loose", lambda *_of: None
     )
-    return World(tmp_path)
+    made = World(tmp_path)
+    monkeypatch.setattr(_fragment, "MACHINE_ID", str(made.identity))
+    return made
 
 
 @pytest.fixture
@@ -120,7 +131,12 @@ def test_a_compose_project_from_nothing_to_the_kit(call: Call, world: World) -> 
     assert message.endswith(f": {line}")
     assert failed(call, world, restart="allowed") == message
     assert json.loads(world.fragment.read_text()) == {
-        "services": {"db": {"volumes": [f"{world.kit}:{world.kit}"], "stop_grace_period": "120s"}}
+        "services": {
+            "db": {
+                "volumes": [f"{world.kit}:{world.kit}", f"{world.identity}:{world.identity}:ro"],
+                "stop_grace_period": "120s",
+            }
+        }
     }
     assert list(world.kit.iterdir()) == []
     assert (world.kit.stat().st_mode & 0o7777, world.fragment.stat().st_mode & 0o7777) == (0o755, 0o644)
@@ -243,6 +259,21 @@ def test_a_short_time_to_stop_is_warned_of(call: Call, world: World) -> None:
     assert warning.endswith(f"cd {world.project} && docker compose up -d --no-deps db.")
     world.told["Config"]["StopTimeout"] = 60
     assert call(world.engine)["warnings"] == []
+
+
+def test_a_container_without_the_machines_identity_is_recreated(call: Call, world: World) -> None:
+    world.mount_kit()
+    world.told["Mounts"].pop()
+    world.name_fragment()
+    assert call(world.engine, restart="allowed", recreate=True)["in_force"] is True
+    assert len(world.engine.ups()) == 1
+
+
+def test_a_machine_without_an_identity(call: Call, world: World) -> None:
+    world.identity.unlink()
+    world.mount_kit()
+    assert call(world.engine)["in_force"] is True
+    assert json.loads(world.fragment.read_text())["services"]["db"]["volumes"] == [f"{world.kit}:{world.kit}"]
 
 
 # Which files Compose reads.
@@ -442,7 +473,9 @@ def test_a_container_without_compose(call: Call, world: World) -> None:
     world.told["Name"] = "/maps-db"
     options = {"compose": None, "container": "maps-db"}
     message = failed(call, world, **options)
-    assert message.endswith(f"--volume {world.kit}:{world.kit} --stop-timeout 120")
+    assert message.endswith(
+        f"--volume {world.kit}:{world.kit} --volume {world.identity}:{world.identity}:ro --stop-timeout 120"
+    )
     assert not world.fragment.exists()
     world.mount_kit()
     world.told["Config"]["StopTimeout"] = 120

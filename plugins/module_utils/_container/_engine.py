@@ -96,12 +96,13 @@ class Container:
         """Raise WalgError unless its main process runs and stays."""
         if self.status == "running" and self.pid:
             return
+        engine = os.path.basename(self.engine)
         ways = {
-            "paused": f"Let it go on: {self.engine} unpause {self.name}.",
-            "restarting": f"Its server ends again and again: see {self.engine} logs {self.name}, and stop it first "
-            f"({self.engine} stop {self.name}) before a restore.",
+            "paused": f"Let it run again: {engine} unpause {self.name}.",
+            "restarting": f"Its server ends again and again: see {engine} logs {self.name}, and stop it first ({engine} stop {self.name}) "
+            "before a restore.",
         }
-        start = "Start it" if self.compose_service else f"Start it: {self.engine} start {self.name}"
+        start = "Start it" if self.compose_service else f"Start it: {engine} start {self.name}"
         raise WalgError(
             f"The container {self.name} is {self.status}. {ways.get(self.status, start + '.')}", found=self.status
         )

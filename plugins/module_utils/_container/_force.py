@@ -45,18 +45,19 @@ class Force:
     project: Project | None
     fragment: str
     data_dir: str
+    unwritten: bool  # check mode, and the fragment is not there as it will be
 
-    def prepare(self, allowed: bool, unwritten: bool) -> Call | None:
+    def prepare(self, allowed: bool) -> Call | None:
         """Return the call that brings the kit into force. Raises WalgError with what to do, if that is not to be done here.
 
-        ``allowed``: the server may be restarted. ``unwritten``: check mode, and the fragment is not there as it will be.
+        ``allowed``: the server may be restarted.
         """
         if self.project is None:
             raise self._by_hand()
         project = self.project
         command = project.again(self.placed.service)
         self._refuse_other_files(project)
-        call = None if unwritten and project.uses(self.fragment) else self._asked(project)
+        call = None if self.unwritten and project.uses(self.fragment) else self._asked(project)
         if not allowed:
             raise WalgError(
                 f"The container {self.container.name} must be recreated to have {self.placed.kit}, which restarts its server once. Set "
@@ -152,8 +153,9 @@ class Force:
         line = project.line_with(self.fragment)
         place = f"in {project.env_file}, change COMPOSE_FILE to" if project.named else f"add to {project.env_file}"
         restart = "then run again with walg_backup_restart: allowed, or recreate the container yourself"
+        first = f"run without check mode, which writes {self.fragment}; then " if self.unwritten else ""
         return WalgError(
-            f"The container {self.container.name} lacks {self.placed.kit}, and its compose files don't mount it: {place} this line, "
+            f"The container {self.container.name} lacks {self.placed.kit}, and its compose files don't mount it: {first}{place} this line, "
             f"{restart}: {line}",
             found=list(project.files),
             wanted=line,

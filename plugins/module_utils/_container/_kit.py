@@ -117,8 +117,10 @@ def place(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, Any
     needed = not made.in_force
     if needed:
         allowed, recreate = params["restart"] == "allowed", params["recreate"]
-        force = _force.Force(runner, made.placed, made.container, made.project, made.fragment, made.data_dir)
-        call = force.prepare(allowed, dry and changed)
+        force = _force.Force(
+            runner, made.placed, made.container, made.project, made.fragment, made.data_dir, dry and changed
+        )
+        call = force.prepare(allowed)
         changed = changed or recreate
         if recreate and call and not dry:
             container = force.recreate(call)

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._errors import WalgError
-from .._host import _inside, _namespaces
+from .._host import _guard, _inside, _namespaces, _proc
 from .._host._files import read_text
 from . import _engine
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 #: What the outside does on request: it is given the question, and a descriptor of the inside's.
 Offer = Callable[[Mapping[str, Any], "int | None"], Any]
 _MACHINE_ID = "/etc/machine-id"
+_LOOK = 1.0  # seconds between two looks at those who work
+_STOPPED = 20.0  # seconds that they may be stopped
+_GENERATIONS = 3  # the one that entered, its guard, and who works
 
 
 class AgainError(Exception):
@@ -57,10 +61,9 @@ def work(
             raise WalgError(f"The container {container.name} was restarted just now. Run again.")
         try:
             child = entrance.fork()
-        except WalgError as exc:
+        except BaseException as exc:
             if os.getpid() != here:
-                _inside.Line(theirs).send({"fail": {"msg": exc.msg, **exc.fields}})
-                os._exit(1)
+                _tell(_inside.Line(theirs), exc)
             raise
     if child == 0:
         mine.close()
@@ -69,18 +72,28 @@ def work(
         return None
     theirs.close()
     try:
-        last = _serve(_inside.Line(mine), offers)
+        last = _serve(_inside.Line(mine), offers, child)
     except BaseException:
         mine.close()
         _namespaces.end(child)
         raise
     mine.close()
-    return End(last, _namespaces.end_of(child))
+    return End(last, _guard.end_of(child))
 
 
-def _serve(line: _inside.Line, offers: Mapping[str, Offer]) -> dict[str, Any] | None:
-    """Answer questions; return the first message that is none, or None if the line ends before."""
+def _tell(line: _inside.Line, exc: BaseException) -> NoReturn:
+    """In a child that could not enter: say why, and do nothing of what its parent would do now."""
+    try:
+        fields = exc.fields if isinstance(exc, WalgError) else {}
+        line.send({"fail": {"msg": str(exc) or type(exc).__name__, **fields}})
+    finally:
+        os._exit(1)
+
+
+def _serve(line: _inside.Line, offers: Mapping[str, Offer], child: int) -> dict[str, Any] | None:
+    """Answer questions; return the first message that is none, or None if the line ends before. Raises WalgError where nothing moves."""
     while True:
+        _await(line, child)
         received = line.receive()
         if received is None:
             return None
@@ -92,6 +105,34 @@ def _serve(line: _inside.Line, offers: Mapping[str, Offer]) -> dict[str, Any] | 
         finally:
             if descriptor is not None:
                 os.close(descriptor)
+
+
+def _await(line: _inside.Line, child: int) -> None:
+    """Wait for a message, however long that takes, unless those who would send it are stopped: in there, others can do that."""
+    poll, stopped = select.poll(), 0.0
+    poll.register(line.end, select.POLLIN)
+    while not poll.poll(_LOOK * 1000):
+        stopped = stopped + _LOOK if any(map(_is_stopped, _line_of(child))) else 0.0
+        if stopped > _STOPPED:
+            raise WalgError(
+                f"The work in the container was stopped (SIGSTOP) for {_STOPPED:.0f} s and is ended now. Find out who stops processes in "
+                "there, then run again."
+            )
+
+
+def _line_of(child: int) -> list[int]:
+    """Return the processes from a child on that wait for each other, one below the other: those that the work is done by."""
+    found = [child]
+    while len(found) < _GENERATIONS:
+        below = _proc.children(found[-1])
+        if not below:
+            break
+        found.append(below[0])
+    return found
+
+
+def _is_stopped(pid: int) -> bool:
+    return _proc.stat(pid)[:1] in (["T"], ["t"])
 
 
 def _answer(offers: Mapping[str, Offer], message: Mapping[str, Any], descriptor: int | None) -> dict[str, Any]:

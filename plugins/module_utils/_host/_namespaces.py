@@ -12,23 +12,27 @@ from __future__ import annotations
 import codecs
 import contextlib
 import ctypes
+import hashlib
+import importlib.machinery
+import linecache
 import os
+import platform
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any
 
 from .._errors import WalgError
+from . import _cgroups, _guard, _lookups
 
 #: Entered in this order, the process table last, since only children born afterwards are in it. Not the one of the host name (uts):
 #: messages and markers name the machine.
 _NAMESPACES = ("ipc", "net", "mnt", "pid")
-#: What Docker leaves to a container's root, by number: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
-#: net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
-_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
+#: What work on files of several users and as them takes, by number: chown, dac_override, fowner, fsetid, kill, setgid, setuid. Docker
+#: leaves all of these to a container's root, and more.
+_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7})
 _MOST_CAPABILITIES = 64
-_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -40,63 +44,71 @@ _ENCODINGS = ("ascii", "idna", "latin-1", "unicode_escape", "utf-8")
 class Entrance:
     """The open namespaces of a process. Made by opened()."""
 
-    def __init__(self, handles: list[int]) -> None:
-        self._handles = handles
+    def __init__(self, namespaces: list[int], groups: list[int], bounds: int) -> None:
+        self.namespaces, self.groups, self.bounds = namespaces, groups, bounds
 
     def fork(self) -> int:
-        """Fork; the child continues in there as the container's root, and gets 0. The parent gets the process to wait for, see end_of().
+        """Fork; the child continues in there as the container's root, and gets 0. The parent gets the process to wait for.
 
         All modules that the child needs must be imported by now. Raises WalgError where it can't be entered, in the child.
         """
-        for name in _ENCODINGS:
-            codecs.lookup(name)
+        _use_once()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        life, held = os.pipe()  # held by the process outside of the container: it ends when that one is gone
         outer = os.fork()
         if outer:
+            os.close(life)
+            os.close(held)
             return outer
         libc = ctypes.CDLL(None, use_errno=True)
-        _end_with_parent(libc)
-        for handle in self._handles:
+        _guard.end_with_parent()
+        for handle in self.namespaces:
             _do(libc.setns(handle, 0), "enter the container")
         os.chdir("/")
         inner = os.fork()  # only a child is in the process table there
         if inner:
-            _leave_to(inner)
-        _end_with_parent(libc)
+            os.close(life)
+            _guard.leave_to(inner)
+        os.close(held)
+        _cgroups.enter(self.groups)
         # What this process has in memory and open is no business of the container's root.
         _do(libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "close this process to others")
-        _give_up_capabilities(libc)
-        _forget_directories()
+        _give_up_capabilities(libc, self.bounds)
+        _take_nothing_from_here()
+        _guard.fork(life)
         return 0
 
 
-def _leave_to(child: int) -> NoReturn:
-    """Wait for a child, and end as it ends; nothing else of this process is needed."""
-    os._exit(end_of(child))
+def _use_once() -> None:
+    """Use what reads files when it is first used, while these are the machine's."""
+    for name in _ENCODINGS:
+        codecs.lookup(name)
+    hashlib.sha256(b"").hexdigest()
+    platform.uname()
+    ssl: Any = sys.modules.get("ssl")
+    if ssl is not None:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def end_of(child: int) -> int:
-    """Wait for the end of a process; return its exit code as a shell counts it."""
-    while True:
-        try:
-            status = os.waitpid(child, 0)[1]
-        except InterruptedError:
-            continue
-        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+def _take_nothing_from_here() -> None:
+    """Use nothing that the container has where this Python would look: no module, no library, no line of a source."""
+    kept = (importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter)
+    sys.meta_path[:] = [one for one in sys.meta_path if one in kept]
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+    vars(linecache)["updatecache"] = lambda *_args, **_more: []  # for tracebacks
+    _lookups.use()
+    # Temporary files go where the container has a place for them.
+    os.environ.pop("TMPDIR", None)
+    tempfile.tempdir = None
 
 
 def end(child: int) -> None:
     """End what fork() returned, and with it the process inside, at once."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
-    end_of(child)
-
-
-def _forget_directories() -> None:
-    """Temporary files go where the container has a place for them."""
-    os.environ.pop("TMPDIR", None)
-    tempfile.tempdir = None
+    _guard.end_of(child)
 
 
 @contextlib.contextmanager
@@ -104,36 +116,42 @@ def opened(pid: int) -> Iterator[Entrance]:
     """Open the namespaces of the process ``pid``. Whether it is still the one that was meant, the caller asks then."""
     if os.geteuid() != 0:
         raise WalgError("Only root can work in a container from outside: set become: true.")
-    handles: list[int] = []
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            if os.stat(f"/proc/{pid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
+            # One directory, and so one process: its number may be another one's by now.
+            there = _closing(stack, os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            process = f"/proc/self/fd/{there}"
+            if os.stat(f"{process}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
                 raise WalgError(
                     "The container has users of its own (a rootless engine, or userns-remap): that is not supported. Run it with the "
                     "engine of root, without userns-remap."
                 )
-            handles += [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in _NAMESPACES]
-        except FileNotFoundError as exc:
+            flags = os.O_RDONLY | os.O_CLOEXEC
+            namespaces = [_closing(stack, os.open(f"{process}/ns/{name}", flags)) for name in _NAMESPACES]
+            groups = [_closing(stack, handle) for handle in _cgroups.opened(process)]
+            bounds = _bounds(process)
+        except (FileNotFoundError, ProcessLookupError) as exc:
             raise WalgError(f"The container's main process {pid} is gone.") from exc
-        yield Entrance(handles)
-    finally:
-        for handle in handles:
-            os.close(handle)
+        yield Entrance(namespaces, groups, bounds)
 
 
-def end_with_parent() -> None:
-    """Have this process killed when its parent ends. Holds until it becomes another user."""
-    _end_with_parent(ctypes.CDLL(None, use_errno=True))
+def _closing(stack: contextlib.ExitStack, handle: int) -> int:
+    stack.callback(os.close, handle)
+    return handle
 
 
-def _end_with_parent(libc: ctypes.CDLL) -> None:
-    _do(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "tie a child to its parent")
+def _bounds(process: str) -> int:
+    """Return what capabilities programs in the container may have, as bits."""
+    with open(f"{process}/status", encoding="ascii", errors="replace") as stream:
+        line = next((line for line in stream if line.startswith("CapBnd:")), "CapBnd: 0")
+    return int(line.split()[1], 16)
 
 
-def _give_up_capabilities(libc: ctypes.CDLL) -> None:
-    """Keep what a container's root has: its programs and files may be anybody's."""
+def _give_up_capabilities(libc: ctypes.CDLL, bounds: int) -> None:
+    """Keep what the work takes. Programs get nothing of it that the container's own have not: they and its files may be anybody's."""
     for number in range(_MOST_CAPABILITIES):
-        if number not in _CAPABILITIES and libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
+        wanted = number in _CAPABILITIES and bounds & 1 << number
+        if not wanted and libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
             if number == 0:
                 _do(-1, "give up capabilities")
             break  # the kernel knows no more

@@ -99,6 +99,11 @@ def family(pid: int) -> tuple[int, int]:
     return (int(fields[1]), int(fields[3])) if len(fields) > 3 else (0, 0)
 
 
+def children(pid: int) -> list[int]:
+    """Return the children of a process, the oldest first as far as numbers tell."""
+    return sorted(one for one in pids() if family(one)[0] == pid)
+
+
 def environment(pid: int) -> dict[str, str]:
     """Return the variables that a process was started with; none if it is gone or not ours to look at."""
     text = str(read_as_owner(pid, read, f"/proc/{pid}/environ") or "")

@@ -18,14 +18,13 @@ The way is walked by descriptors, each directory opened from the one above, so w
 from __future__ import annotations
 
 import contextlib
-import grp
 import os
-import pwd
 import stat
 import struct
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
+from . import _accounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -266,22 +265,17 @@ def _acl(handle: int) -> list[tuple[int, int]]:
 def _member(gid: int, trusted: set[int]) -> str:
     """Return another member of a group than those who are trusted, "" if it has none."""
     names = {_user(uid) for uid in trusted}
-    with contextlib.suppress(KeyError):
-        for name in grp.getgrgid(gid).gr_mem:
-            if name not in names:
-                return name
-    return next((entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == gid and entry.pw_uid not in trusted), "")
+    group = _accounts.group_numbered(gid)
+    others = (name for name in (group.members if group else ()) if name not in names)
+    own = (one.name for one in _accounts.users() if one.gid == gid and one.uid not in trusted)
+    return next(others, "") or next(own, "")
 
 
 def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    found = _accounts.user_numbered(uid)
+    return found.name if found else str(uid)
 
 
 def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+    found = _accounts.group_numbered(gid)
+    return found.name if found else str(gid)

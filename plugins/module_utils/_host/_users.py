@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import re
 import select
 import signal
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._errors import WalgError
+from . import _accounts
 
 _HIGHEST_UID = 2**32 - 1  # (uid_t) -1 is nobody's
 _LOOK = 0.25  # seconds between two looks at a child that works for us
@@ -45,22 +45,20 @@ class User:
     @classmethod
     def by_name(cls, name: str) -> User:
         """Look up a user by name. Raises WalgError if there is none."""
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
+        entry = _accounts.user_named(name)
+        if entry is None:
             if re.fullmatch("[0-9]{1,10}", name) and int(name) < _HIGHEST_UID:
                 return cls.by_uid(int(name))
-            raise WalgError(f"No operating system user named {name!r} on this host (walg_pg_os_user).") from None
-        return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
+            raise WalgError(f"No operating system user named {name!r} on this host (walg_pg_os_user).")
+        return cls(entry.name, entry.uid, entry.gid, entry.home)
 
     @classmethod
     def by_uid(cls, uid: int) -> User:
         """Look up a user by number; a number without an entry (a container's) is a user anyway."""
-        try:
-            entry = pwd.getpwuid(uid)
-        except KeyError:
+        entry = _accounts.user_numbered(uid)
+        if entry is None:
             return cls(str(uid), uid, uid, "/")
-        return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
+        return cls(entry.name, entry.uid, entry.gid, entry.home)
 
     @classmethod
     def current(cls) -> User:
@@ -91,11 +89,8 @@ def dropper(user: User | None) -> PreExec | None:
 
 def _groups(who: User) -> list[int]:
     """Return a user's groups; a number without an entry has its own group alone, whoever is called like that number."""
-    try:
-        known = pwd.getpwnam(who.name).pw_uid == who.uid
-    except KeyError:
-        known = False
-    return os.getgrouplist(who.name, who.gid) if known else [who.gid]
+    known = _accounts.user_named(who.name)
+    return _accounts.groups_of(who.name, who.gid) if known and known.uid == who.uid else [who.gid]
 
 
 def call_as(user: User | None, function: Callable[..., Any], *args: Any) -> Any:

@@ -25,7 +25,7 @@ from .._archive import _ownership
 from .._backup import _take
 from .._container import _placed, _session
 from .._errors import WalgError
-from .._host import _locks, _namespaces, _shown
+from .._host import _guard, _locks, _shown
 from .._host._files import read_text
 from .._host._process import Runner
 from .._host._users import User, dropper
@@ -76,7 +76,7 @@ def _go_inside(options: argparse.Namespace) -> int | None:
     drop = dropper(_record.require(options.config_dir, options.instance).owner)
     if drop is not None:
         drop()
-        _namespaces.end_with_parent()  # that was forgotten with the change of user
+        _guard.end_with_parent()  # that was forgotten with the change of user
     return None
 
 

@@ -1,0 +1,132 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The process between the one outside of a container and the one that works in it, so that nothing is left to the container's main process.
+
+That may be PostgreSQL, which takes a child that it does not know and that was killed for a crash of its own, and restarts all sessions.
+Programs whose starter is gone become children of the guard, and when the process outside is gone, the guard ends all of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import time
+from typing import NoReturn
+
+from .._errors import WalgError
+from . import _proc
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+_KILLED = 128 + signal.SIGKILL
+_PATIENCE = 10.0  # seconds for what was killed to be gone
+_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+def leave_to(child: int) -> NoReturn:
+    """Wait for a child, and end as it ends; nothing else of this process is needed, and signals end it as they end any."""
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        os._exit(end_of(child))
+    finally:
+        os._exit(_KILLED)
+
+
+def end_of(child: int) -> int:
+    """Wait for the end of a process; return its exit code as a shell counts it."""
+    return _code(os.waitpid(child, 0)[1])
+
+
+def _code(status: int) -> int:
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def end_with_parent() -> None:
+    """Have this process killed when its parent ends, and keep it closed to others: both are undone by a change of the user."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for what, value in ((_PR_SET_PDEATHSIG, signal.SIGKILL), (_PR_SET_DUMPABLE, 0)):
+        if libc.prctl(what, value, 0, 0, 0) != 0:
+            raise WalgError(f"Cannot tie a child to its parent: {os.strerror(ctypes.get_errno())}")
+
+
+def fork(life: int) -> None:
+    """Fork; only the child returns. This process waits for it, and ends all that it has started when ``life`` comes to its end."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise WalgError(f"Cannot take care of what is left behind: {os.strerror(ctypes.get_errno())}")
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
+    woken, waker = os.pipe()
+    worker = os.fork()
+    if worker:
+        try:
+            _guard(worker, life, woken, waker)
+        finally:
+            os._exit(_KILLED)
+    for number, handler in before.items():
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    for handle in (life, woken, waker):
+        os.close(handle)
+    end_with_parent()
+
+
+def _guard(worker: int, life: int, woken: int, waker: int) -> NoReturn:
+    os.set_blocking(waker, False)
+    os.set_blocking(woken, False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    poll = select.poll()
+    poll.register(life)
+    poll.register(woken)
+    while True:
+        ended = _reaped(worker)
+        if ended is not None:
+            os._exit(ended)
+        for handle, _event in poll.poll():
+            if handle == life:
+                _end_all(worker)
+            with contextlib.suppress(BlockingIOError):
+                os.read(woken, 4096)
+
+
+def _reaped(worker: int) -> int | None:
+    """Collect who has ended; return the worker's exit code once it has."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == worker:
+                return _code(status)
+            if not pid:
+                break
+    return None
+
+
+def _end_all(worker: int) -> NoReturn:
+    """End the worker and the programs that it has started, with their own; not servers, which left its sessions."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGSTOP)
+    families = {pid: _proc.family(pid) for pid in _proc.pids()}
+    led = {pid for pid, (parent, _session) in families.items() if parent == worker}
+    for pid, (parent, session) in families.items():
+        if parent == worker or session in led:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGKILL)
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and any(
+        session in led or pid == worker for pid, (_parent, session) in _children().items()
+    ):
+        _reaped(-1)
+        time.sleep(0.01)
+    os._exit(_KILLED)
+
+
+def _children() -> dict[int, tuple[int, int]]:
+    families = {pid: _proc.family(pid) for pid in _proc.pids()}
+    return {pid: family for pid, family in families.items() if family[0] == os.getpid()}

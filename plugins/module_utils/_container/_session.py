@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -67,7 +66,6 @@ def work(
             raise
     if child == 0:
         mine.close()
-        sys.path.clear()  # a file of the container's is no module of ours
         _inside.enter(_inside.Inside(_inside.Line(theirs), machine, served))
         return None
     theirs.close()

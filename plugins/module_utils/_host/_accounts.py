@@ -34,7 +34,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Group:
+class _Group:
     """A group, and the names of those who are in it besides their own."""
 
     name: str
@@ -68,14 +68,22 @@ def user_numbered(uid: int) -> Account | None:
     return None
 
 
-def group_numbered(gid: int) -> Group | None:
-    """Return a group by number, None if there is none."""
+def group_name(gid: int) -> str:
+    """Return a group's name; its number where it has none."""
     if _inside.current():
-        return next((one for one in _groups() if one.gid == gid), None)
+        return next((one.name for one in _groups() if one.gid == gid), str(gid))
     with contextlib.suppress(KeyError):
-        entry = grp.getgrgid(gid)
-        return Group(entry.gr_name, gid, tuple(entry.gr_mem))
-    return None
+        return grp.getgrgid(gid).gr_name
+    return str(gid)
+
+
+def members_of(gid: int) -> tuple[str, ...]:
+    """Return the names of those who are in a group besides the users whose own it is."""
+    if _inside.current():
+        return next((one.members for one in _groups() if one.gid == gid), ())
+    with contextlib.suppress(KeyError):
+        return tuple(grp.getgrgid(gid).gr_mem)
+    return ()
 
 
 def groups_of(name: str, gid: int) -> list[int]:
@@ -90,9 +98,9 @@ def _account(entry: pwd.struct_passwd) -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
 
-def _groups() -> list[Group]:
+def _groups() -> list[_Group]:
     rows = (fields for fields in _rows(_GROUP) if len(fields) >= 4 and _number(fields[2]))
-    return [Group(row[0], int(row[2]), tuple(name for name in row[3].split(",") if name)) for row in rows]
+    return [_Group(row[0], int(row[2]), tuple(name for name in row[3].split(",") if name)) for row in rows]
 
 
 def _number(text: str) -> bool:

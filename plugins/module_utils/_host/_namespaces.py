@@ -95,6 +95,7 @@ def _take_nothing_from_here() -> None:
     """Use nothing that the container has where this Python would look: no module, no library, no line of a source."""
     kept = (importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter)
     sys.meta_path[:] = [one for one in sys.meta_path if one in kept]
+    sys.path.clear()
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
     vars(linecache)["updatecache"] = lambda *_args, **_more: []  # for tracebacks

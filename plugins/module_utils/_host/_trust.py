@@ -249,7 +249,7 @@ def _why(handle: int, there: os.stat_result, trusted: set[int]) -> str:
         group = there.st_gid if kind == _ACL_GROUP_OBJ else number
         member = _member(group, trusted) if kind in (_ACL_GROUP_OBJ, _ACL_GROUP) else ""
         if member:
-            return f"can be written by the group {_group(group)!r}, and so by the user {member!r}"
+            return f"can be written by the group {_accounts.group_name(group)!r}, and so by the user {member!r}"
     return ""
 
 
@@ -265,8 +265,7 @@ def _acl(handle: int) -> list[tuple[int, int]]:
 def _member(gid: int, trusted: set[int]) -> str:
     """Return another member of a group than those who are trusted, "" if it has none."""
     names = {_user(uid) for uid in trusted}
-    group = _accounts.group_numbered(gid)
-    others = (name for name in (group.members if group else ()) if name not in names)
+    others = (name for name in _accounts.members_of(gid) if name not in names)
     own = (one.name for one in _accounts.users() if one.gid == gid and one.uid not in trusted)
     return next(others, "") or next(own, "")
 
@@ -274,8 +273,3 @@ def _member(gid: int, trusted: set[int]) -> str:
 def _user(uid: int) -> str:
     found = _accounts.user_numbered(uid)
     return found.name if found else str(uid)
-
-
-def _group(gid: int) -> str:
-    found = _accounts.group_numbered(gid)
-    return found.name if found else str(gid)

@@ -156,8 +156,7 @@ confirm_by_marker() {
     fi
     [ -n "$reason" ] || [ "$status" -eq 0 ] || explain
     [ -n "$reason" ] || reason="its marker names another writer, or there is none"
-    say "$reason" 2>&3
-    say "run the playbook mapswipe.walg.site, which finds out whose archive it is" 2>&3
+    printf '%s\n' "$reason" "run the playbook mapswipe.walg.site, which finds out whose archive it is" >&3
     status=1
 }
 

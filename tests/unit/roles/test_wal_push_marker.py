@@ -102,7 +102,7 @@ def refused(bench: Bench, why: str) -> str:
     assert not (bench.state / "push-owner").exists()
     assert why in err
     assert "run the playbook mapswipe.walg.site" in err
-    assert all(line.startswith(PREFIX) for line in err.splitlines())
+    assert all(line.startswith(PREFIX) and line.count(PREFIX) == 1 for line in err.splitlines())
     assert bench.asked() == []
     return err
 

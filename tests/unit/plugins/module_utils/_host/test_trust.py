@@ -32,9 +32,9 @@ def way(tmp_path: Path) -> Path:
 def members(monkeypatch: pytest.MonkeyPatch, *names: str, primary: int | None = None) -> None:
     """Say who is in the group, by its list and as whose first group it is."""
     monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_name="staff", gr_mem=list(names)))
-    entries = [SimpleNamespace(pw_name="root", pw_uid=0, pw_gid=GROUP)]
+    entries = [SimpleNamespace(pw_name="root", pw_uid=0, pw_gid=GROUP, pw_dir="/root")]
     if primary is not None:
-        entries.append(SimpleNamespace(pw_name="alice", pw_uid=1234, pw_gid=primary))
+        entries.append(SimpleNamespace(pw_name="alice", pw_uid=1234, pw_gid=primary, pw_dir="/"))
     monkeypatch.setattr(pwd, "getpwall", lambda: entries)
 
 

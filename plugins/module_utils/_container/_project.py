@@ -96,7 +96,7 @@ class Project:
         labels = container.labels
         listed = labels.get(f"{_PROJECT}.config_files", "")
         base = container.project_dir or self.directory
-        made = tuple(os.path.normpath(os.path.join(base, one)) for one in listed.split(",") if one)
+        made = tuple(_from_label(base, one) for one in listed.split(",") if one)
         environment = labels.get(f"{_PROJECT}.environment_file", "")
         others = tuple(os.path.join(base, one) for one in environment.split(",") if one)
         usual = {_real(self.path(".env"))}
@@ -143,7 +143,15 @@ def _settings_in(path: str) -> dict[str, str]:
     """Return what of an env file is Compose's own; nothing else of it is looked at: there are passwords in it."""
     wanted = (_FILES, _SEPARATOR, _NAME)
     text = read_text(path, "replace") or ""
-    return {one.name: one.value for one in _dotenv.entries(text, path, wanted.__contains__) if one.name in wanted}
+    found = [one for one in _dotenv.entries(text, path, wanted.__contains__) if one.name in wanted]
+    for one in found:
+        if one.expands:
+            raise WalgError(
+                f"{one.name} in {path}, line {one.line}, holds a $, in whose place Compose puts another variable's value. Write the "
+                "value out.",
+                found=one.name,
+            )
+    return {one.name: one.value for one in found}
 
 
 def _plain_files(directory: str) -> tuple[str, ...]:
@@ -152,6 +160,16 @@ def _plain_files(directory: str) -> tuple[str, ...]:
         for names in (_PLAIN, _OVERRIDES)
     ]
     return tuple(one for one in there if one) if there[0] else ()
+
+
+def _from_label(directory: str, name: str) -> str:
+    """Return the path of a file in Compose's label. Compose 1.x writes it as it was given, in whatever directory that was."""
+    above = directory
+    while not os.path.exists(os.path.join(above, name)):
+        if os.path.dirname(above) == above:
+            return os.path.normpath(os.path.join(directory, name))
+        above = os.path.dirname(above)
+    return os.path.normpath(os.path.join(above, name))
 
 
 def _normal(name: str) -> str:

@@ -330,6 +330,19 @@ def test_files_given_with_f_are_in_the_command(call: Call, world: World) -> None
     assert world.engine.ups() == []
 
 
+def test_a_label_may_be_relative_to_a_directory_above(call: Call, world: World) -> None:
+    """docker/compose 8434: Compose 1.x writes there what -f said."""
+    world.old_compose()
+    world.labels["com.docker.compose.project.config_files"] = f"{world.project.name}/docker-compose.yml"
+    world.name_fragment()
+    assert call(world.engine, restart="allowed")["needs_recreate"] is True
+
+
+def test_a_compose_file_of_other_variables_is_not_guessed(call: Call, world: World) -> None:
+    world.env_file.write_text("WHERE=prod\nCOMPOSE_FILE=$WHERE.yml\n")
+    assert f"COMPOSE_FILE in {world.env_file}, line 2, holds a $" in failed(call, world)
+
+
 def test_files_that_are_gone_are_named(call: Call, world: World) -> None:
     world.labels["com.docker.compose.project.config_files"] = "/srv/before/docker-compose.yml"
     assert "was made from /srv/before/docker-compose.yml, which is gone." in failed(call, world)

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from support.container_world import ContainerWorld, Image, docker, inspected
 
+NOBODY = 65534
+
 
 class Machine:
     """A Compose project with a server, and the module for it."""
@@ -134,6 +136,24 @@ def test_a_symbolic_link_and_files_given_with_f(machine: Machine) -> None:
     answer = machine(compose=machine.compose)
     assert (answer["in_force"], inspected(world.container)["Config"]["Labels"]["more"]) == (True, "yes")
     machine.world.write_env(machine.line)
+    world.up()
+
+
+def test_an_owner_of_the_project_who_may_not_use_the_engine(machine: Machine) -> None:
+    world = machine.world
+    owned = [world.project, world.project / ".env"]
+    world.write_env()
+    world.compose("up", "--detach")
+    world.wait()
+    try:
+        for path in owned:
+            os.chown(path, NOBODY, NOBODY)
+        message = machine.refused(compose=machine.compose, restart="allowed", recreate=True)
+    finally:
+        for path in owned:
+            os.chown(path, 0, 0)
+    assert "may not use the engine: add that user to the group docker, or give the directory to root." in message
+    world.write_env(machine.line)
     world.up()
 
 

@@ -25,6 +25,7 @@ DATA = Path(__file__).resolve().parents[1] / "unit" / "data" / "containers"
 DOCKER, PODMAN, OLD = "/usr/bin/docker", "/usr/bin/podman", "/usr/bin/docker-compose"
 #: In the environments of all containers and in the answers of Compose; it may be in no answer of ours.
 SECRET = "swordfish-1905"
+_DENIED = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock\n"
 UNSET_V1 = "WARNING: The {} variable is not set. Defaulting to a blank string.\n"
 UNSET_V2 = (
     'time="2026-11-29T12:18:40Z" level=warning msg="The \\"{}\\" variable is not set. Defaulting to a blank string."\n'
@@ -63,6 +64,7 @@ class Engine(Runner):
     images: dict[str, str] = field(default_factory=dict)
     profiles: tuple[str, ...] = ()
     said: str = ""  # on stderr by Compose
+    closed_to: str = ""  # a user who may not use the engine
     refuses: str = ""  # what Compose fails with
     unready: int = 0  # how often the server in a new container does not answer yet
     on_up: Callable[[dict[str, Any]], None] | None = None
@@ -88,7 +90,8 @@ class Engine(Runner):
         self.calls.append(words)
         self.users.append(user.name if user else "")
         self.environments.append(dict(env or {}))
-        rc, out, err = self._answer(words, cwd)
+        closed = self.closed_to and user is not None and user.name == self.closed_to and "config" not in words
+        rc, out, err = (1, "", _DENIED) if closed and "version" not in words else self._answer(words, cwd)
         return Result(words, rc, out, err, 0.1)
 
     def ups(self) -> list[list[str]]:
@@ -129,6 +132,8 @@ class Engine(Runner):
         return next(iter([*exact, *begun]), None)
 
     def _ps(self, words: list[str]) -> tuple[int, str, str]:
+        if "--last=1" in words:
+            return 0, "", ""
         if "--format" in words:
             return 0, "".join(f"{one['Name'].lstrip('/')}\n" for one in self.containers), ""
         label, equals, value = words[words.index("--filter") + 1].removeprefix("label=").partition("=")

@@ -94,6 +94,20 @@ def program(runner: Runner, engine: str, project: Project) -> Program:
     )
 
 
+def refuse_owner(runner: Runner, engine: str, project: Project) -> None:
+    """Raise WalgError unless the project's owner may use the engine, as whom Compose is run."""
+    if project.owner.uid == 0:
+        return
+    answer = runner.run([engine, "ps", "--quiet", "--last=1"], user=project.owner, timeout=_TIMEOUT)
+    if answer.rc != 0:
+        raise WalgError(
+            f"Compose is run as the owner of {project.directory}, and {project.owner.name} may not use the engine: add that user to the "
+            "group docker, or give the directory to root.",
+            found=project.owner.name,
+            stderr=answer.stderr,
+        )
+
+
 def _major(text: str) -> int:
     found = re.search(r"(?m)^v?(\d+)\.\d+", text.strip())
     return int(found.group(1)) if found else 0
@@ -126,12 +140,10 @@ def wanted(runner: Runner, compose: Program, project: Project, service: str) -> 
     )
 
 
-def up_words(
-    compose: Program, project: Project, service: str, profiles: Sequence[str] = (), start: bool = True
-) -> list[str]:
-    """Return the call that recreates one service's container and nothing else."""
+def up_words(compose: Program, project: Project, service: str, profiles: Sequence[str], grace: int) -> list[str]:
+    """Return the call that recreates one service's container and nothing else. ``grace``: for the server to stop; 0 if it is stopped."""
     flags = [f"--profile={one}" for one in profiles]
-    detached = ["--detach"] if start else ["--no-start"]
+    detached = ["--detach", f"--timeout={grace}"] if grace else ["--no-start"]
     return [*_words(compose, project), *flags, "up", *detached, "--no-deps", "--no-build", service]
 
 
@@ -176,14 +188,8 @@ def _failed(answer: Result, project: Project, words: Sequence[str], what: str) -
     found = (pattern.search(answer.stderr) for pattern in _SHOWN)
     said = [one.group(0).strip() for one in found if one]
     why = f"no answer after {answer.seconds:.0f} s" if answer.timed_out else "; ".join(said) or f"exit code {answer.rc}"
-    rights = (
-        f" The owner of that directory, {project.owner.name}, may not use the engine: add that user to the group docker, or give the "
-        "directory to root."
-        if any("permission denied" in one for one in said)
-        else ""
-    )
     return WalgError(
-        f"{what} in {project.directory}: {why}.{rights} See what it says, as the user {project.owner.name}: {project.command(words)}",
+        f"{what} in {project.directory}: {why}. See what it says, as the user {project.owner.name}: {project.command(words)}",
         cmd=list(words),
         rc=answer.rc,
     )

@@ -45,6 +45,7 @@ class Force:
     project: Project | None
     fragment: str
     data_dir: str
+    stop_grace: int  # seconds
     unwritten: bool  # check mode, and the fragment is not there as it will be
 
     def prepare(self, allowed: bool) -> Call | None:
@@ -126,6 +127,7 @@ class Force:
     def _asked(self, project: Project) -> Call:
         """Ask Compose what it would make of the service. Raises WalgError unless that is what runs, with the kit."""
         program = _compose.program(self.runner, self.placed.engine, project)
+        _compose.refuse_owner(self.runner, self.placed.engine, project)
         wanted = _compose.wanted(self.runner, program, project, self.placed.service)
         kit, service = self.placed.kit, self.placed.service
         sources = {path: wanted.mounts.get(path) for path in _fragment.paths(kit)}
@@ -146,8 +148,8 @@ class Force:
             )
         self._refuse_other_image(wanted, command)
         self._refuse_other_data(wanted, project, command)
-        start = self.container.status not in _STOPPED
-        return Call(program, tuple(_compose.up_words(program, project, service, wanted.profiles, start)))
+        grace = max(self.stop_grace, self.container.stop_timeout or 0) if self.container.status not in _STOPPED else 0
+        return Call(program, tuple(_compose.up_words(program, project, service, wanted.profiles, grace)))
 
     def _not_named(self, project: Project) -> WalgError:
         line = project.line_with(self.fragment)

@@ -118,7 +118,14 @@ def place(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, Any
     if needed:
         allowed, recreate = params["restart"] == "allowed", params["recreate"]
         force = _force.Force(
-            runner, made.placed, made.container, made.project, made.fragment, made.data_dir, dry and changed
+            runner,
+            made.placed,
+            made.container,
+            made.project,
+            made.fragment,
+            made.data_dir,
+            made.stop_grace,
+            dry and changed,
         )
         call = force.prepare(allowed)
         changed = changed or recreate

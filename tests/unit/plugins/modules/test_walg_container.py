@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._container import (
     _force,
     _fragment,
     _placed,
+    _project,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.modules import walg_container
 from support.fake_engine import DOCKER, OLD, PODMAN, SECRET, UNSET_V1, UNSET_V2, Engine, bind, recorded
 from support.module_call import Call
@@ -159,7 +162,7 @@ def test_a_compose_project_from_nothing_to_the_kit(call: Call, world: World) -> 
     done = call(world.engine, restart="allowed", recreate=True)
     assert (done["changed"], done["needs_recreate"], done["in_force"], done["warnings"]) == (True, False, True, [])
     assert world.engine.ups() == [
-        [DOCKER, "compose", "--project-name=maps", "up", "--detach", "--no-deps", "--no-build", "db"]
+        [DOCKER, "compose", "--project-name=maps", "up", "--detach", "--timeout=120", "--no-deps", "--no-build", "db"]
     ]
     assert done["container"] == {
         "name": "maps-db-1",
@@ -208,7 +211,7 @@ def test_old_compose_is_served_too(call: Call, world: World) -> None:
     done = call(world.engine, restart="allowed", recreate=True)
     assert (done["in_force"], world.engine.ups()) == (
         True,
-        [[OLD, "--project-name=maps", "up", "--detach", "--no-deps", "--no-build", "db"]],
+        [[OLD, "--project-name=maps", "up", "--detach", "--timeout=120", "--no-deps", "--no-build", "db"]],
     )
 
 
@@ -453,14 +456,25 @@ def test_no_compose_at_all(call: Call, world: World) -> None:
     )
 
 
-def test_an_owner_who_may_not_use_the_engine(call: Call, world: World) -> None:
+def test_an_owner_who_may_not_use_the_engine(call: Call, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = _project.look
+    owner = User("maps", 4711, 4711, "/home/maps")
+    monkeypatch.setattr(_project, "look", lambda directory: replace(look(directory), owner=owner))
     world.name_fragment()
-    world.engine.refuses = (
-        "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get "
-        f'"http://%2Fvar%2Frun%2Fdocker.sock/v1.45/containers/json?{SECRET}": dial unix: connect: permission denied\n'
-    )
+    world.engine.closed_to = "maps"
     message = failed(call, world, restart="allowed")
-    assert f"{world.project.owner()}, may not use the engine: add that user to the group docker" in message
+    assert message.startswith(
+        f"Compose is run as the owner of {world.project}, and maps may not use the engine: add that user"
+    )
+    world.engine.closed_to = ""
+    assert call(world.engine, restart="allowed", recreate=True)["in_force"] is True
+    assert {user for user, argv in zip(world.engine.users, world.engine.calls, strict=True) if "up" in argv} == {"maps"}
+
+
+def test_a_service_that_left_the_file(call: Call, world: World) -> None:
+    del world.engine.services["db"]
+    message = failed(call, world)
+    assert message.startswith(f"The Compose project in {world.project} has no service 'db'; there are: web.")
 
 
 def test_an_error_of_compose_is_shown_without_what_it_quotes(call: Call, world: World) -> None:

@@ -154,6 +154,13 @@ def test_an_owner_of_the_project_who_may_not_use_the_engine(machine: Machine) ->
             os.chown(path, 0, 0)
     assert "may not use the engine: add that user to the group docker, or give the directory to root." in message
     world.write_env(machine.line)
+    world.project.chmod(0o777)
+    try:
+        message = machine.refused(compose=machine.compose, restart="allowed", recreate=True)
+    finally:
+        world.project.chmod(0o755)
+    assert f"Compose acts by its files: {world.project} can be written by everybody." in message
+    assert "Or recreate the container yourself: cd " in message
     world.up()
 
 

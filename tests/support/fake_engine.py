@@ -120,6 +120,8 @@ class Engine(Runner):
         raise AssertionError(f"unexpected call {words}")
 
     def _inspect(self, names: list[str]) -> tuple[int, str, str]:
+        if len([one for one in self.containers if one["Id"].startswith(names[0])]) > 1:
+            return 1, "[]\n", f"Error response from daemon: Multiple IDs found with provided prefix: {names[0]}\n"
         found = [self._named(name) for name in names]
         missing = [name for name, one in zip(names, found, strict=True) if one is None]
         text = json.dumps([one for one in found if one is not None])

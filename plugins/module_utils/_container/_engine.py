@@ -26,6 +26,8 @@ _PROJECT_DIR = "com.docker.compose.project.working_dir"
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"  # not set by podman-compose
 _ANONYMOUS = re.compile("[0-9a-f]{64}")
+#: Several identifiers may begin alike, but none was asked for.
+_ABSENT = ("no such container", "multiple ids found", "more than one result")
 _NAME = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _SHORTEST_ID = 12  # of an identifier that is shown
 
@@ -133,7 +135,7 @@ def by_name(runner: Runner, engine: str, name: str) -> Container:
         # The engine takes the beginning of an identifier for a name, however short.
         if found.name == name or (len(name) >= _SHORTEST_ID and found.identifier.startswith(name)):
             return found
-    elif "no such container" not in answer.last_line().lower():
+    elif not any(said in answer.last_line().lower() for said in _ABSENT):
         raise _no_answer(engine, answer)
     names = ", ".join(_names(runner, engine)) or "none"
     raise WalgError(f"There is no container {name!r} on this machine; there are: {names}.", found=name)

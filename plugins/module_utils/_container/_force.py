@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
+from .._host import _trust
 from . import _compose, _container_check, _fragment
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class Force:
                 f"the container from that shell: {command}",
                 found=list(wanted.unset),
             )
+        _refuse_loose(project, command)
         self._refuse_other_image(wanted, command)
         self._refuse_other_data(wanted, project, command)
         grace = max(self.stop_grace, self.container.stop_timeout or 0) if self.container.status not in _STOPPED else 0
@@ -226,6 +228,15 @@ class Force:
             f"{wanted}",
             wanted=wanted,
         )
+
+
+def _refuse_loose(project: Project, command: str) -> None:
+    """Raise WalgError if somebody other than root and the project's owner can change what Compose is about to do."""
+    for path in (project.directory, project.env_file, *map(project.path, project.files)):
+        try:
+            _trust.refuse_loose(path, "Compose acts by its files", project.owner.uid)
+        except WalgError as exc:
+            raise WalgError(f"{exc.msg} Or recreate the container yourself: {command}", **exc.fields) from exc
 
 
 def _digest(identifier: str) -> str:

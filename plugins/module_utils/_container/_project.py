@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -124,6 +125,11 @@ def look(directory: str) -> Project:
             f"project_dir in walg_compose is {directory}: {exc.strerror}. Name the directory on this machine that has the compose file.",
             found=directory,
         ) from exc
+    if not stat.S_ISDIR(found.st_mode):
+        raise WalgError(
+            f"project_dir in walg_compose is {directory}, which is no directory. Name the one that has the compose file.",
+            found=directory,
+        )
     owner = User.by_uid(found.st_uid)
     env_file = os.path.join(directory, ".env")
     told: dict[str, str] = call_as(owner, _settings_in, env_file)

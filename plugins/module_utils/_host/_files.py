@@ -123,7 +123,10 @@ def open_regular(path: str) -> int:
 
     What a FIFO, a device or a socket in its place is can be seen without opening it (O_PATH), so none of them can hold us up.
     """
-    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except ValueError as exc:
+        raise WalgError(f"{path!r} is no path: there is a NUL in it.") from exc
     try:
         kind = os.fstat(handle).st_mode
         if stat.S_ISDIR(kind):

@@ -542,6 +542,15 @@ def test_no_such_container(call: Call, world: World, name: str) -> None:
         assert world.engine.calls == []
 
 
+def test_a_beginning_that_several_identifiers_have(call: Call, world: World) -> None:
+    second = recorded("docker-20.10")
+    second.update(Id="3" + "7" * 63, Name="/web")
+    world.engine.containers.append(second)
+    assert "There is no container '3' on this machine; there are: maps-db-1, web." in failed(
+        call, world, compose=None, container="3"
+    )
+
+
 def test_a_service_without_a_container(call: Call, world: World) -> None:
     message = failed(call, world, compose={**world.compose, "service": "dbb"})
     assert "The service 'dbb' of the Compose project" in message
@@ -708,6 +717,8 @@ def test_a_container_of_another_instance(call: Call, world: World, by_name: bool
             "project_dir in walg_compose is /srv/no/such: No such file",
         ),
         ({"compose": {"project_dir": "/etc", "service": "db"}}, "There is no compose file in /etc"),
+        ({"compose": {"project_dir": "/dev/null", "service": "db"}}, "/dev/null, which is no directory."),
+        ({"config_dir": "a\0b"}, "The option config_dir holds a line break or another control character"),
         ({"compose": {"project": "/srv/maps"}}, "compose.project. Supported parameters include: project_dir, service."),
         ({"kit_dir": "/opt/a:b"}, "walg_kit_dir is /opt/a:b."),
         ({"kit_dir": "kits"}, "walg_kit_dir is 'kits', a relative path."),

@@ -435,3 +435,8 @@ def test_what_a_killed_run_left_unfinished_is_removed(tmp_path: Path) -> None:
     assert not (tmp_path / name).exists()
     os.close(above)
     _files.sweep(str(tmp_path / "none"))
+
+
+def test_a_path_with_a_nul_is_none() -> None:
+    with pytest.raises(WalgError, match="is no path: there is a NUL in it"):
+        _files.read_text("/etc/a\0b")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.container_gcs import GoogleNetwork
 from support.container_world import IMAGES, ContainerWorld, Image, Setup, images
 from support.module_docs import require_documented
 from support.sandbox import ANSWER_CHECKS, load_tools
@@ -32,6 +33,14 @@ def tools() -> dict[str, Any]:
 def image(tools: dict[str, Any]) -> Image:
     """The image that tests use unless they say another."""
     return images()[OLDEST]
+
+
+@pytest.fixture(scope="module")
+def google(tools: dict[str, Any]) -> Iterator[GoogleNetwork]:
+    """A network in which a container is Google Cloud Storage, with a bucket; what uses it is a project of make_world."""
+    network = GoogleNetwork(tools)
+    yield network
+    network.close()
 
 
 @pytest.fixture(scope="module")

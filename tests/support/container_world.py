@@ -17,17 +17,23 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from locations import digest_of
 from support.cron import command_of
+from support.gcs_host import BUCKET
 from support.restoring import until
 from support.sandbox import Play, Sandbox
+
+if TYPE_CHECKING:
+    from support.container_gcs import GoogleNetwork
 
 #: What hosts.py hands on: the images by their major versions, as JSON.
 IMAGES = "WALG_OFFICIAL"
 STORAGE = "/srv/storage"  # in the container
+CERTIFICATE = "ca.crt"
+_TRUSTED = "/srv/ca.crt"  # the storage's, in the container
 _OF_THE_MACHINE = ("walg_config_dir", "walg_program_dir", "walg_cron_dir")
 _DATABASE_UID = 999  # of the image's user postgres
 
@@ -74,6 +80,7 @@ class Setup:
     arguments: Sequence[str] = ()
     restart: str = "unless-stopped"
     environment: Mapping[str, str] = field(default_factory=dict)
+    google: GoogleNetwork | None = None  # where the storage is, if it is not a folder of the machine
     more: Mapping[str, Any] = field(default_factory=dict)  # of the service
 
     @property
@@ -114,7 +121,6 @@ class ContainerWorld:
         setup, image = self.setup, self.image
         data = str(self.root / "data") if setup.bound else "data"
         volumes = [f"{data}:{image.mount}", f"{self.root / 'storage'}:{STORAGE}"]
-        volumes.append("/etc/machine-id:/etc/machine-id:ro")
         environment = {"POSTGRES_PASSWORD": "${POSTGRES_PASSWORD}", **setup.environment}
         named = {} if setup.bound else {"data": None}
         if setup.wal_apart:
@@ -124,6 +130,8 @@ class ContainerWorld:
         if setup.tablespace:
             named["space"] = None
             volumes.append("space:/var/lib/space")
+        if setup.google:
+            volumes.append(f"{setup.google.files / CERTIFICATE}:{_TRUSTED}:ro")
         service = {
             "image": image.tag,
             "restart": setup.restart,
@@ -133,7 +141,9 @@ class ContainerWorld:
             **({"command": ["postgres", *setup.arguments]} if setup.arguments else {}),
             **setup.more,
         }
-        return {"services": {self.service: service}, **({"volumes": named} if named else {})}
+        networks = {"default": {"name": setup.google.name, "external": True}} if setup.google else {}
+        parts = {"services": {self.service: service}, "volumes": named, "networks": networks}
+        return {name: part for name, part in parts.items() if part}
 
     def write(self, compose_file: Mapping[str, Any] | None = None) -> None:
         """Write the user's files."""
@@ -204,8 +214,9 @@ class ContainerWorld:
     def run_inside(self, *argv: str, user: str = "") -> subprocess.CompletedProcess[str]:
         """Run something in the container, as the server's user or another one."""
         command = ["docker", "exec", "--user", user or self.setup.user or "postgres"]
-        command += ["--env", f"PGPASSWORD={self.password}", self.container, *argv]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        command += ["--env", "PGPASSWORD", self.container, *argv]
+        environment = {**os.environ, "PGPASSWORD": self.password}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def _psql(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         user = self.setup.environment.get("POSTGRES_USER", "postgres")
@@ -230,6 +241,8 @@ class ContainerWorld:
 
     def stored(self) -> list[str]:
         """Return the paths of the archive's objects."""
+        if self.setup.google:
+            return self.setup.google.stored("maps")
         files = sorted((self.root / "storage").rglob("*"))
         return [str(path.relative_to(self.root / "storage")) for path in files if path.is_file()]
 
@@ -251,6 +264,11 @@ class ContainerWorld:
             else:
                 path.unlink()
 
+    def walg_version(self) -> str:
+        """Return what the WAL-G under test calls itself."""
+        said = self.sandbox.run([str(self.walg), "--version"]).stdout
+        return said.split("\t")[0].split()[-1].removeprefix("v")
+
     def variables(self, **more: Any) -> dict[str, Any]:
         """Return what an inventory says of this machine and the service."""
         sandbox = self.sandbox
@@ -259,12 +277,23 @@ class ContainerWorld:
             **directories,
             "walg_compose": {"project_dir": str(self.project), "service": self.service},
             "walg_kit_dir": str(self.kit_dir),
-            "walg_storage": f"file://{STORAGE}",
+            **(
+                self._google_variables(self.setup.google)
+                if self.setup.google
+                else {"walg_storage": f"file://{STORAGE}"}
+            ),
             "walg_binary_src": str(self.walg),
             "walg_binary_checksum": f"sha256:{digest_of(self.walg)}",
-            "walg_version": sandbox.run([str(self.walg), "--version"]).stdout.split("\t")[0].split()[-1],
+            "walg_version": self.walg_version(),
             "walg_backup_archive_timeout": 600,  # an idle server ships nothing while a test looks
             **more,
+        }
+
+    def _google_variables(self, google: GoogleNetwork) -> dict[str, Any]:
+        return {
+            "walg_storage": f"gs://{BUCKET}/maps",
+            "walg_google_credentials": google.key(),
+            "walg_settings": {"SSL_CERT_FILE": _TRUSTED},
         }
 
     def line(self) -> str:

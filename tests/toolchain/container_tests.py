@@ -14,36 +14,41 @@ import os
 import shlex
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import compose
+import images
 import official
 from locations import ROOT, test_environment, tools_dir
 from scenarios import tail
 
 NAME = "containers"
-_IMAGES = "WALG_OFFICIAL"  # as tests/support/container_world.py has it
+_IMAGES, _HOST = "WALG_OFFICIAL", "WALG_IMAGE"  # as container_world.py and container_gcs.py in tests/support have it
 
 
-def make() -> list[official.Official]:
-    """Make the images and have Compose answer, on a running engine. Raises ToolError."""
+def make() -> dict[str, str]:
+    """Make the images and have Compose answer, on a running engine; return what the tests are told. Raises ToolError.
+
+    A host's image is for what has to run Python in a container: the storage.
+    """
     compose.ensure()
-    return [official.ensure(major) for major in official.majors()]
+    made = [asdict(official.ensure(major)) for major in official.majors()]
+    return {_IMAGES: json.dumps(made), _HOST: images.ensure(images.DEFAULT)}
 
 
-def run(images: list[official.Official]) -> bool:
+def run(told: Mapping[str, str]) -> bool:
     """Run the tests, print what became of them; says whether they passed."""
     log = tools_dir() / "log" / f"hosts-{NAME}.log"
     log.parent.mkdir(exist_ok=True)
     start = time.monotonic()
     argv = [str(tools_dir() / "venv" / "bin" / "python"), "-m", "pytest", f"tests/{NAME}", "--timeout", "900"]
-    env = {**test_environment(), _IMAGES: json.dumps([asdict(image) for image in images])}
     with log.open("wb") as stream:
         code = subprocess.run(
             [*argv, *shlex.split(os.environ.get("ARGS", ""))],
             cwd=ROOT,
-            env=env,
+            env={**test_environment(), **told},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,

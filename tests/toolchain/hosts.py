@@ -115,7 +115,7 @@ def run(command: str, scenarios: list[str]) -> int:
     with engine.running() as version:
         values = make([name for name in scenarios if name in SCENARIOS] if command == "test" else SCENARIOS)
         tell(version, values)
-        containers = container_tests.make() if container_tests.NAME in scenarios else []
+        containers = container_tests.make() if container_tests.NAME in scenarios else {}
         if command == "make" or keep:
             engine.keep(ROOT, CHECKOUT_RUN)
         if command == "make":

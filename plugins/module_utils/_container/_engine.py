@@ -32,6 +32,10 @@ _NAME = re.compile("[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _SHORTEST_ID = 12  # of an identifier that is shown
 
 
+class AbsentError(WalgError):
+    """The engine answers, and has no such container."""
+
+
 @dataclass(frozen=True)
 class Mount:
     """A directory of the machine in a container. ``kind``: bind, volume or tmpfs."""
@@ -138,7 +142,7 @@ def by_name(runner: Runner, engine: str, name: str) -> Container:
     elif not any(said in answer.last_line().lower() for said in _ABSENT):
         raise _no_answer(engine, answer)
     names = ", ".join(_names(runner, engine)) or "none"
-    raise WalgError(f"There is no container {name!r} on this machine; there are: {names}.", found=name)
+    raise AbsentError(f"There is no container {name!r} on this machine; there are: {names}.", found=name)
 
 
 def variables(runner: Runner, container: Container) -> dict[str, str]:
@@ -172,7 +176,7 @@ def by_service(runner: Runner, engine: str, project_dir: str, service: str) -> C
         )
     services = [one for one in _labelled(runner, engine, _SERVICE) if _same(one.project_dir, project_dir)]
     names = ", ".join(sorted({one.compose_service for one in services})) or "none"
-    raise WalgError(
+    raise AbsentError(
         f"The service {service!r} of the Compose project in {project_dir} has no container; services that have one there: {names}. "
         "Name one of those in walg_compose, or create it: docker compose up -d.",
         found=names,

@@ -10,9 +10,8 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._errors import WalgError
 from .._host import _files, _trust
-from . import _container_check, _placed, _project
+from . import _container_check, _engine, _placed, _project
 
 if TYPE_CHECKING:
     from .._host._process import Runner
@@ -47,9 +46,7 @@ def _found(runner: Runner, placed: Placed) -> Container | None:
     """Return the container; None if it is gone."""
     try:
         return placed.find(runner)
-    except WalgError as exc:
-        if "rc" in exc.fields:  # the engine does not answer
-            raise
+    except _engine.AbsentError:
         return None
 
 

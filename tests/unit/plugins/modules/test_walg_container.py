@@ -783,6 +783,19 @@ def test_away_when_the_container_is_gone(call: Call, world: World) -> None:
     assert not world.record.exists()
 
 
+def test_nothing_goes_while_it_is_not_known_which_container_has_it(call: Call, world: World) -> None:
+    call(world.engine)
+    second = recorded("docker-20.10")
+    second.update(Id="7" * 64, Name="/maps-db-2")
+    second["Config"]["Labels"] = world.labels
+    world.engine.containers.append(second)
+    assert "has 2 containers" in failed(call, world, state="absent")
+    world.engine.containers.pop()
+    world.labels["com.docker.compose.project.working_dir"] = "/srv/before"
+    assert "which is gone" in failed(call, world, state="absent")
+    assert world.record.exists()
+
+
 def test_nothing_goes_while_the_engine_is_silent(call: Call, world: World) -> None:
     call(world.engine)
     world.engine.alive = False

@@ -86,6 +86,7 @@ def plan(runner: Runner, params: Mapping[str, Any]) -> Plan:
     _container_check.refuse_state(container, params["purpose"])
     _container_check.refuse_elsewhere(container)
     _container_check.refuse_recorded(params["config_dir"], placed.instance, container)
+    _refuse_moved(runner, params["config_dir"], placed, container)
     _container_check.refuse_other_kit(container, placed, params["kit_dir"])
     _container_check.refuse_data_place(container, data_dir)
     _container_check.refuse_read_only(container)
@@ -169,6 +170,33 @@ def _given(params: Mapping[str, Any]) -> Placed:
     )
 
 
+def _refuse_moved(runner: Runner, config_dir: str, placed: Placed, container: Container) -> None:
+    """Raise WalgError if the instance has another kit, or another container has its kit: state and settings would stay behind there."""
+    try:
+        known = _placed.load(config_dir, placed.instance)
+    except WalgError:  # of another version, or damaged: it is written again
+        return
+    if known is None:
+        return
+    before = os.path.dirname(os.path.dirname(known.kit))
+    if known.kit != placed.kit:
+        raise WalgError(
+            f"The kit of the instance {placed.instance!r} is {known.kit}. Set walg_kit_dir: {before}, or "
+            "remove the instance first (the playbook mapswipe.walg.remove).",
+            found=known.kit,
+        )
+    try:
+        other = known.find(runner) if known.where() != placed.where() else container
+    except _engine.AbsentError:
+        return
+    if other.identifier != container.identifier and _container_check.has_kit(other, known.kit):
+        raise WalgError(
+            f"The instance {placed.instance!r} is that of {known.where()}, which has its kit. Set another walg_instance for the "
+            f"container {container.name}, or remove that instance first (the playbook mapswipe.walg.remove).",
+            found=other.name,
+        )
+
+
 def _fragment_text(container: Container, project: Project, placed: Placed, path: str, stop_grace: int) -> str:
     """Return the fragment. A user's own, longer time to stop is left to his file."""
     known = _files.read_text(path) if _container_check.has_kit(container, placed.kit) else None
@@ -193,9 +221,14 @@ def _warnings(made: Plan) -> list[str]:
         )
     mount = found.mount_of(made.data_dir) if made.data_dir else None
     if mount is not None and mount.anonymous:
+        way = (
+            f"`docker compose down` leaves it behind: name it in your compose file, as an external volume at {mount.destination}"
+            if made.project
+            else "If the container is recreated by hand, it gets another, empty one unless you add "
+            f"--volume {mount.name}:{mount.destination}"
+        )
         warnings.append(
-            f"The data directory of the container {found.name} is on a volume without a name, {mount.name}. If the container is recreated "
-            f"by hand, it gets another, empty one unless you add --volume {mount.name}:{mount.destination}."
+            f"The data directory of the container {found.name} is on a volume without a name, {mount.name}. {way}."
         )
     return warnings
 

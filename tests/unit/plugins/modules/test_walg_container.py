@@ -525,6 +525,21 @@ def test_podman_and_a_volume_without_a_name(call: Call, world: World) -> None:
     assert f"on a volume without a name, {name}" in unnamed
 
 
+def test_compose_hands_on_a_volume_without_a_name(call: Call, world: World) -> None:
+    world.told["Mounts"][0]["Name"] = "5f" * 32
+    world.engine.services["db"]["volumes"] = []
+    world.name_fragment()
+    (warning,) = call(world.engine, restart="allowed", recreate=True)["warnings"]
+    assert warning.endswith(
+        "`docker compose down` leaves it behind: name it in your compose file, as an external volume at /var/lib/postgresql/data."
+    )
+    again = {"type": "volume", "source": "old", "target": "/var/lib/postgresql/data"}
+    world.engine.services["db"]["volumes"] = [again]
+    world.engine.volumes = {"old": {"name": "5f" * 32, "external": True}}
+    world.engine.containers[0]["Mounts"] = world.told["Mounts"][:1]
+    assert call(world.engine, restart="allowed", recreate=True)["in_force"] is True
+
+
 def test_a_container_of_compose_by_its_name(call: Call, world: World) -> None:
     message = failed(call, world, compose=None, container="maps-db-1")
     assert f"set walg_compose: {{project_dir: {world.project}, service: db}} in place of walg_container." in message
@@ -696,6 +711,38 @@ def test_a_container_of_another_instance(call: Call, world: World, by_name: bool
     call(world.engine, **options)
     message = failed(call, world, instance="second")
     assert f"is that of the instance 'main' already ({world.record})." in message
+
+
+def test_a_kit_does_not_move(call: Call, world: World) -> None:
+    world.mount_kit()
+    call(world.engine)
+    message = failed(call, world, kit_dir=str(world.kit_dir / "more"))
+    assert message.startswith(f"The kit of the instance 'main' is {world.kit}. Set walg_kit_dir: {world.kit_dir}, or")
+
+
+def test_an_instance_does_not_move_to_another_container(call: Call, world: World) -> None:
+    world.mount_kit()
+    call(world.engine)
+    second = recorded("docker-20.10")
+    second.update(Id="7" * 64, Name="/second")
+    second["Config"]["Labels"] = {}
+    world.engine.containers.append(second)
+    options = {"compose": None, "container": "second"}
+    assert f"The instance 'main' is that of the service db in {world.project}, which has its kit." in failed(
+        call, world, **options
+    )
+    assert call(world.engine, compose=None, container="maps-db-1")["in_force"] is True  # the same one by its name
+    world.engine.containers.pop(0)
+    assert "in addition: --volume" in failed(call, world, **options)
+
+
+def test_a_record_that_is_damaged_is_written_again(call: Call, world: World) -> None:
+    world.mount_kit()
+    call(world.engine)
+    text = world.record.read_text()
+    world.record.write_text("{}")
+    assert call(world.engine)["changed"] is True
+    assert world.record.read_text() == text
 
 
 # What is given.

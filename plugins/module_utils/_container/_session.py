@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from .._host._process import Runner
     from ._placed import Placed
 
-#: What the outside does on request: it is given the question, and a descriptor of the inside's.
-Offer = Callable[[Mapping[str, Any], "int | None"], Any]
+    #: What the outside does on request: it is given the question, and a descriptor of the inside's.
+    Offer = Callable[[Mapping[str, Any], "int | None"], Any]
+
 _MACHINE_ID = "/etc/machine-id"
 _LOOK = 1.0  # seconds between two looks at those who work
 _STOPPED = 20.0  # seconds that they may be stopped

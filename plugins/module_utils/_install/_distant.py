@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
+from .._errors import WalgError
 from .._host import _inside
 from ._download import Web
 from ._workshop import MOST
@@ -31,7 +32,8 @@ class DistantWeb(Web):
 
 def _line() -> _inside.Inside:
     inside = _inside.current()
-    assert inside is not None
+    if inside is None:
+        raise WalgError("There is no process outside that could download: this one is in no container.")
     return inside
 
 
@@ -47,7 +49,8 @@ def offers(web: Web) -> Mapping[str, Offer]:
         return web.text(str(message["url"]))
 
     def save(message: Mapping[str, Any], descriptor: int | None) -> str:
-        assert descriptor is not None
+        if descriptor is None:
+            raise WalgError("The process inside has handed over no file to download into.")
         with open(os.dup(descriptor), "wb") as stream:
             return web.save(str(message["url"]), stream, int(message["most"]))
 

@@ -112,10 +112,11 @@ class Box:
         offers: Mapping[str, _session.Offer] | None = None,
         runner: Runner | None = None,
         served: bool = True,
+        user: str = "",
     ) -> _session.End:
         """Call a function inside, and return how that ended; what it returns is the message's ``end``."""
         engine = runner or Engine(self)
-        end = _session.work(engine, self.placed, self.container, offers or {}, served)
+        end = _session.work(engine, self.placed, self.container, offers or {}, served, user)
         if end is not None:
             return end
         _tell(function)

@@ -69,6 +69,10 @@ def inspected(container: str) -> dict[str, Any]:
     return found[0]
 
 
+def _mountpoint(volume: str) -> Path:
+    return Path(json.loads(docker("volume", "inspect", volume))[0]["Mountpoint"])
+
+
 @dataclass(frozen=True)
 class Setup:
     """What the user's compose file says. ``bound``: the data directory lies in a folder of the machine, not on a volume."""
@@ -89,7 +93,7 @@ class Setup:
         if not self.user:
             return _DATABASE_UID, _DATABASE_UID
         user, _colon, group = self.user.partition(":")
-        return int(user), int(group or user)
+        return int(user), int(group or 0)
 
 
 class ContainerWorld:
@@ -253,16 +257,18 @@ class ContainerWorld:
         """Return where the mount of the data directory lies on the machine."""
         if self.setup.bound:
             return self.root / "data"
-        return Path(json.loads(docker("volume", "inspect", f"{self.project.name}_data"))[0]["Mountpoint"])
+        return _mountpoint(f"{self.project.name}_data")
 
     def lose(self) -> None:
-        """The server is killed, and every file in its data directory's mount is gone; the container stays as it is."""
+        """The server is killed, and every file in its volumes or its directory of the machine is gone; the container stays as it is."""
         docker("kill", self.container)
-        for path in self.data_place().iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        volumes = docker("volume", "ls", "--quiet", "--filter", f"name=^{self.project.name}_").split()
+        for place in {self.data_place(), *(_mountpoint(volume) for volume in volumes)}:
+            for path in place.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def walg_version(self) -> str:
         """Return what the WAL-G under test calls itself."""

@@ -48,11 +48,17 @@ def machine_of(placed: Placed) -> str:
 
 
 def work(
-    runner: Runner, placed: Placed, container: _engine.Container, offers: Mapping[str, Offer], served: bool
+    runner: Runner,
+    placed: Placed,
+    container: _engine.Container,
+    offers: Mapping[str, Offer],
+    served: bool,
+    user: str = "",
 ) -> End | None:
     """Go on inside a container. Returns None there; outside, it serves the inside and returns how that ended.
 
-    ``served``: it is the container of the server itself, not a helper. Raises AgainError outside if an offer does.
+    ``served``: it is the container of the server itself, not a helper; ``user``: whom that one runs as.
+    Raises AgainError outside if an offer does.
     """
     mine, theirs = socket.socketpair()
     machine, here = machine_of(placed), os.getpid()
@@ -67,7 +73,7 @@ def work(
             raise
     if child == 0:
         mine.close()
-        _inside.enter(_inside.Inside(_inside.Line(theirs), machine, served))
+        _inside.enter(_inside.Inside(_inside.Line(theirs), machine, served, user))
         return None
     theirs.close()
     try:

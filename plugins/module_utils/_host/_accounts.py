@@ -14,7 +14,7 @@ import grp
 import os
 import pwd
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import _inside
 
@@ -53,7 +53,8 @@ def users() -> list[Account]:
 def user_named(name: str) -> Account | None:
     """Return a user by name, None if there is none."""
     if _inside.current():
-        return next((one for one in users() if one.name == name), None)
+        found = next((one for one in users() if one.name == name), None)
+        return _as_run(found.uid, found) if found else None
     with contextlib.suppress(KeyError):
         return _account(pwd.getpwnam(name))
     return None
@@ -62,10 +63,29 @@ def user_named(name: str) -> Account | None:
 def user_numbered(uid: int) -> Account | None:
     """Return a user by number, None if there is none."""
     if _inside.current():
-        return next((one for one in users() if one.uid == uid), None)
+        return _as_run(uid, next((one for one in users() if one.uid == uid), None))
     with contextlib.suppress(KeyError):
         return _account(pwd.getpwuid(uid))
     return None
+
+
+def _as_run(uid: int, account: Account | None) -> Account | None:
+    """Return a container's user as its processes run: in the group that the container was given, and a mere number in group 0."""
+    inside = _inside.current()
+    user, _colon, group = inside.user.partition(":") if inside else ("", "", "")
+    if not user or user not in (str(uid), account.name if account else ""):
+        return account
+    gid = _group_number(group)
+    if account is None:
+        return Account(str(uid), uid, gid or 0, "/")
+    return account if gid is None else replace(account, gid=gid)
+
+
+def _group_number(group: str) -> int | None:
+    """Return the number of a group in a container; None where it is not given, or unknown."""
+    if _number(group):
+        return int(group)
+    return next((one.gid for one in _groups() if one.name == group), None)
 
 
 def group_name(gid: int) -> str:

@@ -75,11 +75,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Inside:
-    """This process works in a container. ``machine``: what tells this server's place from others; ``served``: has a server (no helper)."""
+    """This process works in a container. ``machine``: what tells this server's place from others; ``served``: has a server (no helper).
+
+    ``user``: whom the server's container runs as, UID[:GID] by names or numbers; "" for whom the image says.
+    """
 
     line: Line
     machine: str
     served: bool
+    user: str = ""
 
     def ask(self, what: str, descriptor: int | None = None, **fields: Any) -> Any:
         """Have the outside do something; return its answer. Raises the WalgError that it met."""

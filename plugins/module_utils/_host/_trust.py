@@ -10,7 +10,8 @@ The rule, for root only (anybody else has no more than their own rights to lose)
   is an access control list that lets another user or such a group write;
 - a directory with the sticky bit, such as /tmp, is passed if the next one is there already and root's, since nobody else
   can rename that; nothing new is made in it;
-- a symbolic link counts, and so does all that it leads through.
+- a symbolic link counts, and so does all that it leads through;
+- in a container a directory is passed if the next one is a mount point: nobody in there can rename or unmount that.
 
 The way is walked by descriptors, each directory opened from the one above, so what was judged is what is used.
 """
@@ -24,7 +25,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
-from . import _accounts
+from . import _accounts, _inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,11 +61,11 @@ def refuse_loose(path: str, what: str, owner: int = 0) -> None:
         pass
 
 
-def refuse_shared(path: str, what: str, uid: int) -> None:
-    """Raise WalgError if anybody but root and the user ``uid`` can change what a plain path leads to. The path itself may be sticky."""
+def refuse_exchangeable(path: str, what: str, uid: int) -> None:
+    """Raise WalgError if anybody but root and the user ``uid`` can put something else in the place of a plain path, whatever that is."""
     refuse_unplain(path, what)
     with _named(path, what, advice=False), contextlib.closing(_Way(uid)) as way:
-        way.go(path)
+        way.go(path, to_the_end=False)
 
 
 @contextlib.contextmanager
@@ -143,12 +144,15 @@ class _Way:
         self.trusted = {0, owner}
         self.names: list[str] = []
         self.sticky = False
+        self.doubt: LooseError | None = (
+            None  # about the directory that the walk has come to, until the next one is seen
+        )
         self.handle = os.open("/", os.O_PATH | os.O_CLOEXEC)
 
     def close(self) -> None:
         os.close(self.handle)
 
-    def go(self, path: str) -> list[str]:
+    def go(self, path: str, to_the_end: bool = True) -> list[str]:
         left, links = _parts(path), 0
         self._judge(self.handle, "/")
         while left:
@@ -156,12 +160,14 @@ class _Way:
             try:
                 found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.handle)
             except FileNotFoundError:
+                self._refuse_doubtful()
                 return [name, *left]
             kind = os.fstat(found).st_mode
             if not stat.S_ISLNK(kind):
-                self._enter(name, found)
+                self._enter(name, found, bool(left) or to_the_end)
                 continue
             try:
+                self._refuse_doubtful()
                 target = os.readlink("", dir_fd=found)
                 self._judge(found, self._path(name))
             finally:
@@ -172,9 +178,14 @@ class _Way:
             if target.startswith("/"):
                 self._enter("/", os.open("/", os.O_PATH | os.O_CLOEXEC))
             left = [*_parts(target), *left]
+        self._refuse_doubtful()
         return []
 
-    def _enter(self, name: str, found: int) -> None:
+    def _refuse_doubtful(self) -> None:
+        if self.doubt:
+            raise self.doubt
+
+    def _enter(self, name: str, found: int, judge: bool = True) -> None:
         """Judge the next component and stand on it."""
         if name == "/":
             self.names, path = [], "/"
@@ -184,8 +195,13 @@ class _Way:
             path = self._path(name)
             self.names.append(name)
         before, self.handle = self.handle, found
+        mounted = name not in ("/", "..") and _mount(before) != _mount(found)
         os.close(before)
-        self._judge(found, path)
+        if not mounted:
+            self._refuse_doubtful()
+        self.doubt = None
+        if judge:
+            self._judge(found, path)
 
     def _path(self, name: str) -> str:
         return "/" + "/".join([*self.names, name])
@@ -203,7 +219,9 @@ class _Way:
         why = _why(handle, there, self.trusted)
         self.sticky = bool(why) and stat.S_ISDIR(there.st_mode) and bool(there.st_mode & stat.S_ISVTX)
         if why and (there.st_uid not in self.trusted or not self.sticky):
-            raise LooseError(f"{path} {why}. {self._advice(path)}", found=path, why=why)
+            self.doubt = LooseError(f"{path} {why}. {self._advice(path)}", found=path, why=why)
+            if _inside.current() is None:
+                raise self.doubt
 
     def _advice(self, path: str) -> str:
         names = " and ".join(_user(uid) for uid in sorted(self.trusted))
@@ -229,6 +247,12 @@ class _Way:
 
 def _parts(path: str) -> list[str]:
     return [one for one in path.split("/") if one not in ("", ".")]
+
+
+def _mount(handle: int) -> str:
+    """Return the kernel's number of the mount that a descriptor is in."""
+    with open(f"/proc/self/fdinfo/{handle}", encoding="ascii", errors="replace") as stream:
+        return next((line for line in stream if line.startswith("mnt_id:")), "")
 
 
 def _why(handle: int, there: os.stat_result, trusted: set[int]) -> str:

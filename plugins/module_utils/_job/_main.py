@@ -69,7 +69,7 @@ def _go_inside(options: argparse.Namespace) -> int | None:
     runner = Runner()
     container = placed.find(runner)
     container.refuse_not_running()
-    end = _session.work(runner, placed, container, {}, served=True)
+    end = _session.work(runner, placed, container, {}, served=True, user=container.user)
     if end is not None:
         return end.code
     options.config_dir = placed.directories()["config_dir"]

@@ -66,7 +66,7 @@ def refuse_other(cluster: Cluster) -> None:
             wanted=cluster.os_user,
         )
     if _untouched(cluster.data_dir):
-        _trust.refuse_shared(os.path.dirname(cluster.data_dir), "walg_pg_data_dir", found.uid)
+        _trust.refuse_exchangeable(cluster.data_dir, "walg_pg_data_dir", found.uid)
     else:
         _trust.refuse_loose(cluster.data_dir, "walg_pg_data_dir", found.uid)
 

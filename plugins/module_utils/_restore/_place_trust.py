@@ -79,7 +79,7 @@ def _refuse_not_owned(one: Location, what: str, owner: User) -> None:
 
 def _refuse_shared(one: Location, what: str, owner: User) -> None:
     try:
-        _trust.refuse_shared(os.path.dirname(one.path), what, owner.uid)
+        _trust.refuse_exchangeable(one.path, what, owner.uid)
     except _trust.LooseError as exc:
         raise WalgError(
             f"{exc.msg} The play does not name this place; a link in the data directory or a record in the storage does, and these count "

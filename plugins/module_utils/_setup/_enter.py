@@ -55,7 +55,7 @@ class Outside:
     def work(self, target: Container) -> _session.End | None:
         """Go on in a container; None inside. Raises WalgError."""
         served = target.identifier == self.container.identifier
-        end = _session.work(self.runner, self.placed, target, self.offers, served)
+        end = _session.work(self.runner, self.placed, target, self.offers, served, self.container.user)
         if end is None:
             _go_on(self)
         return end

@@ -14,6 +14,7 @@ from .._archive import _enable
 from .._errors import WalgError
 from .._host import _readable
 from .._instance._record import Instance
+from .._job import _tools
 from .._postgres import _data_dir, _ha_managers, _restorable, _server, _service, _sessions, _sockets, _whose
 from .._walg import _compatibility, _releases
 
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
 
 def check(runner: Runner, cluster: Cluster, version: str | None, storage: str | None, purpose: str | None) -> None:
-    """Refuse versions that do not work together, a cluster manager, and for a backup a data directory without a server.
+    """Refuse missing programs, versions that do not work together, a cluster manager, and for a backup a data directory without a server.
 
     ``purpose``: backup, restore, or None for a host that is only prepared.
     """
+    _tools.refuse_missing()
     _whose.refuse_other(cluster)
     _service.Service(runner, cluster, "").refuse_manager()
     major = _server.installed_major(runner, cluster)

@@ -24,6 +24,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _KILLED = 128 + signal.SIGKILL
+_LOOK = 1.0  # seconds between two looks at who was left running
 _PATIENCE = 10.0  # seconds for what was killed to be gone
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
@@ -83,15 +84,20 @@ def _guard(worker: int, life: int, woken: int, waker: int) -> NoReturn:
     poll = select.poll()
     poll.register(life)
     poll.register(woken)
+    servers: set[int] = set()
     while True:
+        ready = {handle for handle, _event in poll.poll(_LOOK * 1000)}
         ended = _reaped(worker)
+        if life in ready or (ended or 0) > 128:
+            _end_all(worker, servers)
         if ended is not None:
             os._exit(ended)
-        for handle, _event in poll.poll():
-            if handle == life:
-                _end_all(worker)
+        if woken in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(woken, 4096)
+        left = {pid for pid, (parent, _session) in _families().items() if parent == os.getpid() and pid != worker}
+        if _proc.stat(worker)[:1] not in ([], ["Z"]):
+            servers = left  # whose starter has left them running
 
 
 def _reaped(worker: int) -> int | None:
@@ -106,27 +112,24 @@ def _reaped(worker: int) -> int | None:
     return None
 
 
-def _end_all(worker: int) -> NoReturn:
-    """End the worker and the programs that it has started, with their own; not servers, which left its sessions."""
+def _end_all(worker: int, servers: set[int]) -> NoReturn:
+    """End the worker and the programs that it has started, with their own; not servers, which it has left running."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(worker, signal.SIGSTOP)
-    families = {pid: _proc.family(pid) for pid in _proc.pids()}
-    led = {pid for pid, (parent, _session) in families.items() if parent == worker}
-    for pid, (parent, session) in families.items():
-        if parent == worker or session in led:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(worker, signal.SIGKILL)
+    families = _families()
+    own = {worker, os.getpid()}
+    led = {pid for pid, (parent, _session) in families.items() if parent in own} - servers - {worker}
+    ended = {pid for pid, (_parent, session) in families.items() if pid in led or session in led} | {worker}
+    for pid in ended:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and any(
-        session in led or pid == worker for pid, (_parent, session) in _children().items()
-    ):
+    while ended & set(_families()) and time.monotonic() < deadline:
         _reaped(-1)
         time.sleep(0.01)
     os._exit(_KILLED)
 
 
-def _children() -> dict[int, tuple[int, int]]:
-    families = {pid: _proc.family(pid) for pid in _proc.pids()}
-    return {pid: family for pid, family in families.items() if family[0] == os.getpid()}
+def _families() -> dict[int, tuple[int, int]]:
+    """Return the parent and the session of all processes that are seen here."""
+    return {pid: _proc.family(pid) for pid in _proc.pids()}

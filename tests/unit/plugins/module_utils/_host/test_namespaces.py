@@ -320,18 +320,26 @@ def test_accounts_that_are_no_file(tmp_path: Path, kind: str) -> None:
 # ---- its end, and that of others
 
 
-def test_when_the_process_outside_is_killed_all_inside_ends(own: Box, tmp_path: Path) -> None:
+@pytest.mark.parametrize("whom", ["the outside", "all at once", "who works"])
+def test_when_it_is_killed_all_of_it_ends(own: Box, whom: str) -> None:
     """The one that works and its programs; none of them is left to the container's main process."""
     outside = os.fork()
     if not outside:
         try:
+            os.setsid()
             own.work(lambda: Runner().run(["sh", "-c", "sleep 1000 & sleep 1000"], timeout=1000).rc)
         finally:
             os._exit(0)
     pids = eventually(lambda: len(family := descendants(outside)) >= 6 and family)
-    os.kill(outside, signal.SIGKILL)
+    if whom == "the outside":
+        os.kill(outside, signal.SIGKILL)
+    elif whom == "all at once":
+        os.killpg(outside, signal.SIGTERM)
+    else:
+        os.kill(pids[2], signal.SIGTERM)
     os.waitpid(outside, 0)
-    eventually(lambda: not any(map(lives, pids)))
+    eventually(lambda: not any(map(lives, pids)) or (_proc.children(own.pid) and "left"))
+    assert not any(map(lives, pids))
     assert _proc.children(own.pid) == []
     assert lives(own.pid)
 
@@ -346,7 +354,7 @@ def test_a_server_that_it_started_stays(own: Box) -> None:
         finally:
             os._exit(0)
     pids = eventually(lambda: len(family := descendants(outside)) >= 6 and family)
-    time.sleep(0.2)
+    time.sleep(1.3)
     (server,) = [pid for pid in pids if _proc.command_line(pid)[:2] == ["sleep", "1234"]]
     os.kill(outside, signal.SIGKILL)
     os.waitpid(outside, 0)

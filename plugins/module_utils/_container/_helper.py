@@ -10,6 +10,7 @@ the engine does not start the server in the midst of a restore.
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
@@ -35,7 +36,15 @@ def name_of(container: Container) -> str:
 
 def find(runner: Runner, container: Container) -> Container | None:
     """Return the helper of a container, if there is one. Raises WalgError where the name is somebody else's."""
-    argv = [container.engine, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"name=^/?{name_of(container)}$"]
+    argv = [
+        container.engine,
+        "ps",
+        "--all",
+        "--quiet",
+        "--no-trunc",
+        "--filter",
+        f"name=^/?{re.escape(name_of(container))}$",
+    ]
     found = _call(runner, argv, "look for the helper container").stdout.split()
     if not found:
         return None

@@ -12,13 +12,14 @@ import platform
 import re
 
 from . import _inside
+from ._files import regular_opener
 
 #: Where a container sees its limit in bytes: control groups 2, and 1.
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _MEMORY_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 #: Where a system keeps glibc, and what that says of itself.
 _LIBC = ("/lib/*/libc.so.6", "/lib64/libc.so.6", "/lib/libc.so.6", "/usr/lib/libc.so.6")
-_BANNER = re.compile(rb"GNU C Library [^\0\n]{0,200}version ([0-9]+(?:\.[0-9]+)+)")
+_BANNER = re.compile(rb"GNU C Library [^\0\n]{0,200}version ([0-9]{1,6}(?:\.[0-9]{1,6}){1,4})")
 _MOST_LIBC = 16 * 1024 * 1024  # bytes
 
 
@@ -33,7 +34,7 @@ def libc() -> str:
 def glibc_here() -> tuple[int, ...]:
     """Return the version of the glibc that lies here, whatever this process itself runs with; empty where there is none."""
     for path in (path for pattern in _LIBC for path in sorted(glob.glob(pattern))):
-        with contextlib.suppress(OSError), open(path, "rb") as stream:
+        with contextlib.suppress(OSError), open(path, "rb", opener=regular_opener) as stream:
             match = _BANNER.search(stream.read(_MOST_LIBC))
             if match:
                 return tuple(map(int, match.group(1).decode().split(".")))

@@ -26,16 +26,20 @@ def podman(*arguments: str | Path, check: bool = True) -> str:
 
 
 @pytest.fixture(scope="module")
-def tag(image: Image) -> str:
+def tag(image: Image) -> Iterator[str]:
     """The image, handed over by Docker."""
     if shutil.which("podman") is None:
         pytest.skip("this machine has no podman")
+    name = f"localhost/{image.tag}"
     with subprocess.Popen(["docker", "save", image.tag], stdout=subprocess.PIPE) as saved:
         subprocess.run(["podman", "load", "--quiet"], stdin=saved.stdout, capture_output=True, check=True)
-    tried = podman("run", "--rm", "--entrypoint=true", f"localhost/{image.tag}", check=False)
-    if tried:
-        pytest.skip(f"podman can't run a container here: {tried.splitlines()[-1]}")
-    return f"localhost/{image.tag}"
+    try:
+        tried = podman("run", "--rm", "--entrypoint=true", name, check=False)
+        if tried:
+            pytest.skip(f"podman can't run a container here: {tried.splitlines()[-1]}")
+        yield name
+    finally:
+        podman("image", "rm", "--force", name, check=False)
 
 
 class Plain:

@@ -44,6 +44,12 @@ def run(told: Mapping[str, str]) -> bool:
     log.parent.mkdir(exist_ok=True)
     start = time.monotonic()
     argv = [str(tools_dir() / "venv" / "bin" / "python"), "-m", "pytest", f"tests/{NAME}", "--timeout", "900"]
+    argv += [
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+    ]  # the tests of one file tell a story; they wait for servers half of their time
     with log.open("wb") as stream:
         code = subprocess.run(
             [*argv, *shlex.split(os.environ.get("ARGS", ""))],

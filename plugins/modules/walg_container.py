@@ -156,7 +156,7 @@ compose_file:
   description: The compose file that adds the kit. Null without Compose.
   returned: O(state=present)
   type: str
-  sample: /opt/mapswipe-walg/main/compose.yml
+  sample: /opt/mapswipe-walg/main.compose.yml
 in_force:
   description: Whether the container has the kit.
   returned: O(state=present)

@@ -29,7 +29,7 @@ class Machine:
             "program_dir": directories["walg_program_dir"],
         }
         self.compose = {"project_dir": str(world.project), "service": world.service}
-        self.line = f"COMPOSE_FILE=docker-compose.yml:{self.base / 'compose.yml'}"
+        self.line = f"COMPOSE_FILE=docker-compose.yml:{self.base}.compose.yml"
 
     def __call__(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
         """Return the module's answer, in which no password is."""
@@ -131,7 +131,7 @@ def test_a_symbolic_link_and_files_given_with_f(machine: Machine) -> None:
     world.compose(*(word for name in names for word in ("-f", name)), "up", "--detach")
     world.wait()
     message = machine.refused(compose=machine.compose, restart="allowed")
-    machine.typed(message.rpartition(f"{machine.base / 'compose.yml'}: ")[2])
+    machine.typed(message.rpartition(f"{machine.base}.compose.yml: ")[2])
     world.wait()
     answer = machine(compose=machine.compose)
     assert (answer["in_force"], inspected(world.container)["Config"]["Labels"]["more"]) == (True, "yes")

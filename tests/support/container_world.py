@@ -304,7 +304,7 @@ class ContainerWorld:
 
     def line(self) -> str:
         """Return the line of the project's .env that combines the user's compose file with the one of the kit."""
-        return f"COMPOSE_FILE=docker-compose.yml:{self.kit_dir / 'main' / 'compose.yml'}"
+        return f"COMPOSE_FILE=docker-compose.yml:{self.kit_dir / 'main.compose.yml'}"
 
     def play(self, name: str, *arguments: str, **more: Any) -> Play:
         """Run one of the collection's playbooks."""

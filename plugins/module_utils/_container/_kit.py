@@ -91,13 +91,12 @@ def plan(runner: Runner, params: Mapping[str, Any]) -> Plan:
     _container_check.refuse_data_place(container, data_dir)
     _container_check.refuse_read_only(container)
     project = project.of(container) if project else None
-    base = os.path.dirname(placed.kit)
-    fragment = os.path.join(base, "compose.yml") if project else ""
+    fragment = placed.fragment if project else ""
     me = User.current()
     files = [
         _files.parent(params["config_dir"], me),
         _files.parent(params["kit_dir"], me),
-        _files.owned(base, None, 0o755, me),
+        _files.owned(placed.base, None, 0o700, me),
         _files.owned(placed.kit, None, 0o755, me),
     ]
     if project:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -26,16 +27,19 @@ def leave(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, Any
     placed = _placed.load(config_dir, instance)
     if placed is None:
         return {"changed": False, "diff": [], "warnings": []}
-    record, base = _placed.record_path(config_dir, instance), os.path.dirname(placed.kit)
+    record, base = _placed.record_path(config_dir, instance), placed.base
     advice = _kept_for(placed, _found(runner, placed))
     answer: dict[str, Any] = {"kit": placed.kit}
     if advice:
         return {**answer, "changed": False, "diff": [], "advice": advice, "warnings": [advice]}
     _trust.refuse_loose(base, "The kit's directory")
     before = _files.read_text(record) or ""
-    trees = f"{base}\n" if os.path.lexists(base) else ""
+    trees = "".join(f"{path}\n" for path in (base, placed.fragment) if os.path.lexists(path))
     if not dry:
         _files.remove_tree(base)
+        _files.remove_files(os.path.dirname(placed.fragment), (os.path.basename(placed.fragment),))
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(base))  # where nothing of others is in it
         os.unlink(record)  # last: by it, a run that is killed before is finished by the next
     diff = [{"before_header": record, "after_header": record, "before": before, "after": ""}]
     diff += [{"before": trees, "after": ""}] if trees else []
@@ -52,7 +56,7 @@ def _found(runner: Runner, placed: Placed) -> Container | None:
 
 def _kept_for(placed: Placed, container: Container | None) -> str:
     """Return what still needs the kit and what to do about it, "" if nothing does."""
-    fragment = os.path.join(os.path.dirname(placed.kit), "compose.yml")
+    fragment = placed.fragment
     project = _project.look(placed.project_dir) if placed.service and os.path.isdir(placed.project_dir) else None
     if project and container:
         project = project.of(container)

@@ -38,6 +38,16 @@ class Placed:
     kit: str
     program_dir: str  # of the job, on the machine
 
+    @property
+    def base(self) -> str:
+        """The directory around the kit, closed to all but root: what the container's root makes in the kit, setuid too, is out of reach."""
+        return os.path.dirname(self.kit)
+
+    @property
+    def fragment(self) -> str:
+        """The compose file that mounts the kit; the project's owner reads it."""
+        return f"{self.base}.compose.yml"
+
     def find(self, runner: Runner) -> _engine.Container:
         """Return the container as it is now. Raises WalgError if it is not there."""
         if self.container:

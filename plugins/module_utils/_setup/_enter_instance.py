@@ -82,7 +82,7 @@ class _Instance:
 
     def _upload(self) -> str:
         """Return where a file of the controller is uploaded to: where only root writes, unlike in the kit."""
-        folder = os.path.join(os.path.dirname(self.outside.placed.kit), "upload")
+        folder = os.path.join(self.outside.placed.base, "upload")
         return os.path.join(folder, os.path.basename(_installed.staged_path(self._place())))
 
     def _give(self, source: int | None) -> None:

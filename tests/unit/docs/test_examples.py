@@ -141,7 +141,7 @@ def test_a_project_of_compose_has_all_that_its_files_name(project: Path) -> None
     assert host["walg_compose"]["service"] in services
     assert all((project / "Dockerfile").exists() for service in services.values() if "build" in service)
     kit = options_table.specs("walg")["walg_kit_dir"]["default"]
-    assert f"\n#COMPOSE_FILE=docker-compose.yml:{kit}/main/compose.yml\n" in env
+    assert f"\n#COMPOSE_FILE=docker-compose.yml:{kit}/main.compose.yml\n" in env
     linked = text_of("docs/containers.md")
     assert all(f"examples/compose/{project.name}/{path.name})" in linked for path in project.iterdir())
 

@@ -59,7 +59,7 @@ class World:
 
     @property
     def fragment(self) -> Path:
-        return self.kit_dir / "main" / "compose.yml"
+        return self.kit_dir / "main.compose.yml"
 
     @property
     def record(self) -> Path:
@@ -811,7 +811,7 @@ def test_away_again(call: Call, world: World) -> None:
     assert (foretold["changed"], world.kit.exists()) == (True, True)
     gone = call(world.engine, state="absent")
     assert (gone["changed"], gone["diff"]) == (True, foretold["diff"])
-    assert not world.fragment.parent.exists()
+    assert not world.kit_dir.exists()
     assert not world.record.exists()
     assert call(world.engine, state="absent")["changed"] is False
 

@@ -15,6 +15,7 @@ import pytest
 from support.container_gcs import GoogleNetwork
 from support.container_world import ContainerWorld, docker, inspected
 from support.observe import ProcessWatch
+from support.restoring import until
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,14 @@ def test_cron_takes_a_base_backup(world: ContainerWorld, seen: dict[str, Any]) -
         world.run_cron_job()
     seen["processes"] = watch.seen
     assert world.base_backups() == 2
+
+
+def test_cron_starts_it_by_itself(world: ContainerWorld) -> None:
+    play = world.site(walg_backup_minute="*", walg_backup_hour="*")
+    assert play.changed()
+    with world.cron():
+        until(lambda: world.base_backups() >= 3, 90)
+    assert "base backup done" in world.run_inside("cat", str(world.kit_dir / "main/kit/log/main/job.log")).stdout
 
 
 def test_a_restore_is_planned_while_the_server_goes_on(world: ContainerWorld) -> None:

@@ -9,16 +9,18 @@ it is removed by these names when the world closes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cron
 import yaml
 from locations import digest_of
 from support.cron import command_of
@@ -341,6 +343,22 @@ class ContainerWorld:
         argv = ["sh", "-c", command]
         done = subprocess.run(argv, env=environment, cwd="/", capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
+
+    @contextlib.contextmanager
+    def cron(self) -> Iterator[None]:
+        """Debian's cron runs, and sees this machine's cron files alone; mounts of its own keep it from any other."""
+        folder = self.sandbox.host / "cron"
+        script = """
+            mount -t tmpfs none /var/spool && mkdir -p /var/spool/cron/crontabs && mount --bind "$1" /etc/cron.d
+            [ ! -e /etc/crontab ] || mount --bind /dev/null /etc/crontab
+            exec "$0" -f
+        """
+        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", script, str(cron.ensure()), str(folder)]
+        with subprocess.Popen(argv) as process:
+            try:
+                yield
+            finally:
+                process.terminate()
 
     def close(self) -> None:
         """Remove all of it by its names, also what a failed test left of a restore."""

@@ -16,15 +16,14 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import debian_packages
 import engine
 from locations import VERSIONS, ToolError, tools_dir
-from parts import Part, run
+from parts import Part
 
 #: Where docker looks for every user; what is put there by hand, as opposed to by a package.
 PLACE = Path("/usr/local/lib/docker/cli-plugins/docker-compose")
 _RECIPE = VERSIONS["compose"]
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_SOURCE = "deb [signed-by={keyring}] http://deb.debian.org/debian {suite} main\n"
 
 
 def answers() -> str:
@@ -44,8 +43,7 @@ def ensure() -> str:
 
 
 def _install() -> None:
-    lacking = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
-    lacking += [] if _KEYRING.is_file() else [str(_KEYRING)]
+    lacking = debian_packages.lacking()
     if os.geteuid() != 0 or lacking:
         missing = f"; here {', '.join(lacking)} is missing" if lacking else ""
         raise ToolError(f"`docker compose` doesn't answer; as root on Debian this command puts it in place{missing}")
@@ -67,35 +65,8 @@ def _part() -> Part:
     def install() -> None:
         plugin.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=plugin.parent, prefix="fetch.") as scratch:
-            (found,) = _fetched(Path(scratch)).glob("usr/**/cli-plugins/docker-compose")
+            unpacked = debian_packages.unpacked("compose", Path(scratch), **_RECIPE)
+            (found,) = unpacked.glob("usr/**/cli-plugins/docker-compose")
             found.replace(plugin)
 
     return Part("compose", [_RECIPE["suite"], _RECIPE["package"]], [plugin], install)
-
-
-def _fetched(scratch: Path) -> Path:
-    """Download the package and unpack it; return the folder."""
-    lists, packages, sources = scratch / "lists", scratch / "packages", scratch / "sources.list"
-    (lists / "partial").mkdir(parents=True)
-    packages.mkdir()
-    sources.write_text(_SOURCE.format(keyring=_KEYRING, suite=_RECIPE["suite"]), encoding="ascii")
-    own = {
-        "Dir::Etc::SourceList": sources,
-        "Dir::Etc::SourceParts": "-",
-        "Dir::State::Lists": lists,
-        "Dir::Cache": scratch / "cache",
-        "Acquire::Languages": "none",
-        "Acquire::Retries": "3",
-        "APT::Sandbox::User": "root",  # the folder is closed to others
-        "APT::Update::Error-Mode": "any",
-    }
-    apt: list[str | Path] = [
-        "apt-get",
-        "-q",
-        *(word for name, value in own.items() for word in ("-o", f"{name}={value}")),
-    ]
-    run("compose", [*apt, "update"])
-    run("compose", [*apt, "download", _RECIPE["package"]], cwd=packages)
-    (package,) = packages.glob("*.deb")
-    run("compose", ["dpkg-deb", "-x", package, scratch / "root"])
-    return scratch / "root"

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import compose
+import cron
 import images
 import official
 from locations import ROOT, test_environment, tools_dir
@@ -34,6 +35,7 @@ def make() -> dict[str, str]:
     A host's image is for what has to run Python in a container: the storage.
     """
     compose.ensure()
+    cron.ensure()
     made = [asdict(official.ensure(major)) for major in official.majors()]
     return {_IMAGES: json.dumps(made), _HOST: images.ensure(images.DEFAULT)}
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils._container import _placed
 from ansible_collections.mapswipe.walg.plugins.modules import walg_schedule
+from support.helper_engine import placed, write
 from support.module_call import Call
 from support.observe import files
 from support.walg_world import World
@@ -97,3 +99,27 @@ def test_what_it_fails_with(call: Call, cron: Path, change: dict[str, Any], text
     for check in (True, False):
         assert text in call(check=check, **change)["msg"]
         assert not cron.parent.exists()
+
+
+def test_an_instance_in_a_container(call: Call, world: World, cron: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's root enters the container: there is no cron in there. The instance's record is not on the machine."""
+    where, config = placed(world.root), Path(world.instance.config_dir)
+    (config / "main.env").unlink()
+    monkeypatch.setenv(_placed.PLANNED, _placed.render(where))
+    foretold = call(check=True)
+    assert (foretold["changed"], cron.exists()) == (True, False)
+    monkeypatch.delenv(_placed.PLANNED)
+    write(where, config)
+    done = call()
+    assert (done["changed"], done["diff"]) == (True, foretold["diff"])
+    (line,) = [one for one in cron.read_text().splitlines() if "walg-job" in one]
+    job = f"{where.program_dir}/walg-job backup --instance main --config-dir {config}"
+    assert re.fullmatch(rf"\d+ 2 \* \* \* root .*{re.escape(job)}.*", line)
+    assert call()["changed"] is False
+    assert (call(state="absent")["changed"], cron.exists()) == (True, False)
+
+
+def test_a_record_of_a_container_that_is_damaged(call: Call, world: World, cron: Path) -> None:
+    Path(_placed.record_path(world.instance.config_dir, "main")).write_text("{}")
+    assert "is not a record of this version" in call()["msg"]
+    assert not cron.exists()

@@ -18,6 +18,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._waiting import wait_until
 from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
+from support.inside import work_inside
 from support.scripted import Call, Scripted
 
 CHECK = "import sys; sys.exit(sys.version_info < (3, 8))"
@@ -235,3 +236,26 @@ def test_no_python_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os.path, "exists", lambda _path: False)
     with pytest.raises(WalgError, match=r"'postgres' can run none of these: .*install one as /usr/bin/python3"):
         _programs.interpreter(Scripted(), OWNER)
+
+
+def test_in_a_container_there_are_the_wrappers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its job runs on the machine; there may be no Python in the image, and none is looked for."""
+    work_inside(monkeypatch)
+    directory = tmp_path / "programs"
+    made = _programs.plan_all(Scripted(), str(directory), User.current())
+    names = {os.path.basename(path) for path in made.files}
+    assert names == {"programs", *_programs._wrappers.texts()}
+    assert _programs.JOB not in names
+    made.apply()
+    assert set(os.listdir(directory)) == set(_programs._wrappers.texts())
+    for name, text in _programs._wrappers.texts().items():
+        assert ((directory / name).read_text(), (directory / name).stat().st_mode & 0o7777) == (text, 0o755)
+    assert _programs.plan_all(Scripted(), str(directory), User.current()).files == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root judges whose a directory is")
+def test_wrappers_where_others_can_write(tmp_path: Path) -> None:
+    (tmp_path / "programs").mkdir(mode=0o755)
+    os.chown(tmp_path / "programs", 1234, 1234)
+    with pytest.raises(WalgError, match="walg_program_dir"):
+        _programs.wrappers(str(tmp_path / "programs"), 0, 0)

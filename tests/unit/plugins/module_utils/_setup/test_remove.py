@@ -22,7 +22,8 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _re
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._record import Instance
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _conf
 from ansible_collections.mapswipe.walg.plugins.module_utils._restore import _state
-from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _remove
+from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _remove, _steps
+from support.helper_engine import placed, write
 from support.observe import files
 from support.restores import restore_state
 from support.scripted import Call, Scripted
@@ -316,3 +317,57 @@ def test_what_a_failed_run_did_is_told_and_the_next_does_the_rest(
     monkeypatch.undo()
     assert steps(host.run()) == rest
     assert host.left() == {"bin_dir/wal-g", "storage/archive"}
+
+
+# --- the machine of a container ---------------------------------------------------------------------------------------
+
+
+def leave_machine(root: Path, *, dry: bool = False) -> list[str]:
+    """Remove what the machine has; return the steps."""
+    done = _steps.Steps()
+    _remove.remove_from_machine(done, placed(root), str(root / "etc"), str(root / "cron"), dry)
+    return [one["step"] for one in done.done]
+
+
+def machine(root: Path) -> Path:
+    """Make what a machine has for a server in a container; return the directory of programs."""
+    write(placed(root), root / "etc")
+    (root / "cron").mkdir()
+    (root / "cron" / "mapswipe-walg-main").write_text("* * * * * root walg-job\n")
+    (root / "program" / "mapswipe_walg" / "v1").mkdir(parents=True)
+    for name in ("wal-push", "wal-fetch", "walg-job", "mapswipe_walg/v1/__init__.py"):
+        (root / "program" / name).touch()
+    return root / "program"
+
+
+def test_the_last_instance_of_a_machine(tmp_path: Path) -> None:
+    program = machine(tmp_path)
+    before = files(tmp_path)
+    assert leave_machine(tmp_path, dry=True) == ["schedule", "programs"]
+    assert files(tmp_path) == before
+    assert leave_machine(tmp_path) == ["schedule", "programs"]
+    assert (program.exists(), os.listdir(tmp_path / "cron")) == (False, [])
+    assert leave_machine(tmp_path) == []
+    assert os.listdir(tmp_path / "etc") == ["main.container.json"]  # of the module walg_container
+
+
+def test_files_of_others_stay_on_the_machine(tmp_path: Path) -> None:
+    (machine(tmp_path) / "theirs").touch()
+    leave_machine(tmp_path)
+    assert os.listdir(tmp_path / "program") == ["theirs"]
+
+
+@pytest.mark.parametrize("other", ["other.env", "other.container.json", "main.env"])
+def test_another_instance_needs_the_job(tmp_path: Path, other: str) -> None:
+    program = machine(tmp_path)
+    (tmp_path / "etc" / other).touch()
+    assert leave_machine(tmp_path) == ["schedule"]
+    assert (program / "walg-job").exists()
+
+
+def test_nothing_is_left_of_its_records(tmp_path: Path) -> None:
+    program = machine(tmp_path)
+    (tmp_path / "etc" / "main.container.json").unlink()
+    (tmp_path / "etc").rmdir()
+    assert leave_machine(tmp_path) == ["schedule", "programs"]
+    assert not program.exists()

@@ -122,6 +122,13 @@ class Swap:
             if _server_process.is_server(pid):
                 os.kill(pid, signal.SIGTERM if orphans else signal.SIGINT)
         if not wait_until(lambda: not _servers.servers_on(data_dir), _STOP_TIMEOUT):
+            left = _servers.servers_on(data_dir)
+            if left and not set(left) & set(pids):
+                raise WalgError(
+                    f"Somebody started the server on {data_dir} again (pid {', '.join(map(str, left))}) after it was stopped. Stop what "
+                    "starts it, then run again.",
+                    pids=left,
+                )
             raise WalgError(
                 f"The server (pid {', '.join(map(str, pids))}) on {data_dir} does not stop; end it, then run again."
             )

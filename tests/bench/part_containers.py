@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import container_tests
 import engine
 import figures
-from support.container_world import IMAGES, ContainerWorld, images
+from support.container_world import ContainerWorld, images
 from support.sandbox import Sandbox
 
 PART = "containers"
@@ -44,7 +42,7 @@ def run(tools: dict[str, Any], sizes: Mapping[str, int]) -> list[figures.Figure]
     if os.geteuid() != 0:
         return [figures.absent(PART, "a server in a container", "only root can make the images")]
     with engine.running():
-        os.environ[IMAGES] = json.dumps([asdict(one) for one in container_tests.make()])
+        os.environ.update(container_tests.make())
         found = images()
         world = ContainerWorld(tools, found[min(found)])
         try:

@@ -65,7 +65,7 @@ def _part() -> Part:
     def install() -> None:
         plugin.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=plugin.parent, prefix="fetch.") as scratch:
-            unpacked = debian_packages.unpacked("compose", Path(scratch), **_RECIPE)
+            unpacked = debian_packages.of_suite("compose", Path(scratch), **_RECIPE)
             (found,) = unpacked.glob("usr/**/cli-plugins/docker-compose")
             found.replace(plugin)
 

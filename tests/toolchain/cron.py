@@ -23,7 +23,7 @@ def ensure() -> Path:
     def install() -> None:
         program.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=program.parent, prefix="fetch.") as scratch:
-            (debian_packages.unpacked("cron", Path(scratch), **_RECIPE) / "usr" / "sbin" / "cron").replace(program)
+            (debian_packages.of_suite("cron", Path(scratch), **_RECIPE) / "usr" / "sbin" / "cron").replace(program)
 
     missing = debian_packages.lacking()
     if missing:

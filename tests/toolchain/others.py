@@ -5,7 +5,6 @@
 """Backup tools of Debian that the benchmark sets beside WAL-G: unpacked among our tools, never installed into the system.
 
 Their versions are recorded; programs and libraries that they need and the machine lacks come in the version that its apt knows.
-apt checks its own signatures, and keeps its lists in a folder of ours.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
+import debian_packages
 from locations import VERSIONS, ToolError, tools_dir
 from parts import Part, run
 
@@ -48,7 +47,7 @@ def _part(name: str) -> Part:
     program = folder / "bin" / name.lower()
 
     def install() -> None:
-        lacking = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
+        lacking = debian_packages.lacking()
         if lacking:
             raise ToolError(f"it comes from Debian's packages, which need {' and '.join(lacking)}")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -65,26 +64,18 @@ def _part(name: str) -> Part:
 
 def _fetch(name: str, scratch: Path) -> None:
     """Download a tool and what it needs, and unpack all of it into scratch/root."""
-    log = f"others-{name}"
-    packages, lists = scratch / "packages", scratch / "lists"
-    for folder in (packages, lists / "partial"):
-        folder.mkdir(parents=True)
-    options = ["-q", "-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={scratch / 'cache'}"]
+    apt = debian_packages.Apt(f"others-{name}", scratch)
     trouble = None
     try:
-        run(log, ["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"])
+        apt.update()
     except ToolError as error:  # perhaps a foreign source only, which is not needed
         trouble = error
     kept = [f"{package}={_OTHERS[name]['version']}" for package in _OTHERS[name]["packages"]]
-    argv = ["apt-get", *options, "install", "--simulate", "--reinstall", "--no-install-recommends", *kept]
-    shown = subprocess.run([*argv, *_OTHERS[name]["helpers"]], capture_output=True, text=True, check=False)
+    shown = apt.simulated([*kept, *_OTHERS[name]["helpers"]])
     if shown.returncode:
         raise trouble or ToolError(shown.stderr.strip())
     wanted = [f"{package}={version}" for package, version in _INST.findall(shown.stdout)]
-    run(log, ["apt-get", *options, "download", *wanted], cwd=packages)
-    for package in sorted(packages.glob("*.deb")):
-        run(log, ["dpkg-deb", "-x", package, scratch / "root"])
-    (scratch / "root").chmod(0o755)
+    apt.unpacked(wanted).chmod(0o755)
 
 
 def _link(name: str, program: Path, root: Path) -> None:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ._engine import Container, Mount
     from ._placed import Placed
 
-_STOPPED = ("created", "exited", "dead")
-_SUFFIX = ".container.json"
 #: Where the official image keeps its data directory if nothing says otherwise; up to 17, and from 18 on.
 _USUAL = ("/var/lib/postgresql/data", "/var/lib/postgresql")
 _DATA_DIR = re.compile(r"(?:-D|--pgdata=|(?:-c|--)?data_directory=)(/.+)")
@@ -28,7 +26,7 @@ _MEMORY = ("tmpfs", "ramfs")
 
 def refuse_state(container: Container, purpose: str) -> None:
     """Raise WalgError unless the container runs; for a restore, it may also be stopped."""
-    if purpose == "restore" and container.status in _STOPPED:
+    if purpose == "restore" and container.stopped:
         return
     container.refuse_not_running()
 
@@ -162,7 +160,7 @@ def refuse_recorded(config_dir: str, instance: str, container: Container) -> Non
     """Raise WalgError if this container is recorded for another instance."""
     names = sorted(os.listdir(config_dir)) if os.path.isdir(config_dir) else []
     for name in names:
-        other = name[: -len(_SUFFIX)] if name.endswith(_SUFFIX) else ""
+        other = name[: -len(_placed.SUFFIX)] if name.endswith(_placed.SUFFIX) else ""
         if not other or other == instance:
             continue
         placed = _placed.parse(read_text(os.path.join(config_dir, name)) or "", os.path.join(config_dir, name))
@@ -175,7 +173,7 @@ def refuse_recorded(config_dir: str, instance: str, container: Container) -> Non
 
 
 def _means(placed: Placed, container: Container) -> bool:
-    if os.path.basename(placed.engine) != os.path.basename(container.engine):
+    if os.path.basename(placed.engine) != container.engine_name:
         return False
     if placed.container:
         return placed.container == container.name

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .._host._process import Runner
 
+SUFFIX = ".container.json"  # of records
 #: In check mode a role hands on the record that it would have written by then.
 PLANNED = "MAPSWIPE_WALG_CONTAINER"
 _FORMAT = 1
@@ -68,7 +69,7 @@ class Placed:
 
 def record_path(config_dir: str, name: str) -> str:
     """Return the path of the machine's record."""
-    return os.path.join(config_dir, f"{name}.container.json")
+    return os.path.join(config_dir, f"{name}{SUFFIX}")
 
 
 def render(placed: Placed) -> str:

@@ -71,20 +71,8 @@ def remove(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, An
 def remove_from_machine(steps: Steps, placed: Placed, config_dir: str, cron_dir: str, dry: bool) -> None:
     """Remove what the machine has for an instance in a container: the schedule, and the job unless another instance uses it."""
     _remove_file(steps, "schedule", os.path.join(cron_dir, f"mapswipe-walg-{placed.instance}"), dry)
-    own = os.path.basename(_placed.record_path(config_dir, placed.instance))
-    known = set(os.listdir(config_dir)) if os.path.isdir(config_dir) else set()
-    if any(name.endswith((".env", ".container.json")) for name in known - {own}):
-        return
-    place = placed.program_dir
-    found = [os.path.join(place, one) for one in (*_WRAPPERS, _programs.JOB, _programs.PACKAGE)]
-    found = [path for path in found if os.path.lexists(path)]
-    if found and not dry:
-        for path in found:
-            _programs.remove(path)
-        with contextlib.suppress(OSError):
-            os.rmdir(place)  # where nothing of others is in it
-    if found:
-        steps.add("programs", place, [{"before": "".join(f"{path}\n" for path in found), "after": ""}])
+    if not _has_others(config_dir, _placed.record_path(config_dir, placed.instance)):
+        _remove_paths(steps, placed.program_dir, _programs_in(placed.program_dir), dry)
 
 
 def _refuse_open_restore(instance: Instance) -> None:
@@ -110,11 +98,14 @@ def _no_backup(instance: Instance) -> Any:
 def _others(instance: Instance, bin_dir: str) -> bool:
     """Say whether this host has other instances, in any directory of records that is known."""
     known = {*_installed.load(bin_dir).config_dirs, *_installed.load(os.path.dirname(instance.binary)).config_dirs}
-    for directory in {*known, instance.config_dir}:
-        with contextlib.suppress(FileNotFoundError):
-            records = {os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".env")}
-            if records - {instance.record_file}:
-                return True
+    return any(_has_others(directory, instance.record_file) for directory in {*known, instance.config_dir})
+
+
+def _has_others(config_dir: str, record: str) -> bool:
+    """Say whether a directory has records of other instances than that of this one, be their servers on the host or in a container."""
+    with contextlib.suppress(FileNotFoundError):
+        records = {name for name in os.listdir(config_dir) if name.endswith((".env", _placed.SUFFIX))}
+        return any(os.path.join(config_dir, name) != record for name in records)
     return False
 
 
@@ -130,15 +121,24 @@ def _remove_file(steps: Steps, step: str, path: str, dry: bool) -> None:
 def _remove_programs(steps: Steps, instance: Instance, bin_dir: str, dry: bool) -> None:
     """Remove what runs on the host, and the versions of WAL-G that we installed. Files of others stay."""
     place = instance.program_dir
-    names = [*(os.path.join(place, one) for one in (*_WRAPPERS, _programs.JOB, _programs.PACKAGE))]
-    found = [path for path in names if os.path.lexists(path)]
+    found = _programs_in(place)
     records = {directory: _installed.load(directory) for directory in (bin_dir, os.path.dirname(instance.binary))}
     for directory, record in records.items():
         paths = [os.path.join(directory, name) for name in record.binaries]
         found += [path for path in paths if _installed.ours(record, path)]
         note = os.path.join(directory, _installed.NAME)
         found += [note] if os.path.lexists(note) else []
-    found = list(dict.fromkeys(found))
+    _remove_paths(steps, place, list(dict.fromkeys(found)), dry)
+
+
+def _programs_in(place: str) -> list[str]:
+    """Return what of our programs is in the program directory."""
+    names = (*_WRAPPERS, _programs.JOB, _programs.PACKAGE)
+    return [path for path in (os.path.join(place, one) for one in names) if os.path.lexists(path)]
+
+
+def _remove_paths(steps: Steps, place: str, found: list[str], dry: bool) -> None:
+    """Remove programs and the directory that they are in, and note that as a step."""
     if not found:
         return
     if not dry:

@@ -148,6 +148,13 @@ def test_another_instance_keeps_programs_and_binaries(host: Host, where: str) ->
     assert host.left() == kept
 
 
+def test_an_instance_in_a_container_needs_the_job_of_the_host(host: Host) -> None:
+    (host.root / "config_dir" / "other.container.json").touch()
+    kept = {name for name in host.left() if name.startswith(("bin_dir", "program_dir", "storage"))}
+    assert steps(host.run()) == ["schedule", "settings"]
+    assert kept < host.left()
+
+
 def test_what_others_keep_in_the_directories_stays(host: Host) -> None:
     mine = ("program_dir/own-script", "config_dir/notes")
     for name in mine:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
-from .._host import _inside, _times
+from .._host import _facts, _inside, _times
 from .._host._files import read_text, write_atomic
 from .._host._users import call_as
 from .._postgres import _data_dir, _wal_content
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     StoragePrefix = dict[str, str]  # what overrides WAL-G's settings: nothing is the prefix itself
 
 _SEARCH = 5.0  # seconds for a search in WAL, of those that a push may take
-_MACHINE_ID = "/etc/machine-id"
 _FILE_PREFIXES = ("WALG_FILE_PREFIX", "WALE_FILE_PREFIX")
 
 
@@ -65,7 +64,7 @@ def result(made: OwnerPlan | None) -> dict[str, Any] | None:
 def writer_on(data_dir: str) -> _owner.Writer:
     """Return this machine with a data directory, as the writer that a marker names. Containers have no machine-id of their own."""
     inside = _inside.current()
-    machine = inside.machine if inside else (read_text(_MACHINE_ID) or "").strip()
+    machine = inside.machine if inside else _facts.machine_id()
     return _owner.Writer(platform.node() or "?", machine, os.path.realpath(data_dir))
 
 

@@ -65,7 +65,6 @@ class Container:
     name: str
     image: str
     pid: int
-    started: str
     status: str  # created, running, paused, restarting, removing, exited or dead
     user: str
     command: tuple[str, ...]
@@ -82,6 +81,16 @@ class Container:
     dns: tuple[str, ...]
     shm_size: int  # bytes
     image_name: str = ""  # as it was asked for
+
+    @property
+    def engine_name(self) -> str:
+        """docker or podman."""
+        return os.path.basename(self.engine)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing runs in it, and nothing is about to."""
+        return self.status in ("created", "exited", "dead")
 
     @property
     def compose_service(self) -> str:
@@ -102,7 +111,7 @@ class Container:
         """Raise WalgError unless its main process runs and stays."""
         if self.status == "running" and self.pid:
             return
-        engine = os.path.basename(self.engine)
+        engine = self.engine_name
         ways = {
             "paused": f"Let it run again: {engine} unpause {self.name}.",
             "restarting": f"Its server ends again and again: see {engine} logs {self.name}, and stop it first ({engine} stop {self.name}) "
@@ -230,7 +239,6 @@ def _parsed(engine: str, told: Mapping[str, Any]) -> Container:
         name=told["Name"].lstrip("/"),
         image=told["Image"],
         pid=int(state.get("Pid") or 0),
-        started=str(state.get("StartedAt")),
         status=state["Status"],
         user=config.get("User") or "",
         command=(*_words(config.get("Entrypoint")), *_words(config.get("Cmd"))),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .._errors import WalgError
 from .._host import _trust
+from .._host._waiting import wait_until
 from . import _compose, _container_check, _fragment
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _PATIENCE = 180.0  # seconds for a new container to run
 _READY_PATIENCE = 120.0  # seconds for its server to answer
 _PAUSE = 1.0
-_STOPPED = ("created", "exited", "dead")
 #: What Compose may do with a newer image by itself.
 _KEEPS_IMAGE = ("", "missing", "if_not_present", "never")
 
@@ -74,7 +74,7 @@ class Force:
         if project is None:
             raise self._by_hand()
         _compose.up(self.runner, call.compose, call.words, project)
-        stopped = self.container.status in _STOPPED
+        stopped = self.container.stopped
         deadline = time.monotonic() + _PATIENCE
         while True:
             found = self.placed.find(self.runner)
@@ -85,21 +85,20 @@ class Force:
                 return found
             if time.monotonic() > deadline:
                 said = f"it is {found.status}" if has else f"it lacks {self.placed.kit}"
-                engine = os.path.basename(found.engine)
                 raise WalgError(
-                    f"The container {found.name} was recreated, but {said}. See {engine} logs {found.name}.",
+                    f"The container {found.name} was recreated, but {said}. See {found.engine_name} logs {found.name}.",
                     found=found.status,
                 )
             time.sleep(_PAUSE)
 
     def _wait_for_server(self, found: Container) -> None:
         """Wait until its server answers, if that can be told: who comes next asks it."""
-        deadline = time.monotonic() + _READY_PATIENCE
-        while time.monotonic() < deadline:
-            argv = [found.engine, "exec", found.identifier, "pg_isready", "--quiet"]
-            if self.runner.run(argv, timeout=30.0).rc not in (1, 2):  # it starts, or does not answer yet
-                return
-            time.sleep(_PAUSE)
+        argv = [found.engine, "exec", found.identifier, "pg_isready", "--quiet"]
+
+        def answers() -> bool:
+            return self.runner.run(argv, timeout=30.0).rc not in (1, 2)  # it starts, or does not answer yet
+
+        wait_until(answers, _READY_PATIENCE, _PAUSE, _PAUSE)
 
     def _refuse_other_files(self, project: Project) -> None:
         service = self.placed.service
@@ -150,7 +149,7 @@ class Force:
         _refuse_loose(project, command)
         self._refuse_other_image(wanted, command)
         self._refuse_other_data(wanted, project, command)
-        grace = max(self.stop_grace, self.container.stop_timeout or 0) if self.container.status not in _STOPPED else 0
+        grace = max(self.stop_grace, self.container.stop_timeout or 0) if not self.container.stopped else 0
         return Call(program, tuple(_compose.up_words(program, project, service, wanted.profiles, grace)))
 
     def _not_named(self, project: Project) -> WalgError:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
 from .._host import _trust
+from .._host._facts import MACHINE_ID
 from .._host._files import read_text
 from .._host._users import call_as
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 #: What neither Compose nor the engine nor a shell reads as anything else.
 _PLAIN = re.compile("/[A-Za-z0-9/._+@=-]*")
-#: By it the push wrapper in the container knows that it is on the machine that it was installed for.
-MACHINE_ID = "/etc/machine-id"
 _SELINUX = "/sys/fs/selinux/enforce"
 _VERSION = re.compile(r"""(?m)^version:[ \t]*["']?([0-9]+(?:\.[0-9]+)?)["']?[ \t]*(?:#.*)?$""")
 
@@ -40,7 +39,10 @@ def refuse_odd(kit_dir: str) -> None:
 
 
 def paths(kit: str) -> list[str]:
-    """Return what a container needs of the machine, each at the same path: the kit, and the machine's identity where it has one."""
+    """Return what a container needs of the machine, each at the same path: the kit, and the machine's identity where it has one.
+
+    By that the push wrapper in the container knows that it is on the machine that it was installed for.
+    """
     return [kit, MACHINE_ID] if os.path.exists(MACHINE_ID) else [kit]
 
 

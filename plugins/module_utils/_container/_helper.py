@@ -9,7 +9,6 @@ the engine does not start the server in the midst of a restore.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -89,22 +88,17 @@ def hold(runner: Runner, container: Container) -> None:
 
     Podman starts no container again that was stopped, and its `update` knew no policy before 5.1.
     """
-    if container.restart not in ("", "no") and not _is_podman(container):
+    if container.restart not in ("", "no") and container.engine_name != "podman":
         _call(runner, [container.engine, "update", "--restart=no", container.identifier], "hold the container")
-    if container.status not in ("created", "exited", "dead"):
-        wait = float(container.stop_timeout or 10) + _STOP_SLACK
-        _call(runner, [container.engine, "stop", container.identifier], "stop the container", wait)
+    if not container.stopped:
+        _call(runner, [container.engine, "stop", container.identifier], "stop the container", _time_to_stop(container))
 
 
 def release(runner: Runner, container: Container, helper: Container) -> None:
     """Give a container its restart policy back."""
     policy = helper.labels.get(_RESTART, "no")
-    if policy not in ("", "no", container.restart) and not _is_podman(container):
+    if policy not in ("", "no", container.restart) and container.engine_name != "podman":
         _call(runner, [container.engine, "update", f"--restart={policy}", container.identifier], "end the hold")
-
-
-def _is_podman(container: Container) -> bool:
-    return os.path.basename(container.engine) == "podman"
 
 
 def start(runner: Runner, container: Container) -> None:
@@ -114,8 +108,13 @@ def start(runner: Runner, container: Container) -> None:
 
 def restart(runner: Runner, container: Container) -> None:
     """Stop a container, with the time that it has for that, and start it."""
-    wait = float(container.stop_timeout or 10) + _STOP_SLACK
-    _call(runner, [container.engine, "restart", container.identifier], "restart the container", wait)
+    argv = [container.engine, "restart", container.identifier]
+    _call(runner, argv, "restart the container", _time_to_stop(container))
+
+
+def _time_to_stop(container: Container) -> float:
+    """Return how long the engine may take for a stop: the grace that the container has, the engine's own if it has none, and some more."""
+    return float(container.stop_timeout or 10) + _STOP_SLACK
 
 
 def _call(runner: Runner, argv: Sequence[str], what: str, timeout: float = _TIMEOUT) -> Result:

@@ -63,7 +63,7 @@ class Plan:
         told = {
             "name": found.name,
             "id": found.identifier,
-            "engine": os.path.basename(found.engine),
+            "engine": found.engine_name,
             "image": found.image_name or found.image,
             "status": found.status,
         }
@@ -215,7 +215,7 @@ def _warnings(made: Plan) -> list[str]:
             else f"Recreate it with --stop-timeout {made.stop_grace}"
         )
         warnings.append(
-            f"{os.path.basename(found.engine)} stop gives the server in the container {found.name} {seconds} s; then it is killed, often "
+            f"{found.engine_name} stop gives the server in the container {found.name} {seconds} s; then it is killed, often "
             f"before its last WAL is archived. {way}."
         )
     mount = found.mount_of(made.data_dir) if made.data_dir else None

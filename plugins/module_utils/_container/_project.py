@@ -61,25 +61,23 @@ class Project:
 
     def line_with(self, file: str) -> str:
         """Return the line that makes a plain call take one file more, as the last one."""
-        known = [one for one in self.files if _real(self.path(one)) != _real(file)]
-        return f"{_FILES}={self.separator.join([*known, file])}"
+        return f"{_FILES}={self.separator.join([*self._without(self.files, file), file])}"
 
     def line_without(self, file: str) -> str:
         """Return the line that leaves one file out; "" if none is needed, since what is left is what a plain call takes anyway."""
-        known = [one for one in self.files if _real(self.path(one)) != _real(file)]
+        known = self._without(self.files, file)
         if not known or known == list(_plain_files(self.directory)):
             return ""
         return f"{_FILES}={self.separator.join(known)}"
 
     def made_otherwise(self, fragment: str) -> tuple[str, ...]:
         """Return the files that the container was made from, if a plain call would take others. The fragment is left out of account."""
-        plain = [_real(self.path(one)) for one in self.files if _real(self.path(one)) != _real(fragment)]
-        made = [_real(self.path(one)) for one in self.made_from if _real(self.path(one)) != _real(fragment)]
-        return (
-            ()
-            if not made or made == plain
-            else tuple(one for one in self.made_from if _real(self.path(one)) != _real(fragment))
-        )
+        made, plain = self._without(self.made_from, fragment), self._without(self.files, fragment)
+        same = [_real(self.path(one)) for one in made] == [_real(self.path(one)) for one in plain]
+        return () if same else tuple(made)
+
+    def _without(self, files: Sequence[str], file: str) -> list[str]:
+        return [one for one in files if _real(self.path(one)) != _real(file)]
 
     def command(self, words: Sequence[str]) -> str:
         """Return a command as a person types it."""
@@ -103,7 +101,7 @@ class Project:
         usual = {_real(self.path(".env"))}
         name = labels.get(_PROJECT, "")
         by = "podman-compose" if any(one.startswith("io.podman.compose.") for one in labels) else ""
-        old = labels.get(f"{_COMPOSE}.version", "").startswith("1.") or os.path.basename(container.engine) == "podman"
+        old = labels.get(f"{_COMPOSE}.version", "").startswith("1.") or container.engine_name == "podman"
         return replace(
             self,
             name=name,

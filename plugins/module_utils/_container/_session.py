@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._errors import WalgError
-from .._host import _guard, _inside, _namespaces, _proc
-from .._host._files import read_text
+from .._host import _facts, _guard, _inside, _namespaces, _proc
 from . import _engine
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     #: What the outside does on request: it is given the question, and a descriptor of the inside's.
     Offer = Callable[[Mapping[str, Any], "int | None"], Any]
 
-_MACHINE_ID = "/etc/machine-id"
 _LOOK = 1.0  # seconds between two looks at those who work
 _STOPPED = 20.0  # seconds that they may be stopped
 _GENERATIONS = 3  # the one that entered, its guard, and who works
@@ -44,7 +42,7 @@ class End:
 
 def machine_of(placed: Placed) -> str:
     """Return what tells the place of this server from that of other containers, which may all call their data directory the same."""
-    return f"{(read_text(_MACHINE_ID) or '').strip()} {placed.kit}"
+    return f"{_facts.machine_id()} {placed.kit}"
 
 
 def work(

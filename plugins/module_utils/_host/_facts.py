@@ -12,8 +12,9 @@ import platform
 import re
 
 from . import _inside
-from ._files import regular_opener
+from ._files import read_text, regular_opener
 
+MACHINE_ID = "/etc/machine-id"
 #: Where a container sees its limit in bytes: control groups 2, and 1.
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _MEMORY_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
@@ -21,6 +22,11 @@ _MEMORY_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.u
 _LIBC = ("/lib/*/libc.so.6", "/lib64/libc.so.6", "/lib/libc.so.6", "/usr/lib/libc.so.6")
 _BANNER = re.compile(rb"GNU C Library [^\0\n]{0,200}version ([0-9]{1,6}(?:\.[0-9]{1,6}){1,4})")
 _MOST_LIBC = 16 * 1024 * 1024  # bytes
+
+
+def machine_id() -> str:
+    """Return this machine's ID (machine-id(5)); empty where it has none, as in a container."""
+    return (read_text(MACHINE_ID) or "").strip()
 
 
 def libc() -> str:

@@ -113,6 +113,12 @@ def current() -> Inside | None:
     return _current[0] if _current else None
 
 
+def in_helper() -> Inside | None:
+    """Return the same for one that works in a helper container, where the server can't be seen; None elsewhere."""
+    inside = current()
+    return inside if inside and not inside.served else None
+
+
 def ask(what: str) -> None:
     """Have the outside do something to the container. Raises WalgError, also where there is no outside."""
     inside = current()

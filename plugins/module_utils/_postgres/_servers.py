@@ -31,10 +31,8 @@ def servers_on(path: str) -> list[int]:
         if _works_on(pid, real, owner) and _server_process.is_server(pid):
             found[pid] = _proc.family(pid)[0]
     postmasters = sorted(pid for pid, parent in found.items() if parent not in found)
-    inside = _inside.current()
-    if inside and not inside.served:  # a helper container has its own processes only
-        return postmasters or list(inside.ask("servers", path=real))
-    return postmasters
+    helper = _inside.in_helper()  # which has its own processes only
+    return postmasters or (list(helper.ask("servers", path=real)) if helper else [])
 
 
 def orphans(pids: Sequence[int]) -> bool:

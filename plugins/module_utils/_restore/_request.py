@@ -129,7 +129,7 @@ class RestoreRequest:
             if self.options.target.kind == "latest" or self.options.overwrite:
                 restore.stop_old(data_dir)
                 stopped = True
-            elif not _beside_server():
+            elif not _inside.in_helper():  # else it was done where the restore was rehearsed
                 self._ship()
         try:
             restore.old = self._stopped_state(data_dir)
@@ -255,12 +255,6 @@ class RestoreRequest:
     def _flow(self) -> _run.RestoreRun:
         limits = self.fetch_timeout, self.recovery_timeout, self.fetch_stall_timeout
         return _run.RestoreRun(self.runner, self.instance, *limits)
-
-
-def _beside_server() -> bool:
-    """Say whether this works in a helper container: who rehearsed it has had the server archive."""
-    inside = _inside.current()
-    return inside is not None and not inside.served
 
 
 def _answered(answer: Answer, *, changed: bool = True) -> dict[str, Any]:

@@ -113,20 +113,15 @@ class Outside:
         raise _session.AgainError
 
 
-def enter(
-    module: _answer.Module,
-    needs: str = SERVER,
-    offers: Mapping[str, _session.Offer] | None = None,
-    complete: Callable[[dict[str, Any]], None] | None = None,
-) -> None:
-    """Return at once for an instance of this machine, and else only inside its container. ``complete``: see Outside.finish()."""
+def enter(module: _answer.Module, needs: str = SERVER) -> None:
+    """Return at once for an instance of this machine, and else only inside its container."""
     try:
-        outside = of(module, offers)
+        outside = of(module)
         if outside is None:
             return
         end = outside.served() if needs == SERVER or outside.running else outside.beside()
         if end is not None:
-            outside.finish(end, complete)
+            outside.finish(end)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
 
@@ -163,8 +158,7 @@ def _go_on(outside: Outside) -> None:
 
 def _cluster(outside: Outside, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of the cluster: what the play gives, and where no server runs, what the image says."""
-    inside = _inside.current()
-    if inside and inside.served:
+    if not _inside.in_helper():
         return dict(given)
     container = outside.container
     user = container.user.partition(":")[0] or "postgres"
@@ -179,8 +173,7 @@ def _cluster(outside: Outside, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _close_empty(outside: Outside, cluster: Mapping[str, Any]) -> None:
     """Where no server runs, make the data directory of a new container as its entry would; check mode leaves it."""
-    inside = _inside.current()
-    if inside and not inside.served and not outside.module.check_mode and cluster["data_dir"]:
+    if _inside.in_helper() and not outside.module.check_mode and cluster["data_dir"]:
         _first_start.close(cluster["data_dir"], User.by_name(cluster["os_user"]))
 
 

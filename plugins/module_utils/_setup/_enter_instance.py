@@ -16,7 +16,7 @@ from .._host._files import FilePlan
 from .._host._users import User
 from .._install import _binary, _distant, _installed
 from .._job import _programs
-from . import _answer, _enter, _given, _remove
+from . import _answer, _enter, _given, _make_ready, _remove
 from ._steps import Steps
 
 if TYPE_CHECKING:
@@ -133,11 +133,9 @@ class _Instance:
                 os.unlink(self._upload())
         directory = self.outside.placed.program_dir
         made = _programs.plan_all(self.outside.runner, directory, User.current())
-        files = made.files if self.module.check_mode else made.apply()
-        if files:
-            steps = Steps()
-            steps.add("programs", directory, [{"before": "", "after": "".join(f"{name}\n" for name in files)}])
-            _add(answer, steps)
+        steps = Steps()
+        _make_ready.put_programs(steps, made, self.module.check_mode)
+        _add(answer, steps)
 
     def _removed(self, answer: dict[str, Any]) -> None:
         steps = Steps()

@@ -99,7 +99,7 @@ def make_ready(runner: Runner, web: Web, params: Mapping[str, Any], dry: bool) -
         with host.steps.within("install"):
             _install(replace(host, wanted=replace(host.wanted, checksum=f"sha256:{origin.sha256}")))
     with host.steps.within("programs"):
-        _put_programs(host, programs)
+        put_programs(host.steps, programs, host.dry)
     with host.steps.within("settings"):
         record = _put_settings(host, settings)
     said = answer["storage"].pop("warning", None)
@@ -233,11 +233,12 @@ def _programs_plan(host: Host) -> _programs.Plan:
     return _programs.plan_all(host.runner, directory, user)
 
 
-def _put_programs(host: Host, made: _programs.Plan) -> None:
-    files = made.files if host.dry else made.apply()
+def put_programs(steps: Steps, made: _programs.Plan, dry: bool) -> None:
+    """Put the programs in place, and note that as a step."""
+    files = made.files if dry else made.apply()
     if files:
         listed = "".join(f"{name}\n" for name in files)
-        host.steps.add("programs", made.directory, [{"before": "", "after": listed}])
+        steps.add("programs", made.directory, [{"before": "", "after": listed}])
 
 
 def _put_settings(host: Host, made: _config.ConfigPlan) -> str:

@@ -19,30 +19,21 @@ from support.helper_engine import HELPER, SERVER, EndedError, Helpers, Module, W
 Enter = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Helpers:
-    made = Helpers()
-    monkeypatch.setattr(_enter, "Runner", lambda: made)
-    return made
-
-
-@pytest.fixture
-def module(tmp_path: Path) -> Module:
-    config = tmp_path / "etc"
-    write(placed(tmp_path), config)
-    return Module({"instance": "main", "config_dir": str(config)})
-
-
-@pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> Work:
-    made = Work([])
-    monkeypatch.setattr(_session, "work", made)
-    return made
-
-
-def answer_of(module: Module, *args: Any, **options: Any) -> dict[str, Any]:
+def answer_of(module: Module, *args: Any) -> dict[str, Any]:
     with pytest.raises(EndedError) as caught:
-        _enter.enter(module, *args, **options)
+        _enter.enter(module, *args)
+    caught.value.answer.pop("invocation", None)
+    return caught.value.answer
+
+
+def finished(module: Module, offers: Any = None, complete: Any = None) -> dict[str, Any]:
+    """The answer of a module that offers something of its own, or completes what comes from inside."""
+    outside = _enter.of(module, offers)
+    assert outside is not None
+    end = outside.served()
+    assert end is not None
+    with pytest.raises(EndedError) as caught:
+        outside.finish(end, complete)
     caught.value.answer.pop("invocation", None)
     return caught.value.answer
 
@@ -67,7 +58,7 @@ def test_a_record_that_is_planned(engine: Helpers, work: Work, tmp_path: Path, m
 def test_an_answer(engine: Helpers, module: Module, work: Work) -> None:
     engine.containers[0]["Config"]["User"] = "999:998"
     work.ends = [end(changed=False, path="/x")]
-    assert answer_of(module, complete=lambda answer: answer.update(more=1)) == {
+    assert finished(module, complete=lambda answer: answer.update(more=1)) == {
         "changed": False,
         "path": "/x",
         "more": 1,
@@ -78,7 +69,7 @@ def test_an_answer(engine: Helpers, module: Module, work: Work) -> None:
 
 def test_a_failure(engine: Helpers, module: Module, work: Work) -> None:
     work.ends = [_session.End({"fail": {"msg": "No.", "found": 3}}, 1)]
-    assert answer_of(module, complete=lambda _answer: pytest.fail("not a good one")) == {
+    assert finished(module, complete=lambda _answer: pytest.fail("not a good one")) == {
         "failed": True,
         "msg": "No.",
         "found": 3,
@@ -115,7 +106,7 @@ def test_what_is_offered(engine: Helpers, module: Module, work: Work) -> None:
         return end(changed=False)
 
     work.ends = [ask]
-    answer = answer_of(module, offers={"more": lambda _message, _descriptor: 5})
+    answer = finished(module, offers={"more": lambda _message, _descriptor: 5})
     assert (answer, module.warnings) == ({"changed": True}, ["Mind."])
     assert engine.verbs() == ["restart"]
 

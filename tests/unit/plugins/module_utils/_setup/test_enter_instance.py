@@ -96,20 +96,6 @@ def host(tmp_path: Path, engine: Helpers, monkeypatch: pytest.MonkeyPatch) -> Ho
     return Host(tmp_path)
 
 
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Helpers:
-    made = Helpers()
-    monkeypatch.setattr(_enter, "Runner", lambda: made)
-    return made
-
-
-@pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> Work:
-    made = Work([])
-    monkeypatch.setattr(_session, "work", made)
-    return made
-
-
 def inside(then: Callable[[], object] = lambda: None) -> Callable[[Any], None]:
     """Go on as the inside; ``then``: what is different in there."""
 

@@ -12,31 +12,10 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._container import _helper, _session
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _enter, _enter_restore
-from support.helper_engine import HELPER, SERVER, EndedError, Helpers, Module, Work, end, placed, write
+from support.helper_engine import HELPER, SERVER, EndedError, Helpers, Module, Work, end
 
 DONE = {"changed": True, "restore": {"state": "done", "notes": ["Mind."]}}
 SERVED, BESIDE = (SERVER, True, ""), (HELPER, False, "")
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Helpers:
-    made = Helpers()
-    monkeypatch.setattr(_enter, "Runner", lambda: made)
-    return made
-
-
-@pytest.fixture
-def module(tmp_path: Path) -> Module:
-    config = tmp_path / "etc"
-    write(placed(tmp_path), config)
-    return Module({"instance": "main", "config_dir": str(config)})
-
-
-@pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> Work:
-    made = Work([])
-    monkeypatch.setattr(_session, "work", made)
-    return made
 
 
 def answer_of(module: Module) -> dict[str, Any]:

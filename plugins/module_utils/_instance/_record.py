@@ -73,6 +73,46 @@ class StateFiles:
         """How far the last restore came, where the play is the cluster's owner."""
         return os.path.join(self.directory, "restore.json")
 
+    @property
+    def history(self) -> str:
+        """What the job did, run by run."""
+        return os.path.join(self.directory, "history.jsonl")
+
+    @property
+    def history_lock(self) -> str:
+        """Held while a run is added to the history."""
+        return os.path.join(self.directory, "history.lock")
+
+    @property
+    def check_lock(self) -> str:
+        """Held while the archive's health is looked at."""
+        return os.path.join(self.directory, "check.lock")
+
+    @property
+    def verify_lock(self) -> str:
+        """Held while stored objects are read back."""
+        return os.path.join(self.directory, "verify.lock")
+
+    @property
+    def facts(self) -> str:
+        """What the last check saw: the source of metrics and status."""
+        return os.path.join(self.directory, "facts.json")
+
+    @property
+    def health(self) -> str:
+        """What the last look at archiver and pg_wal saw, from which rates are computed."""
+        return os.path.join(self.directory, "health.json")
+
+    @property
+    def verification(self) -> str:
+        """How far the re-read of the storage came, and what it found."""
+        return os.path.join(self.directory, "verification.json")
+
+    @property
+    def retention(self) -> str:
+        """Which plan was shown and under which rules, and what is being deleted."""
+        return os.path.join(self.directory, "retention.json")
+
 
 @dataclass(frozen=True)
 class Instance:

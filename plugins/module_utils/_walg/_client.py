@@ -18,14 +18,14 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .._errors import WalgError
+from .._errors import StorageError, WalgError
 from .._host._files import read_text
 from .._host._process import Result, Runner
 from .._host._users import call_as
 from .._instance._record import Instance
 from .._postgres import _wal, _wal_content
 from .._storage import _answers
-from . import _backups, _foreign_json, _inventory, _owner_seen, _releases, _segment_size
+from . import _backups, _foreign_json, _inventory, _objects, _owner_seen, _releases, _segment_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -38,7 +38,6 @@ ASK_TIMEOUT = 60.0
 FEW_TRIES = {"GCS_MAX_RETRIES": "2", "S3_MAX_RETRIES": "2", "OSS_MAX_RETRIES": "2"}
 #: Seconds for a listing, as long as the storage answers small questions meanwhile: a big archive is no dead storage.
 LIST_TIMEOUT = 3600.0
-_BACKUPS = "basebackups_005"  # WAL-G's folder for them
 #: What is asked of a storage; the rest lists.
 _ACTS = {"st put": "write", "st cat": "read", "st rm": "delete"}
 
@@ -119,7 +118,7 @@ class Walg:
         else:
             what = f"{command} on the storage {self.storage} ended with {result.rc}: {told}"
         fields = {"timed_out": True} if result.timed_out else {}
-        return WalgError(f"{what} {advice}".strip(), **fields, **result.fields())
+        return StorageError(f"{what} {advice}".strip(), **fields, **result.fields())
 
     def backups(self) -> list[_backups.Backup]:
         """List all base backups with details, oldest first."""
@@ -137,7 +136,7 @@ class Walg:
 
     def may_hold_backups(self) -> bool:
         """List the top of the storage, and say whether there is a place for base backups; WAL-G's list would make one in files."""
-        return _BACKUPS in self._ask(["st", "ls"])
+        return _objects.BACKUPS in self._ask(["st", "ls"])
 
     def wal(self, segment_size: int) -> _inventory.Inventory:
         """List the WAL in the storage, per timeline. ``segment_size`` in bytes."""
@@ -193,6 +192,19 @@ class Walg:
     def uploaded(self, names: Container[str]) -> dict[str, str]:
         """Return when segments were uploaded (RFC 3339), of those that are asked for by name."""
         return _inventory.upload_times(self._list(["st", "ls", "wal_005"]), names)
+
+    def objects(self, folder: str) -> list[_objects.Object]:
+        """List all that is in a folder of the prefix and below it, with sizes and times; nothing if there is no such folder."""
+        try:
+            return _objects.parse(self._list(["st", "ls", "-r", folder]))
+        except WalgError:
+            if folder in self.folders():
+                raise
+            return []
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Return the names of the folders at the top of the prefix, or of one below it."""
+        return _objects.folders(self._list(["st", "ls", *([folder] if folder else [])]))
 
     def fetch_segment(self, name: str, destination: str, segment_size: int) -> Result:
         """Fetch one segment to a path that does not exist. One stream: no prefetch child is left behind."""
@@ -296,7 +308,7 @@ def _ticking(runner: Runner, more: Callable[[], None]) -> Iterator[None]:
 
 def sentinel_object(name: str) -> str:
     """Return the storage object that says that a base backup is complete."""
-    return f"{_BACKUPS}/{name}_backup_stop_sentinel.json"
+    return f"{_objects.BACKUPS}/{name}_backup_stop_sentinel.json"
 
 
 def restore_spec_text(destination: str, tablespaces: Mapping[str, str]) -> str:

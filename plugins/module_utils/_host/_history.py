@@ -1,0 +1,60 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The history of a job's runs: one line of JSON each, the newest last."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ._files import read_text, write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Runs of each verb that are kept: a check every five minutes must not push out the base backups of a month.
+KEPT = 200
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. Times are RFC 3339, ``code`` is the exit code, ``text`` one line for people, ``details`` numbers for the page."""
+
+    verb: str
+    started: str
+    ended: str
+    seconds: float
+    code: int
+    changed: bool
+    text: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def read(path: str) -> list[Run]:
+    """Return the runs, oldest first. A damaged line, as a full disk leaves it, is passed over."""
+    found = []
+    for line in (read_text(path) or "").splitlines():
+        try:
+            found.append(Run(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return found
+
+
+def append(path: str, run: Run) -> None:
+    """Add a run, and drop the oldest of its verb beyond KEPT. Raises OSError; hold a lock meanwhile."""
+    runs = [*read(path), run]
+    left = dict.fromkeys({one.verb for one in runs}, KEPT)
+    kept: list[Run] = []
+    for one in reversed(runs):
+        left[one.verb] -= 1
+        if left[one.verb] >= 0:
+            kept.append(one)
+    write_atomic(path, "".join(json.dumps(asdict(one), sort_keys=True) + "\n" for one in reversed(kept)), 0o644)
+
+
+def last(runs: Iterable[Run]) -> dict[str, Run]:
+    """Return the newest run of each verb."""
+    return {one.verb: one for one in runs}

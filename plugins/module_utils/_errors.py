@@ -25,6 +25,10 @@ class StorageError(WalgError):
     """The storage did not answer, or did not allow it."""
 
 
+class RefusedError(WalgError):
+    """A rule of safety does not allow it. Nothing was changed."""
+
+
 def failure_fields(exc: WalgError | OSError) -> dict[str, Any]:
     """Return an error as a module's answer: ``msg`` and fields. A file that can't be used as it was named is no bug of ours."""
     if isinstance(exc, WalgError):

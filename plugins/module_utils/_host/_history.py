@@ -44,7 +44,7 @@ def read(path: str) -> list[Run]:
 
 
 def append(path: str, run: Run) -> None:
-    """Add a run, and drop the oldest of its verb beyond KEPT. Raises OSError; hold a lock meanwhile."""
+    """Add a run, and drop the oldest of its verb beyond KEPT. Raises WalgError; hold a lock meanwhile."""
     runs = [*read(path), run]
     left = dict.fromkeys({one.verb for one in runs}, KEPT)
     kept: list[Run] = []

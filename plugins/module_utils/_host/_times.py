@@ -39,4 +39,14 @@ def _offset(zone: str) -> timedelta:
 
 def now() -> str:
     """The present moment, RFC 3339 in UTC."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return text(datetime.now(timezone.utc))
+
+
+def text(when: datetime) -> str:
+    """Return a moment as RFC 3339 in UTC, to the second."""
+    return when.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def of_seconds(seconds: float) -> str:
+    """Return seconds since 1970 as RFC 3339 in UTC."""
+    return text(datetime.fromtimestamp(seconds, timezone.utc))

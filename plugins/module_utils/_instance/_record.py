@@ -84,6 +84,11 @@ class StateFiles:
         return os.path.join(self.directory, "history.lock")
 
     @property
+    def run_lock(self) -> str:
+        """Held while the job does what is due."""
+        return os.path.join(self.directory, "run.lock")
+
+    @property
     def check_lock(self) -> str:
         """Held while the archive's health is looked at."""
         return os.path.join(self.directory, "check.lock")

@@ -1,0 +1,134 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules: what of the job's work is due. The job is started every few minutes and asks; so what was missed is caught up on.
+
+Cron's fields mean local time, as in crontab(5).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from .._host import _times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .._host._history import Run
+    from .._instance._job_spec import BackupRule, JobSpec
+
+_MINUTE, _DAY = 60, 86400
+_FURTHEST = 8 * _DAY  # a schedule comes round within a week
+_RETRY = 1800.0  # seconds after a failure
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+#: What a check found that a new base backup heals, by the codes of its reasons.
+HEALED = frozenset({"no_backup", "gap", "lost", "dropped"})
+
+
+def scheduled(rule: BackupRule, now: float) -> tuple[float, float] | None:
+    """Return the last two times (seconds since 1970) that a schedule names, the newest first; None if it names none within a week.
+
+    Where the week has but one, the other is a week before.
+    """
+    minutes, hours = _members(rule.minute, 0, 59), _members(rule.hour, 0, 23)
+    days = {one % 7 for one in _members(rule.weekday, 0, 7)}
+    found: list[float] = []
+    at = now - now % _MINUTE
+    while at > now - _FURTHEST and len(found) < 2:
+        local = time.localtime(at)
+        if local.tm_hour in hours and (local.tm_wday + 1) % 7 in days:
+            if local.tm_min in minutes:
+                found.append(at)
+            at -= _MINUTE
+        else:
+            at -= (local.tm_min + 1) * _MINUTE  # to the last minute of the hour before
+    if not found:
+        return None
+    return (found[0], found[1]) if len(found) > 1 else (found[0], found[0] - 7 * _DAY)
+
+
+def _members(field: str, low: int, high: int) -> set[int]:
+    """Return the numbers that one of cron's fields means; it was judged when it was written."""
+    found: set[int] = set()
+    for part in field.lower().split(","):
+        if part in _WEEKDAYS:
+            found.add(_WEEKDAYS.index(part))
+            continue
+        span, _slash, step = part.partition("/")
+        first, dash, last = span.partition("-")
+        begin, end = (low, high) if span == "*" else (int(first), int(last) if dash else int(first))
+        found.update(range(begin, end + 1, int(step or 1)))
+    return found
+
+
+def backup_due(rule: BackupRule, runs: Iterable[Run], reasons: Iterable[str], now: float) -> tuple[str, float | None]:
+    """Say why a base backup is due, "" if none is; and how old one may be that makes it needless (None: as old as it is).
+
+    ``reasons``: codes of what the last check found.
+    """
+    last = _last(runs, "backup")
+    began = _seconds(last)
+    resting = last is not None and last.code != 0 and 0 <= now - began < _RETRY
+    lacking = sorted(HEALED & set(reasons))
+    if lacking and not resting:
+        return f"the last check found: {', '.join(lacking)}", None
+    times = scheduled(rule, now)
+    if times is None or resting:
+        return "", None
+    if last is not None and last.code == 0 and began >= times[0]:
+        return "", None
+    return f"it was scheduled for {_times.of_seconds(times[0])}", now - times[0] + (times[0] - times[1]) / 2
+
+
+def interval(rule: BackupRule, now: float) -> float:
+    """Return seconds between two base backups of a schedule, a day where that is not known."""
+    times = scheduled(rule, now)
+    return times[0] - times[1] if times else float(_DAY)
+
+
+def expire_due(runs: Iterable[Run], now: float) -> bool:
+    """Say whether retention is due: a base backup was taken since it last ended well; after a failure, a while later."""
+    every = list(runs)
+    taken, last = _last([one for one in every if one.code == 0 and one.changed], "backup"), _last(every, "expire")
+    if taken is None:
+        return False
+    if last is None or _seconds(last) < _seconds(taken):
+        return True
+    return last.code != 0 and not 0 <= now - _seconds(last) < _RETRY
+
+
+def verify_due(spec: JobSpec, runs: Iterable[Run], now: float) -> bool:
+    """Say whether a slice of the storage should be read back: once a day; after a failure, a while later."""
+    if not spec.verification.days:
+        return False
+    last = _last(runs, "verify")
+    if last is None:
+        return True
+    age = now - _seconds(last)
+    return age < 0 or age >= (_DAY - _RETRY if last.code == 0 else _RETRY)
+
+
+def check_due(spec: JobSpec, runs: Iterable[Run], now: float) -> bool:
+    """Say whether the last check is older than it should be."""
+    last = _last(runs, "check")
+    return last is None or not 0 <= now - _seconds(last) < spec.check_minutes * _MINUTE * 1.5
+
+
+def codes(facts: Mapping[str, object]) -> list[str]:
+    """Return the codes of the reasons that the last check kept."""
+    verdict = facts.get("verdict")
+    reasons = verdict.get("reasons") if isinstance(verdict, dict) else None
+    return [str(one.get("code")) for one in reasons or [] if isinstance(one, dict)]
+
+
+def _last(runs: Iterable[Run], verb: str) -> Run | None:
+    found = None
+    for one in runs:
+        found = one if one.verb == verb else found
+    return found
+
+
+def _seconds(run: Run | None) -> float:
+    return _times.moment(run.started).timestamp() if run else 0.0

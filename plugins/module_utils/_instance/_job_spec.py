@@ -115,9 +115,10 @@ def parse(text: str, path: str) -> JobSpec:
     try:
         told = json.loads(text)
         parts = {name: made(part, told[name]) for name, part in _PARTS.items() if name in told}
-        return made(JobSpec, {**told, **parts})
+        found: JobSpec = made(JobSpec, {**told, **parts})
     except (ValueError, TypeError, AttributeError) as exc:
         raise WalgError(f"{path} is damaged ({exc}): run the role mapswipe.walg.walg_backup, which writes it.") from exc
+    return found
 
 
 def made(kind: Any, told: Mapping[str, Any] | None) -> Any:

@@ -129,18 +129,6 @@ options:
   schedule:
     description: Options of M(mapswipe.walg.walg_schedule), checked here before anything is installed.
     type: dict
-    suboptions:
-      minute:
-        description: As in M(mapswipe.walg.walg_schedule).
-        type: str
-      hour:
-        description: As in M(mapswipe.walg.walg_schedule).
-        type: str
-        default: "2"
-      weekday:
-        description: As in M(mapswipe.walg.walg_schedule).
-        type: str
-        default: "*"
   restore:
     description:
       - Options of M(mapswipe.walg.walg_restore), checked here before anything is installed. C(request) must be one of them.
@@ -449,7 +437,7 @@ def main() -> None:
             "keep": {"type": "int", "default": 1},
             "purpose": {"type": "str", "choices": ["backup", "restore"]},
             "archive": {"type": "dict", "options": _specs.archive_options()},
-            "schedule": {"type": "dict", "options": _specs.schedule_options()},
+            "schedule": {"type": "dict", "no_log": True},
             "restore": {"type": "dict", "no_log": True},
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables": {"type": "list", "elements": "str", "default": []},

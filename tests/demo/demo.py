@@ -164,7 +164,7 @@ class Demo:
             cluster.sql(SCHEMA + ROWS.format(first=1, last=2000))
             notes.append(described(fingerprint(cluster)))
 
-        with screen.step("take a base backup by the command line in the cron file") as notes:
+        with screen.step("take a base backup by the job in the cron file") as notes:
             notes.extend(self.scheduled_backup())
 
         with screen.step("write more rows, behind the base backup") as notes:
@@ -247,7 +247,7 @@ class Demo:
         cron_file = self.sandbox.host / "cron" / "mapswipe-walg-main"
         backups = self.sandbox.storage_dir / "main" / "basebackups_005"
         there = set(backups.glob("*_backup_stop_sentinel.json"))
-        user, command = cron.command_of(cron_file.read_text(encoding="utf-8"))
+        user, command = cron.backup_of(cron_file.read_text(encoding="utf-8"))
         bare = {"PATH": "/usr/bin:/bin", "HOME": "/", "SHELL": "/bin/sh", "LOGNAME": user}
         done = self.sandbox.run(["/bin/sh", "-c", command], user=user, env=bare)
         if done.returncode or done.stdout:

@@ -78,7 +78,7 @@ def test_check_mode_says_so_too(sandbox: Sandbox, cluster: Cluster, storage: Pat
 def test_the_scheduled_command_takes_a_base_backup(sandbox: Sandbox, cluster: Cluster, storage: Path) -> None:
     cluster.sql(STORY + ROWS.format(1, 500))
     there = len(list(storage.glob("basebackups_005/*.json")))
-    user, command = cron.command_of((sandbox.host / "cron" / "mapswipe-walg-main").read_text())
+    user, command = cron.backup_of((sandbox.host / "cron" / "mapswipe-walg-main").read_text())
     assert user == sandbox.user
     bare = {"PATH": "/usr/bin:/bin", "HOME": "/", "SHELL": "/bin/sh", "WALG_FILE_PREFIX": "/stray"}
     done = sandbox.run(["/bin/sh", "-c", command], user=user, env=bare)
@@ -88,7 +88,7 @@ def test_the_scheduled_command_takes_a_base_backup(sandbox: Sandbox, cluster: Cl
 
 
 def test_two_jobs_do_not_run_at_once(sandbox: Sandbox) -> None:
-    _user, command = cron.command_of((sandbox.host / "cron" / "mapswipe-walg-main").read_text())
+    _user, command = cron.backup_of((sandbox.host / "cron" / "mapswipe-walg-main").read_text())
     with open(sandbox.host / "state" / "main" / "backup.lock", "a", encoding="utf-8") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         done = sandbox.run(["/bin/sh", "-c", command], user=sandbox.user, env={"PATH": "/usr/bin:/bin"})
@@ -97,7 +97,7 @@ def test_two_jobs_do_not_run_at_once(sandbox: Sandbox) -> None:
 
 
 def test_the_job_runs_without_ansible(sandbox: Sandbox) -> None:
-    _user, command = cron.command_of((sandbox.host / "cron" / "mapswipe-walg-main").read_text())
+    _user, command = cron.backup_of((sandbox.host / "cron" / "mapswipe-walg-main").read_text())
     words = shlex.split(command)
     python = sandbox.tools["public_python"]
     bare = {"PATH": "/usr/bin:/bin"}

@@ -32,7 +32,7 @@ def test_cycle(major: int) -> None:
         assert (again.rc, again.changed()) == (0, []), again.stdout
         assert snapshot(sandbox, cluster, storage) == before
         cluster.sql(TABLE + ROWS.format(1, 500))
-        user, command = cron.command_of((sandbox.host / "cron" / "mapswipe-walg-main").read_text())
+        user, command = cron.backup_of((sandbox.host / "cron" / "mapswipe-walg-main").read_text())
         job = sandbox.run(["/bin/sh", "-c", command], user=user, env={"PATH": "/usr/bin:/bin"})
         assert (job.returncode, job.stdout) == (0, "")
         taken = sorted(path.name for path in storage.glob("basebackups_005/*_backup_stop_sentinel.json"))

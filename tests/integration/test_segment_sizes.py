@@ -90,7 +90,7 @@ def test_the_whole_play_a_new_host_and_a_time(sandbox: Sandbox) -> None:
     again = sandbox.play("mapswipe.walg.site", variables)
     assert (again.rc, again.changed()) == (0, []), again.stdout
     cluster.sql(TABLE + ROWS.format(1, 500))
-    user, command = cron.command_of((sandbox.host / "cron" / "mapswipe-walg-main").read_text())
+    user, command = cron.backup_of((sandbox.host / "cron" / "mapswipe-walg-main").read_text())
     job = sandbox.run(["/bin/sh", "-c", command], user=user, env={"PATH": "/usr/bin:/bin"})
     assert (job.returncode, job.stdout) == (0, "")
     cluster.sql(ROWS.format(501, 700))

@@ -16,7 +16,7 @@ from support.sandbox import Cluster, Play, Sandbox
 READY = "mapswipe.walg.walg : Instance | Make the host ready"
 ARCHIVE = "mapswipe.walg.walg_backup : Archive | Switch on archiving"
 TAKE = "mapswipe.walg.walg_backup : Base backup | Take the first one on this timeline"
-CRON = "mapswipe.walg.walg_backup : Schedule | Write the cron file"
+CRON = "mapswipe.walg.walg_backup : Schedule | Write job and schedule"
 SITE = "mapswipe.walg.site"
 RESTORE = "mapswipe.walg.restore"
 TAGGED = str(Path(__file__).parent / "playbooks" / "tagged.yml")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import cron
 import yaml
 from locations import digest_of
-from support.cron import command_of
+from support.cron import backup_of
 from support.gcs_host import BUCKET
 from support.restoring import until
 from support.sandbox import Play, Sandbox
@@ -335,9 +335,9 @@ class ContainerWorld:
         return self.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
 
     def run_cron_job(self) -> None:
-        """Run the job of the machine's cron file by the shell, as cron does."""
+        """Have the job of the machine's cron file take a base backup, by the shell as cron does."""
         (file,) = (self.sandbox.host / "cron").iterdir()
-        user, command = command_of(file.read_text(encoding="utf-8"))
+        user, command = backup_of(file.read_text(encoding="utf-8"))
         assert user == "root"
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/root", "SHELL": "/bin/sh", "LOGNAME": user}
         argv = ["sh", "-c", command]

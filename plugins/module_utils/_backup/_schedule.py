@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # Debian's cron refuses the whole file for a longer one (MAX_COMMAND is 1000).
 _LONGEST = 998
 
+#: Minutes between two looks at what is due.
+RUN_MINUTES = 5
+
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _BOUNDS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "weekday": (0, 7)}
@@ -125,21 +128,33 @@ def _good_part(name: str, part: str) -> bool:
 
 @dataclass(frozen=True)
 class Job:
-    """What cron starts: for which instance, as whom, and where program and records are."""
+    """What is started: for which instance, as whom, and where program and records are. ``host``: this host's name."""
 
     instance: str
     user: str
     program_dir: str
     config_dir: str
+    host: str
+
+    def argv(self, verb: str) -> list[str]:
+        """Return the words of a call."""
+        program = os.path.join(self.program_dir, "walg-job")
+        return [program, verb, "--instance", self.instance, "--config-dir", self.config_dir]
+
+    def minute(self, period: int, hour: int = 0) -> int:
+        """Return the minute of its first call in a period of so many minutes: not all hosts and instances begin at once."""
+        return spread(f"{self.host}/{self.instance}", hour) % period
 
 
-def job_file(job: Job, minute: str | None, hour: str, weekday: str, host: str) -> str:
-    """Return the text of the cron file by which base backups are taken.
+def job_file(job: Job, check_minutes: int) -> str:
+    """Return the text of the cron file that looks at the archive every so many minutes, and has done what is due."""
+    calls = {"check": check_minutes, "run": RUN_MINUTES}
+    lines = [cron_line(every(period, job.minute(period)), "*", job.user, job.argv(verb)) for verb, period in calls.items()]
+    return cron_file(job.instance, lines)
 
-    Without a ``minute`` it depends on host and instance: not all begin at once.
-    """
-    argv = [os.path.join(job.program_dir, "walg-job"), "backup"]
-    argv += ["--instance", job.instance, "--config-dir", job.config_dir]
-    chosen = minute if minute else str(spread(f"{host}/{job.instance}", 0))
-    line = cron_line(chosen, hour, job.user, argv, weekday=weekday)
-    return cron_file(job.instance, [line])
+
+def every(minutes: int, first: int) -> str:
+    """Return cron's field of every so many minutes (1 to 60) of an hour, from the minute ``first`` on."""
+    if minutes == 1:
+        return "*"
+    return str(first) if minutes > 59 else f"{first}-59/{minutes}"

@@ -137,11 +137,15 @@ def made(kind: Any, told: Mapping[str, Any] | None) -> Any:
     return kind(**values)
 
 
-def load(config_dir: str, name: str) -> JobSpec:
-    """Return what an instance's job does; the defaults where no file is. Raises WalgError for a damaged one."""
+def load(config_dir: str, name: str, owner: int = 0) -> JobSpec:
+    """Return what an instance's job does; the defaults where no file is. Raises WalgError for a damaged one.
+
+    ``owner``: the number of the user whose file it may be besides root's: the cluster's owner, unless the server is in a container.
+    """
     path = spec_path(config_dir, name)
     text = read_text(path)
     if text is None:
         return JobSpec()
-    _trust.refuse_loose(path, "The job's file")
+    _trust.refuse_loose(config_dir, "The job's file")
+    _trust.refuse_loose(path, "The job's file", owner)
     return parse(text, path)

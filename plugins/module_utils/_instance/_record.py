@@ -104,6 +104,11 @@ class StateFiles:
         return os.path.join(self.directory, "facts.json")
 
     @property
+    def metrics(self) -> str:
+        """The same for Prometheus's node_exporter, in whose directory a symbolic link leads here."""
+        return os.path.join(self.directory, "metrics.prom")
+
+    @property
     def health(self) -> str:
         """What the last look at archiver and pg_wal saw, from which rates are computed."""
         return os.path.join(self.directory, "health.json")

@@ -19,6 +19,7 @@ from .._host._files import read_text
 from .._instance import _record
 from .._storage import _google
 from .._walg import _settings
+from . import _schedule_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -146,6 +147,10 @@ def _secrets(name: str, value: Any) -> Iterator[str]:
         yield from _shown.texts(value)
     elif name == "google_credentials":
         yield from _google.secrets_of(value)
+    elif name == "hooks":
+        yield from _schedule_options.secrets_of({name: value})
+    elif name == "schedule":
+        yield from _schedule_options.secrets_of(value)
     elif name == "settings" and isinstance(value, dict):
         yield from _shown.texts({key: one for key, one in value.items() if not _settings.may_show(str(key), str(one))})
     elif name == "settings":

@@ -289,7 +289,7 @@ def plan(params: Mapping[str, Any], runner: Runner | None = None) -> ConfigPlan:
     plans = [
         parent(instance.config_dir, me),
         parent(os.path.dirname(instance.state_dir), me),
-        owned(instance.state_dir, None, 0o750, owner),
+        owned(instance.state_dir, None, 0o751, owner),
         parent(os.path.dirname(instance.log_dir), me),
         owned(instance.log_dir, None, 0o750, owner),
         *files,

@@ -140,10 +140,10 @@ class _Instance:
     def _removed(self, answer: dict[str, Any]) -> None:
         steps = Steps()
         _remove.remove_from_machine(
+            self.outside.runner,
             steps,
             self.outside.placed,
-            answer["directories"]["config_dir"],
-            answer["directories"]["cron_dir"],
+            answer["directories"],
             self.module.check_mode,
         )
         _add(answer, steps)

@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .._backup import _schedule
+from .._host import _inside
 from .._host._users import User
 from .._install import _binary, _installed, _release, _wanted, _workshop
 from .._instance import _record
@@ -23,7 +23,7 @@ from .._job import _programs
 from .._postgres._cluster import cluster_dict
 from .._restore import _options
 from .._walg import _releases
-from . import _config, _find, _given, _preflight, _storage_check, _variables
+from . import _config, _find, _given, _preflight, _schedule_options, _scheduling, _storage_check, _variables
 from ._steps import Steps
 
 if TYPE_CHECKING:
@@ -146,7 +146,9 @@ def _judged(params: Mapping[str, Any]) -> _given.Given:
     _releases.refuse_odd(params["version"] or "")  # an explicit null passes the spec
     _given.judge_cluster(params["cluster"])
     if params["schedule"]:
-        _schedule.judge(params["schedule"]["minute"], params["schedule"]["hour"], params["schedule"]["weekday"])
+        _schedule_options.spec_of(params["schedule"], params["instance"], "")
+        if _inside.current() is None:
+            _scheduling.refuse_unfit(params["schedule"].get("scheduler", ""))
     _release.judged(params["mirror"])
     if params["restore"]:
         _options.from_params(params["restore"])

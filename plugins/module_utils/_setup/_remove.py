@@ -17,13 +17,13 @@ from .._archive import _disable
 from .._container import _placed
 from .._errors import WalgError
 from .._host import _locks, _mounts
-from .._host._files import read_text, sweep
+from .._host._files import sweep
 from .._host._users import call_as
 from .._install import _installed
 from .._instance import _directories, _record
 from .._job import _programs, _wrappers
 from .._restore import _state, _ways
-from . import _variables
+from . import _scheduling, _variables
 from ._steps import Steps
 
 if TYPE_CHECKING:
@@ -42,9 +42,8 @@ def remove(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, An
     directories = _directories.of_instance(params["instance"], params["directories"])
     _directories.refuse_loose(directories)
     instance, steps = _record.load(directories["config_dir"], params["instance"]), Steps()
-    cron = os.path.join(directories["cron_dir"], f"mapswipe-walg-{params['instance']}")
     if instance is None:
-        _remove_file(steps, "schedule", cron, dry)
+        _remove_schedule(runner, steps, params["instance"], directories, dry)
         return {"directories": directories, "warnings": [], **steps.answer()}
     _refuse_open_restore(instance)
     archive = _disable.plan(runner, instance, params["restart"] == "allowed")
@@ -55,7 +54,7 @@ def remove(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, An
                 if not dry:
                     _disable.apply(runner, archive)
                 steps.add("archive", archive.conf_file, [archive.diff()])
-        _remove_file(steps, "schedule", cron, dry)
+        _remove_schedule(runner, steps, instance.name, directories, dry)
         if last:
             with steps.within("programs"):
                 _remove_programs(steps, instance, directories["bin_dir"], dry)
@@ -68,9 +67,12 @@ def remove(runner: Runner, params: Mapping[str, Any], dry: bool) -> dict[str, An
     return {"directories": directories, "warnings": [], **steps.answer()}
 
 
-def remove_from_machine(steps: Steps, placed: Placed, config_dir: str, cron_dir: str, dry: bool) -> None:
+def remove_from_machine(
+    runner: Runner, steps: Steps, placed: Placed, directories: Mapping[str, str], dry: bool
+) -> None:
     """Remove what the machine has for an instance in a container: the schedule, and the job unless another instance uses it."""
-    _remove_file(steps, "schedule", os.path.join(cron_dir, f"mapswipe-walg-{placed.instance}"), dry)
+    config_dir = directories["config_dir"]
+    _remove_schedule(runner, steps, placed.instance, directories, dry)
     if not _has_others(config_dir, _placed.record_path(config_dir, placed.instance)):
         _remove_paths(steps, placed.program_dir, _programs_in(placed.program_dir), dry)
 
@@ -109,13 +111,14 @@ def _has_others(config_dir: str, record: str) -> bool:
     return False
 
 
-def _remove_file(steps: Steps, step: str, path: str, dry: bool) -> None:
-    text = read_text(path)
-    if text is None:
+def _remove_schedule(runner: Runner, steps: Steps, name: str, directories: Mapping[str, str], dry: bool) -> None:
+    """Remove what starts the job, what it is told, and the link to its metrics."""
+    made = _scheduling.plan_absent(name, directories["config_dir"], directories["cron_dir"])
+    if not made.changed:
         return
     if not dry:
-        os.unlink(path)
-    steps.add(step, path, [{"before": text, "after": ""}])
+        made.apply(runner, name)
+    steps.add("schedule", _scheduling.cron_path(directories["cron_dir"], name), made.diffs)
 
 
 def _remove_programs(steps: Steps, instance: Instance, bin_dir: str, dry: bool) -> None:

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Dict
 
+from .._instance import _job_spec
 from .._walg import _releases
 
 Spec = Dict[str, Dict[str, Any]]
+#: Who starts the job.
+SCHEDULERS = ("cron", "timer")
 
 _RESTART = {"type": "str", "choices": ["never", "allowed"], "default": "never"}
 _CLUSTER = ("data_dir", "bin_dir", "socket_dir", "port", "user", "database", "os_user", "service")
@@ -87,11 +91,34 @@ def restart_options() -> Spec:
 
 
 def schedule_options() -> Spec:
-    """The options of walg_schedule that walg_instance judges early."""
+    """The options of walg_schedule that walg_instance judges early: what the job does, and when."""
     return {
+        "scheduler": {"type": "str", "choices": list(SCHEDULERS), "default": "cron"},
         "minute": {"type": "str"},
         "hour": {"type": "str", "default": "2"},
         "weekday": {"type": "str", "default": "*"},
+        "source": {"type": "str", "choices": list(_job_spec.SOURCES), "default": "primary"},
+        "page_checksums": {"type": "bool", "default": True},
+        "jitter": {"type": "int", "default": 0},
+        "nice": {"type": "int", "default": 0},
+        "check_minutes": {"type": "int", "default": 5},
+        "heartbeat": {"type": "bool", "default": True},
+        "expire": {"type": "bool", "default": True},
+        "retention": {"type": "dict", "default": {}, "options": _numbers(asdict(_job_spec.Retention()))},
+        "verify": {"type": "dict", "default": {}, "options": _numbers(asdict(_job_spec.Verification()))},
+        "wal_pressure": {"type": "str", "choices": list(_job_spec.PRESSURES), "default": "alarm"},
+        "pressure_limit": {"type": "int", "default": 0},
+        "hooks": {"type": "dict", "default": {}, "no_log": True, "options": _hook_options()},
+        "metrics_dir": {"type": "str", "default": "auto"},
+    }
+
+
+def _hook_options() -> Spec:
+    return {
+        "failure_command": {"type": "list", "elements": "str", "default": []},
+        "webhook": {"type": "str", "default": "", "no_log": True},
+        "ping": {"type": "str", "default": "", "no_log": True},
+        "timeout": {"type": "int", "default": 10},
     }
 
 
@@ -103,6 +130,10 @@ def state_options() -> Spec:
 def required(spec: Spec, *names: str) -> Spec:
     """Return a spec in which these options must be given."""
     return {**spec, **{name: {**spec[name], "required": True} for name in names}}
+
+
+def _numbers(defaults: dict[str, int]) -> Spec:
+    return {name: {"type": "int", "default": number} for name, number in defaults.items()}
 
 
 def _texts(names: tuple[str, ...]) -> Spec:

@@ -157,7 +157,7 @@ def test_what_stands_there(params: dict[str, Any], tmp_path: Path) -> None:
         name: stat.S_IMODE((tmp_path / name).stat().st_mode)
         for name in ("etc", "state/main", "log/main", "etc/main.env")
     }
-    assert modes == {"etc": 0o755, "state/main": 0o750, "log/main": 0o750, "etc/main.env": 0o644}
+    assert modes == {"etc": 0o755, "state/main": 0o751, "log/main": 0o750, "etc/main.env": 0o644}
 
 
 def test_a_given_setting_wins_over_ours(params: dict[str, Any], tmp_path: Path) -> None:

@@ -332,7 +332,8 @@ def test_what_a_failed_run_did_is_told_and_the_next_does_the_rest(
 def leave_machine(root: Path, *, dry: bool = False) -> list[str]:
     """Remove what the machine has; return the steps."""
     done = _steps.Steps()
-    _remove.remove_from_machine(done, placed(root), str(root / "etc"), str(root / "cron"), dry)
+    directories = {"config_dir": str(root / "etc"), "cron_dir": str(root / "cron")}
+    _remove.remove_from_machine(Scripted(), done, placed(root), directories, dry)
     return [one["step"] for one in done.done]
 
 

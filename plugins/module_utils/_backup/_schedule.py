@@ -149,7 +149,9 @@ class Job:
 def job_file(job: Job, check_minutes: int) -> str:
     """Return the text of the cron file that looks at the archive every so many minutes, and has done what is due."""
     calls = {"check": check_minutes, "run": RUN_MINUTES}
-    lines = [cron_line(every(period, job.minute(period)), "*", job.user, job.argv(verb)) for verb, period in calls.items()]
+    lines = [
+        cron_line(every(period, job.minute(period)), "*", job.user, job.argv(verb)) for verb, period in calls.items()
+    ]
     return cron_file(job.instance, lines)
 
 

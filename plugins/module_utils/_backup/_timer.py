@@ -60,7 +60,9 @@ class Reach:
 
     def below(self, places: Iterable[str]) -> bool:
         """Say whether any of the paths is in one of these places."""
-        return any(path == place or path.startswith(f"{place}/") for path in (*self.reads, *self.writes) for place in places)
+        return any(
+            path == place or path.startswith(f"{place}/") for path in (*self.reads, *self.writes) for place in places
+        )
 
 
 def unit_name(instance: str, verb: str) -> str:
@@ -85,7 +87,10 @@ def texts(job: Job, reach: Reach, check_minutes: int, jitter: int, nice: int) ->
     periods = {"check": check_minutes, "run": RUN_MINUTES}
     found = []
     for verb in VERBS:
-        found += [service(job, verb, reach, nice if verb == "run" else 0), timer(job, verb, periods[verb], delays[verb])]
+        found += [
+            service(job, verb, reach, nice if verb == "run" else 0),
+            timer(job, verb, periods[verb], delays[verb]),
+        ]
     return dict(zip(paths(job.instance), found))
 
 
@@ -126,7 +131,10 @@ def _files(reach: Reach) -> list[str]:
         f"ProtectSystem={'full' if reach.enters else 'strict'}",
         f"ProtectHome={homes}",
         f"PrivateTmp={'no' if shared else 'yes'}",
-        *(f"ReadWritePaths=-{path}" if " " not in path else f'ReadWritePaths="-{path}"' for path in map(_plain, writes)),
+        *(
+            f"ReadWritePaths=-{path}" if " " not in path else f'ReadWritePaths="-{path}"'
+            for path in map(_plain, writes)
+        ),
     ]
 
 

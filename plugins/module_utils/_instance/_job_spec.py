@@ -122,7 +122,7 @@ def parse(text: str, path: str) -> JobSpec:
 
 
 def made(kind: Any, told: Mapping[str, Any] | None) -> Any:
-    """Make a part from what is told of it; None stays none. Raises TypeError or ValueError for what does not belong to it."""
+    """Make a part from what is given for it; None stays none. Raises TypeError or ValueError for what does not belong to it."""
     if told is None:
         return None
     defaults = {one.name: getattr(kind(), one.name) for one in fields(kind)}

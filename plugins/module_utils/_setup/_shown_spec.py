@@ -26,7 +26,11 @@ def _hooks(text: str | None) -> dict[str, Any]:
     """Return what is secret in a text, where it is given."""
     try:
         hooks = json.loads(text or "{}").get("hooks") or {}
-        found = {"webhook": hooks.get("webhook"), "ping": hooks.get("ping"), "arguments": (hooks.get("failure_command") or [])[1:]}
+        found = {
+            "webhook": hooks.get("webhook"),
+            "ping": hooks.get("ping"),
+            "arguments": (hooks.get("failure_command") or [])[1:],
+        }
     except (ValueError, AttributeError, TypeError):
         return {}
     return {name: value for name, value in found.items() if value}

@@ -132,12 +132,24 @@ def test_check_do_check_do(call: Call, world: World, cron: Path) -> None:
 
 
 def test_the_options_reach_the_job(call: Call, world: World) -> None:
-    call(source="standby", retention={"days": 31}, verify={"rate": 9}, wal_pressure="drop", pressure_limit=7, metrics_dir="")
+    call(
+        source="standby",
+        retention={"days": 31},
+        verify={"rate": 9},
+        wal_pressure="drop",
+        pressure_limit=7,
+        metrics_dir="",
+    )
     told = spec(world)
     assert told.backup is not None
     assert told.retention is not None
     assert (told.backup.source, told.retention.days, told.retention.minimum_backups) == ("standby", 31, 2)
-    assert (told.verification.rate, told.verification.days, told.wal_pressure, told.pressure_limit) == (9, 30, "drop", 7)
+    assert (told.verification.rate, told.verification.days, told.wal_pressure, told.pressure_limit) == (
+        9,
+        30,
+        "drop",
+        7,
+    )
     call(expire=False)
     assert spec(world).retention is None
 

@@ -85,7 +85,9 @@ def test_what_is_wrong(given: dict[str, Any], text: str) -> None:
     assert text in caught.value.msg
 
 
-@pytest.mark.parametrize("address", ["s3cr3t", "ftp://host/s3cr3t", "https:///s3cr3t", "https://host/s3cr3t x", "http://[s3cr3t"])
+@pytest.mark.parametrize(
+    "address", ["s3cr3t", "ftp://host/s3cr3t", "https:///s3cr3t", "https://host/s3cr3t x", "http://[s3cr3t"]
+)
 @pytest.mark.parametrize("name", ["webhook", "ping"])
 def test_an_address_that_is_none_is_not_shown(name: str, address: str) -> None:
     with pytest.raises(WalgError, match=f"hooks.{name} is not an address") as caught:

@@ -168,8 +168,9 @@ options:
   metrics_dir:
     description:
       - Directory in which node_exporter looks for text files. V(auto) is the first of C(/var/lib/prometheus/node-exporter),
-        C(/var/lib/node_exporter/textfile_collector) and C(/var/lib/node_exporter) that exists. If empty, there is no link. Of a server in a
-        container there is none either.
+        C(/var/lib/node_exporter/textfile_collector) and C(/var/lib/node_exporter) that exists. If empty, there is no link.
+      - For a server in a container the job writes a file there in place of the link, as root, and so only into a directory that nobody
+        else can change.
     type: str
     default: auto
   state:
@@ -211,7 +212,7 @@ spec_file:
   type: str
   sample: /etc/mapswipe-walg/main.job.json
 metrics_link:
-  description: The link by which node_exporter finds the metrics, an empty text if there is none.
+  description: The link, or for a container the file, by which node_exporter finds the metrics; an empty text if there is none.
   returned: success
   type: str
   sample: /var/lib/prometheus/node-exporter/mapswipe-walg-main.prom
@@ -233,6 +234,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import (
     _answer,
     _schedule_options,
+    _schedule_wanted,
     _scheduling,
     _specs,
 )
@@ -256,6 +258,7 @@ def main() -> None:
         judge(params)
         _record.check_name(name)
         _trust.refuse_loose(params["cron_dir"], "walg_cron_dir")
+        _trust.refuse_loose(config_dir, "walg_config_dir")
         if params["state"] == "absent":
             made = _scheduling.plan_absent(name, config_dir, params["cron_dir"])
         else:
@@ -281,15 +284,15 @@ def main() -> None:
     )
 
 
-def _wanted(module: AnsibleModule) -> _scheduling.Wanted:
+def _wanted(module: AnsibleModule) -> _schedule_wanted.Wanted:
     """Return what should be there. A server in a container has no scheduler there; the machine's root enters the container."""
     params = module.params
     given = {name: params[name] for name in _specs.schedule_options()}
     spec = _schedule_options.spec_of(given, params["instance"], socket.gethostname())
     placed = _placed.load(params["config_dir"], params["instance"], module.check_mode)
     if placed is not None:
-        return _scheduling.of_container(placed, spec, params)
-    return _scheduling.of_host(instance_from(params, module.check_mode), spec, params)
+        return _schedule_wanted.of_container(placed, spec, params)
+    return _schedule_wanted.of_host(instance_from(params, module.check_mode), spec, params)
 
 
 if __name__ == "__main__":

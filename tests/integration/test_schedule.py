@@ -91,7 +91,9 @@ def test_cron_calls_the_job_as_that_user(sandbox: Sandbox) -> None:
 def test_node_exporter_reads_the_metrics_and_nothing_else(sandbox: Sandbox, metrics: Path) -> None:
     """The job writes them as the cluster's owner; the exporter is another user, and follows the link."""
     state = sandbox.host / "state" / "main"
-    script = 'umask 022; echo "walg_up 1" >"$0/.new" && mv "$0/.new" "$0/metrics.prom"; umask 077; echo s >"$0/facts.json"'
+    script = (
+        'umask 022; echo "walg_up 1" >"$0/.new" && mv "$0/.new" "$0/metrics.prom"; umask 077; echo s >"$0/facts.json"'
+    )
     assert sandbox.run(["sh", "-c", script, str(state)], user=sandbox.user).returncode == 0
     for above in (sandbox.host, *sandbox.host.parents):
         if not above.stat().st_mode & 0o001:

@@ -16,7 +16,7 @@ _LINE = re.compile(r"((?:\S+[ \t]+){5})(\S+)[ \t]+(\S.*)")
 def backup_of(cron_text: str) -> tuple[str, str]:
     """Return user and command by which a cron file's job takes a base backup at once, not only one that is due."""
     user, command = call_of(cron_text, "run")
-    return user, command.replace(" run ", " backup ", 1)
+    return user, command.replace(" run ", " backup ", 1).removesuffix(" --scheduled")
 
 
 def call_of(cron_text: str, verb: str) -> tuple[str, str]:

@@ -137,9 +137,9 @@ class Job:
     host: str
 
     def argv(self, verb: str) -> list[str]:
-        """Return the words of a call."""
+        """Return the words of a call. One that is scheduled does not tell the same failure every few minutes."""
         program = os.path.join(self.program_dir, "walg-job")
-        return [program, verb, "--instance", self.instance, "--config-dir", self.config_dir]
+        return [program, verb, "--instance", self.instance, "--config-dir", self.config_dir, "--scheduled"]
 
     def minute(self, period: int, hour: int = 0) -> int:
         """Return the minute of its first call in a period of so many minutes: not all hosts and instances begin at once."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 #: Where an administrator's units are.
 UNIT_DIR = "/etc/systemd/system"
 VERBS = ("check", "run")
-#: Seconds by which a look at what is due may be late: less than until the next one.
-_MOST_DELAY = RUN_MINUTES * 60 - 60
 _HOMES = ("/home", "/root", "/run/user")
 _TEMPORARY = ("/tmp", "/var/tmp")
 #: What systemd reads otherwise in a unit: quotes, escapes, specifiers, variables.
@@ -81,16 +79,12 @@ def paths(instance: str) -> list[str]:
     return [os.path.join(UNIT_DIR, f"{unit_name(instance, verb)}.{kind}") for verb in VERBS for kind in kinds]
 
 
-def texts(job: Job, reach: Reach, check_minutes: int, jitter: int, nice: int) -> dict[str, str]:
-    """Return path -> text of an instance's units. ``jitter`` in seconds. Raises WalgError for a path that no unit can hold."""
-    delays = {"check": 0, "run": min(jitter, _MOST_DELAY)}
+def texts(job: Job, reach: Reach, check_minutes: int, nice: int) -> dict[str, str]:
+    """Return path -> text of an instance's units. Raises WalgError for a path that no unit can hold."""
     periods = {"check": check_minutes, "run": RUN_MINUTES}
     found = []
     for verb in VERBS:
-        found += [
-            service(job, verb, reach, nice if verb == "run" else 0),
-            timer(job, verb, periods[verb], delays[verb]),
-        ]
+        found += [service(job, verb, reach, nice if verb == "run" else 0), timer(job, verb, periods[verb])]
     return dict(zip(paths(job.instance), found))
 
 
@@ -138,8 +132,11 @@ def _files(reach: Reach) -> list[str]:
     ]
 
 
-def timer(job: Job, verb: str, minutes: int, delay: int) -> str:
-    """Return the text of a timer that starts a service every so many minutes (1 to 60), and once at boot if that was missed."""
+def timer(job: Job, verb: str, minutes: int) -> str:
+    """Return the text of a timer that starts a service every so many minutes (1 to 60), and once at boot if that was missed.
+
+    The job itself delays a base backup by chance, so that whoever starts it does not matter.
+    """
     first = job.minute(minutes)
     when = "*" if minutes == 1 else str(first) if minutes > 59 else f"{first}/{minutes}"
     lines = [
@@ -149,7 +146,6 @@ def timer(job: Job, verb: str, minutes: int, delay: int) -> str:
         "",
         "[Timer]",
         f"OnCalendar=*-*-* *:{when}:00",
-        f"RandomizedDelaySec={delay}",
         "AccuracySec=10",
         "Persistent=true",
         "",

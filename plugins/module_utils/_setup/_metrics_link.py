@@ -17,12 +17,18 @@ from typing import TYPE_CHECKING
 
 from .._errors import WalgError
 from .._host import _trust
-from .._host._files import UNFINISHED
+from .._host._files import UNFINISHED, read_text
 from .._host._users import User, call_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NOT_ROOTS = (
+    "The metrics of a server in a container are written by root, which does not write into {}, since other users can change it. Set "
+    "walg_backup_metrics_dir to a directory that only root can change, or to an empty text."
+)
+#: How lines of our metrics begin.
+_LINES = ("# ", "walg_")
 #: Where packages of node_exporter look, Debian's first.
 KNOWN = ("/var/lib/prometheus/node-exporter", "/var/lib/node_exporter/textfile_collector", "/var/lib/node_exporter")
 
@@ -37,7 +43,7 @@ class Link:
     def differs(self) -> bool:
         """Say whether it must be made. Raises WalgError for anything there that this collection did not put there."""
         found = _found(self.path)
-        if found is not None and not _ours(found):
+        if found is not None and not _ours(self.path, found):
             raise WalgError(
                 f"{self.path} exists, and is not the collection's link to its metrics. Move it away, or set walg_backup_metrics_dir.",
                 found=self.path,
@@ -65,7 +71,7 @@ def left(name: str, directories: tuple[str, ...], wanted: str = "") -> list[str]
     """Return an instance's links in these directories and the known ones, except the one that is needed."""
     places = [link_path(one, name) for one in dict.fromkeys((*directories, *KNOWN)) if one]
     found = {path: _found(path) for path in places if path != wanted}
-    return [path for path, target in found.items() if target is not None and _ours(target)]
+    return [path for path, target in found.items() if target is not None and _ours(path, target)]
 
 
 def remove(path: str) -> None:
@@ -73,15 +79,15 @@ def remove(path: str) -> None:
     _as_owner(path, _take_away, path)
 
 
-def refuse_missing(directory: str) -> None:
-    """Raise WalgError unless a directory is there, and one in which root may make a link."""
+def refuse_missing(directory: str, writes: bool = False) -> None:
+    """Raise WalgError unless a directory is there, and one in which root may make a link, or where it ``writes`` itself, a file."""
     if not os.path.isdir(directory):
         raise WalgError(
             f"walg_backup_metrics_dir is {directory}, but there is no such directory. Create it as node_exporter needs it, or correct the "
             "option.",
             found=directory,
         )
-    if os.stat(directory).st_uid in (0, os.geteuid()):
+    if writes or os.stat(directory).st_uid in (0, os.geteuid()):
         _trust.refuse_loose(directory, "walg_backup_metrics_dir")
 
 
@@ -96,6 +102,11 @@ def closed(target: str) -> list[str]:
     return found[::-1]
 
 
+def shown(path: str) -> str:
+    """Return what is shown of what is removed."""
+    return _found(path) or "metrics"
+
+
 def _found(path: str) -> str | None:
     """Return what a link leads to, "" for something else, None if nothing is there."""
     try:
@@ -106,9 +117,18 @@ def _found(path: str) -> str | None:
         return "" if os.path.lexists(path) else None
 
 
-def _ours(target: str) -> bool:
-    """Say whether a link is one that we made: to metrics in a state directory."""
-    return target.startswith("/") and os.path.basename(target) == "metrics.prom"
+def _ours(path: str, target: str) -> bool:
+    """Say whether it is a link that we made, to metrics in a state directory, or a file that root's job wrote for a container."""
+    if target:
+        return target.startswith("/") and os.path.basename(target) == "metrics.prom"
+    with contextlib.suppress(OSError, WalgError):
+        lines = (read_text(path) or "").splitlines()
+        return (
+            bool(lines)
+            and os.lstat(path).st_uid == os.geteuid()
+            and all(one.startswith(_LINES) for one in lines if one)
+        )
+    return False
 
 
 def _as_owner(path: str, function: Callable[..., None], *args: str) -> None:
@@ -131,5 +151,5 @@ def _put(path: str, target: str) -> None:
 
 
 def _take_away(path: str) -> None:
-    if os.path.islink(path):
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)

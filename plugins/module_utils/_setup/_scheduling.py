@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import os
-import socket
-import sys
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .._backup import _schedule, _timer
 from .._errors import WalgError
@@ -17,29 +15,11 @@ from .._host import _files
 from .._host._users import User
 from .._instance import _job_spec
 from .._postgres import _supervisor
-from .._walg._settings import Settings
-from . import _metrics_link, _shown_spec, _systemd
+from . import _metrics_link, _schedule_wanted, _shown_spec, _systemd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from .._container._placed import Placed
     from .._host._files import FilePlan
     from .._host._process import Runner
-    from .._instance._record import Instance
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What should be there. ``metrics``: the file of the instance's metrics, "" where nobody on this host can see it."""
-
-    job: _schedule.Job
-    spec: _job_spec.JobSpec
-    spec_owner: User
-    scheduler: str  # cron or timer
-    cron_dir: str
-    reach: _timer.Reach
-    metrics: str = ""
 
 
 @dataclass
@@ -86,48 +66,6 @@ def cron_path(cron_dir: str, name: str) -> str:
     return os.path.join(cron_dir, f"mapswipe-walg-{name}")
 
 
-def of_host(instance: Instance, spec: _job_spec.JobSpec, params: Mapping[str, Any]) -> Wanted:
-    """Return what should be there for a server on this host. ``params``: the options of walg_schedule."""
-    user = instance.cluster.os_user
-    job = _schedule.Job(instance.name, user, instance.program_dir, instance.config_dir, socket.gethostname())
-    placed = replace(spec, metrics_dir=_metrics_link.directory_of(spec.metrics_dir))
-    settings = Settings.read(_files.read_text(instance.settings_file)).values
-    return Wanted(
-        job,
-        placed,
-        instance.owner,
-        params["scheduler"],
-        params["cron_dir"],
-        reach_of(instance, settings, spec),
-        instance.files.metrics,
-    )
-
-
-def of_container(placed: Placed, spec: _job_spec.JobSpec, params: Mapping[str, Any]) -> Wanted:
-    """Return the same for a server in a container: root starts the job on the machine, and only root can see the metrics in the kit."""
-    config_dir = params["config_dir"]
-    job = _schedule.Job(placed.instance, "root", placed.program_dir, config_dir, socket.gethostname())
-    reads = [config_dir, placed.program_dir, placed.project_dir, placed.kit, sys.executable]
-    reach = _timer.Reach(_real(reads), _real([placed.kit]), enters=True)
-    spec = replace(spec, metrics_dir="")
-    return Wanted(job, spec, User.current(), params["scheduler"], params["cron_dir"], reach)
-
-
-def reach_of(instance: Instance, settings: Mapping[str, str], spec: _job_spec.JobSpec) -> _timer.Reach:
-    """Return the paths that a job on this host needs. ``settings``: WAL-G's, some of which name files."""
-    cluster, prefix = instance.cluster, settings.get("WALG_FILE_PREFIX", "")
-    named = [value for value in (*settings.values(), *instance.environment.values()) if value.startswith("/")]
-    reads = [instance.config_dir, instance.program_dir, instance.binary, sys.executable]
-    reads += [cluster.data_dir, cluster.socket_dir, instance.owner.home, *named, *spec.hooks.failure_command[:1]]
-    writes = [instance.state_dir, instance.log_dir, *([prefix] if prefix else [])]
-    return _timer.Reach(_real(reads), _real(writes))
-
-
-def _real(found: list[str]) -> tuple[str, ...]:
-    """Return paths without links in them, since systemd closes the directories that they lead to."""
-    return tuple(dict.fromkeys(os.path.realpath(path) for path in found if path.startswith("/")))
-
-
 def refuse_unfit(scheduler: str) -> None:
     """Raise WalgError where timers can't be used."""
     if scheduler != "timer":
@@ -145,17 +83,17 @@ def refuse_unfit(scheduler: str) -> None:
         )
 
 
-def plan(runner: Runner, wanted: Wanted) -> Plan:
+def plan(runner: Runner, wanted: _schedule_wanted.Wanted) -> Plan:
     """Return what must change so that the job is scheduled as it should be. Raises WalgError for what can't be."""
     refuse_unfit(wanted.scheduler)
-    made, name, me = Plan(), wanted.job.instance, User.current()
+    made, name, me = Plan(warnings=list(wanted.warnings)), wanted.job.instance, User.current()
     before = _known(wanted.job.config_dir, name)
     path, text = _job_spec.spec_path(wanted.job.config_dir, name), _job_spec.render(wanted.spec)
     _write(made, _files.owned(path, text, 0o600, wanted.spec_owner), *_shown_spec.pair(_files.read_text(path), text))
     if wanted.scheduler == "timer":
         _remove(made, [cron_path(wanted.cron_dir, name)])
         rule = wanted.spec.backup or _job_spec.BackupRule()
-        units = _timer.texts(wanted.job, wanted.reach, wanted.spec.check_minutes, rule.jitter, rule.nice)
+        units = _timer.texts(wanted.job, wanted.reach, wanted.spec.check_minutes, rule.nice)
         for unit, content in units.items():
             _write(made, _files.owned(unit, content, 0o644, me), _files.read_text(unit) or "", content)
         _timers_on(runner, made, name)
@@ -217,14 +155,17 @@ def _timers_off(made: Plan, name: str) -> None:
         made.timers = "off" if len(made.removed) > before else ""
 
 
-def _link(made: Plan, wanted: Wanted, before: _job_spec.JobSpec) -> None:
+def _link(made: Plan, wanted: _schedule_wanted.Wanted, before: _job_spec.JobSpec) -> None:
     """Plan the link to the metrics. A directory that was found, not given, and that can't be used is only warned of."""
     name, directory = wanted.job.instance, wanted.spec.metrics_dir
-    path = _metrics_link.link_path(directory, name) if directory and wanted.metrics else ""
+    path = _metrics_link.link_path(directory, name) if directory else ""
     _links_gone(made, name, before, path)
     if not path:
         return
-    _metrics_link.refuse_missing(directory)
+    _metrics_link.refuse_missing(directory, writes=not wanted.metrics)
+    if not wanted.metrics:
+        made.linked = path
+        return
     link, made.linked = _metrics_link.Link(path, wanted.metrics), path
     if link.differs():
         made.link = link
@@ -239,7 +180,7 @@ def _link(made: Plan, wanted: Wanted, before: _job_spec.JobSpec) -> None:
 def _links_gone(made: Plan, name: str, before: _job_spec.JobSpec, wanted: str) -> None:
     for path in _metrics_link.left(name, (before.metrics_dir,), wanted):
         made.links.append(path)
-        made.diffs.append(_diff(path, f"{os.readlink(path)}\n", ""))
+        made.diffs.append(_diff(path, f"{_metrics_link.shown(path)}\n", ""))
 
 
 def _known(config_dir: str, name: str) -> _job_spec.JobSpec:

@@ -115,7 +115,7 @@ def test_check_do_check_do(call: Call, world: World, cron: Path) -> None:
     assert (cron.read_text(), cron.stat().st_mode & 0o7777) == (after(done, cron), 0o644)
     user, program = world.instance.cluster.os_user, f"{world.instance.program_dir}/walg-job"
     for verb in ("check", "run"):
-        job = f"{program} {verb} --instance main --config-dir {world.instance.config_dir}"
+        job = f"{program} {verb} --instance main --config-dir {world.instance.config_dir} --scheduled"
         assert call_of(cron.read_text(), verb) == (user, job)
         assert re.search(rf"^[0-4]-59/5 \* \* \* \* {user} {re.escape(job)}$", cron.read_text(), re.MULTILINE)
     assert (done["spec_file"], spec_file(world).read_text()) == (str(spec_file(world)), after(done, spec_file(world)))
@@ -386,12 +386,38 @@ def test_an_instance_in_a_container(call: Call, world: World, cron: Path, monkey
     done = call()
     assert (done["changed"], done["diff"]) == (True, foretold["diff"])
     for verb in ("check", "run"):
-        job = f"{where.program_dir}/walg-job {verb} --instance main --config-dir {config}"
+        job = f"{where.program_dir}/walg-job {verb} --instance main --config-dir {config} --scheduled"
         assert call_of(cron.read_text(), verb) == ("root", job)
     found = spec_file(world).stat()
     assert (found.st_mode & 0o7777, found.st_uid) == (0o600, os.geteuid())
     assert call()["changed"] is False
     assert (call(state="absent")["changed"], cron.exists()) == (True, False)
+
+
+def test_the_metrics_of_a_server_in_a_container(call: Call, world: World) -> None:
+    """The machine's root writes them itself, so only where nobody else can exchange the directory."""
+    write(placed(world.root), Path(world.instance.config_dir))
+    place = world.root / "metrics"
+    place.mkdir()
+    done = call()
+    path = place / "mapswipe-walg-main.prom"
+    assert (spec(world).metrics_dir, done["metrics_link"], os.listdir(place)) == (str(place), str(path), [])
+    path.write_text('# HELP walg_up x\nwalg_up{instance="main"} 1\n')
+    assert call()["changed"] is False
+    assert call(state="absent")["changed"] is True
+    assert os.listdir(place) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has somebody to fear")
+def test_root_writes_no_metrics_where_others_write(call: Call, world: World) -> None:
+    write(placed(world.root), Path(world.instance.config_dir))
+    place = world.root / "metrics"
+    place.mkdir()
+    os.chown(place, 65534, 65534)
+    done = call()
+    assert (spec(world).metrics_dir, done["metrics_link"]) == ("", "")
+    assert any("written by root" in one for one in done["warnings"])
+    assert "belongs to the user 'nobody'" in call(metrics_dir=str(place))["msg"]
 
 
 def test_a_record_of_a_container_that_is_damaged(call: Call, world: World, cron: Path) -> None:

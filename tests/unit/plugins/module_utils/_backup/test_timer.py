@@ -26,7 +26,7 @@ def settings(text: str) -> dict[str, str]:
 
 
 def test_the_names() -> None:
-    names = [os.path.basename(path) for path in _timer.texts(JOB, REACH, 5, 0, 0)]
+    names = [os.path.basename(path) for path in _timer.texts(JOB, REACH, 5, 0)]
     assert names == [f"mapswipe-walg-main-{verb}.{kind}" for verb in ("check", "run") for kind in ("service", "timer")]
 
 
@@ -34,7 +34,7 @@ def test_the_service_of_a_host() -> None:
     text = _timer.service(JOB, "run", REACH, 10)
     told = settings(text)
     assert told["ExecStart"] == (
-        "/usr/local/lib/mapswipe-walg/walg-job run --instance main --config-dir /etc/mapswipe-walg"
+        "/usr/local/lib/mapswipe-walg/walg-job run --instance main --config-dir /etc/mapswipe-walg --scheduled"
     )
     wanted = {
         "Type": "oneshot",
@@ -85,16 +85,9 @@ def test_the_service_of_a_container_can_enter_it() -> None:
 
 @pytest.mark.parametrize(("minutes", "when"), [(1, "*"), (5, "{}/5"), (7, "{}/7"), (60, "{}")])
 def test_when_a_timer_fires(minutes: int, when: str) -> None:
-    told = settings(_timer.timer(JOB, "check", minutes, 0))
+    told = settings(_timer.timer(JOB, "check", minutes))
     assert told["OnCalendar"] == f"*-*-* *:{when.format(JOB.minute(minutes))}:00"
     assert (told["Persistent"], told["WantedBy"]) == ("true", "timers.target")
-
-
-def test_a_delay_never_reaches_the_next_call() -> None:
-    units = _timer.texts(JOB, REACH, 5, 3600, 0)
-    delays = {os.path.basename(path): settings(text).get("RandomizedDelaySec") for path, text in units.items()}
-    assert delays["mapswipe-walg-main-run.timer"] == "240"
-    assert delays["mapswipe-walg-main-check.timer"] == "0"
 
 
 def test_a_path_with_a_space() -> None:
@@ -120,7 +113,7 @@ def test_systemd_takes_all_of_it(tmp_path: Path, enters: bool, minutes: int) -> 
     job.chmod(0o755)
     reach = _timer.Reach(("/tmp",), ("/var/my state",), enters)
     here = replace(JOB, user="root", program_dir=str(tmp_path))
-    units = {Path(path).name: text for path, text in _timer.texts(here, reach, minutes, 60, 10).items()}
+    units = {Path(path).name: text for path, text in _timer.texts(here, reach, minutes, 10).items()}
     for name, text in units.items():
         (tmp_path / name).write_text(text)
     argv = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in units)]

@@ -88,6 +88,11 @@ def read(walg: Walg) -> _owner.Owner | None:
     return _find(walg)[0]
 
 
+def place(walg: Walg) -> StoragePrefix:
+    """Return what leads WAL-G to where the marker is; {} is the prefix itself, and where nobody has marked the archive."""
+    return _find(walg)[1] or {}
+
+
 def refuse_other_cluster(walg: Walg, system_identifier: str) -> None:
     """Raise WalgError if the archive's marker names another cluster. For those who know no timeline: the server may be down."""
     found = read(walg)

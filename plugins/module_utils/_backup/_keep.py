@@ -37,7 +37,7 @@ _SETTLED = 1
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of an archive. ``backups``: of one cluster. ``lines``: the timelines that the cluster may be on, mostly one.
+    """What is known of an archive. ``backups``: of one cluster. ``lines``: the server's timeline, and others that it may go back to.
 
     ``written``: when the storage wrote the record of a base backup, by its name (seconds since 1970).
     """
@@ -58,12 +58,19 @@ class Known:
         """The names of those that count: own WAL and chain are whole."""
         return frozenset(name for window in self.windows for name in window.backups)
 
+    def leading(self, timeline: int) -> frozenset[str]:
+        """Return the names of those that count on the line of a timeline: it may have left another one within what they need."""
+        found = _recoverable.windows(self.backups, self.archive, timelines=[timeline])
+        return frozenset(name for window in found for name in window.backups)
+
     @functools.cached_property
     def spoiled(self) -> frozenset[str]:
         """The names of those with corrupt blocks, in themselves or in what they are based on."""
         bad = {name for name, note in self.notes.backups.items() if note.corrupt_blocks}
         return frozenset(
-            one.name for one in self.backups if bad and (one.name in bad or bad & {base.name for base in self.bases(one)})
+            one.name
+            for one in self.backups
+            if bad and (one.name in bad or bad & {base.name for base in self.bases(one)})
         )
 
     @functools.cached_property
@@ -124,7 +131,8 @@ def keep(policy: Retention, known: Known, now: datetime) -> list[Kept]:
     for timeline in known.lines:
         line = known.along(timeline)
         on_lines |= {one.name for one in line}
-        good = [one for one in line if one.name in counting]
+        leading = known.leading(timeline)
+        good = [one for one in line if one.name in leading]
         clean = [one for one in good if one.name not in spoiled]
         _by_number(reasons, policy, clean, good)
         _by_window(reasons, policy, clean, good, ages)

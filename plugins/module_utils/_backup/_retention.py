@@ -78,7 +78,9 @@ def check(policy: Retention) -> None:
     """Raise WalgError for a policy that can't be meant."""
     for name, number in asdict(policy).items():
         if not 0 <= number <= _MOST:
-            raise WalgError(f"{name} of the retention is {number}; expected a whole number from 0 to {_MOST}.", found=number)
+            raise WalgError(
+                f"{name} of the retention is {number}; expected a whole number from 0 to {_MOST}.", found=number
+            )
     if not any(asdict(policy).values()):
         raise WalgError(
             "This retention keeps nothing: days, backups, weekly, monthly, minimum_backups and minimum_days are all 0. Nothing is deleted. "
@@ -92,9 +94,14 @@ def plan(policy: Retention, known: Known, wal: Sequence[Object], files: Sequence
     Raises WalgError if nothing that counts would stay, or where what stays would not be whole: then nothing may be deleted.
     """
     check(policy)
-    kept, counting = _keep.keep(policy, known, now), known.counting
-    if not any(one.name in counting for one in kept):
-        raise WalgError("No base backup that counts would stay, so nothing is deleted: see walg_backup_info for why none counts.")
+    counting = known.counting
+    if not known.leading(known.lines[0]):
+        raise WalgError(
+            f"No base backup that counts leads to timeline {known.lines[0]}, on which the server is, so nothing is deleted: see "
+            "walg_backup_info for why none counts. Take one first.",
+            found=known.lines[0],
+        )
+    kept = _keep.keep(policy, known, now)
     names = {one.name for one in kept}
     by_name = {one.name: one for one in known.backups}
     need = _needed_wal.needed(
@@ -143,9 +150,7 @@ def _prove(made: Plan) -> None:
     whole = {one.name for one in made.keep if not one.alone}
     for window in made.before:
         lost += [
-            name
-            for name in window.backups
-            if name in whole and reach.get((window.timeline, name), 0) < window.last.lsn
+            name for name in window.backups if name in whole and reach.get((window.timeline, name), 0) < window.last.lsn
         ]
     if lost:
         raise WalgError(
@@ -181,7 +186,9 @@ def _ordered(objects: Sequence[Object]) -> tuple[tuple[str, ...], int]:
     return tuple(f"{BACKUPS}/{one.name}" for one in sorted(objects, key=place)), sum(one.size for one in objects)
 
 
-def _leftovers(folders: Mapping[str, Sequence[Object]], listed: Mapping[str, Backup], every: Iterable[Object]) -> list[Drop]:
+def _leftovers(
+    folders: Mapping[str, Sequence[Object]], listed: Mapping[str, Backup], every: Iterable[Object]
+) -> list[Drop]:
     """Return what is left of base backups that never ended, or whose deletion was interrupted, after a day of rest."""
     newest = max((one.time for one in every), default=0.0)
     found = []
@@ -252,7 +259,9 @@ def text(made: Plan, done: bool) -> str:
     return f"{'deleted' if done else 'would delete'} {', '.join(parts)} ({made.bytes()} bytes)"
 
 
-def holding(made: Plan, known: Known, wal: Iterable[Object], held: Iterable[str], policy: Retention, now: datetime) -> list[str]:
+def holding(
+    made: Plan, known: Known, wal: Iterable[Object], held: Iterable[str], policy: Retention, now: datetime
+) -> list[str]:
     """Return the WAL that goes when base backups of the plan can't be deleted (``held``): those keep their own."""
     by_name = {one.name: one for one in known.backups}
     need = _needed_wal.needed(

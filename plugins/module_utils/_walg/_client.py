@@ -248,6 +248,10 @@ class Walg:
         """Remove one object. From 3.0.0 on, WAL-G also removes all that is below this name as a folder."""
         self._ask(["st", "rm", name], place)
 
+    def mark(self, name: str, *, permanent: bool) -> None:
+        """Make a base backup permanent, with all that it is based on, or ordinary. Raises WalgError if WAL-G does not."""
+        self._ask(["backup-mark", name, *([] if permanent else ["-i"])])
+
     def backup_push(
         self, data_dir: str, user_data: dict[str, Any], full: bool, timeout: float, options: str = ""
     ) -> Result:

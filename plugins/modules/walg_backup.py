@@ -50,6 +50,8 @@ options:
     type: int
 seealso:
   - module: mapswipe.walg.walg_backup_info
+  - module: mapswipe.walg.walg_backup_mark
+  - module: mapswipe.walg.walg_retention
   - module: mapswipe.walg.walg_schedule
   - module: mapswipe.walg.walg_archive
 """

@@ -8,18 +8,20 @@ The plan comes first (_retention); it is noted in retention.json before anything
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .._archive import _notes, _owner, _ownership, _recoverable
 from .._errors import WalgError
 from .._host import _locks, _progress
+from .._instance import _job_spec
 from .._postgres._server import Server
 from .._walg._objects import BACKUPS, WAL
 from . import _retention, _retention_look, _retention_state
 from ._deletion import Deletion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from .._host._process import Runner
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     from ._retention import Plan
     from ._retention_look import Seen
     from ._retention_state import State
+
+
+def policy_of(instance: Instance, given: Mapping[str, int]) -> Retention:
+    """Return what the instance's job keeps, or would, with what is given in its place."""
+    kept = _job_spec.load(instance.config_dir, instance.name).retention or _job_spec.Retention()
+    return replace(kept, **given)
 
 
 def run(
@@ -129,6 +137,7 @@ def _answer(made: Plan | None, text: str) -> dict[str, Any]:
         "plan": _retention.as_dict(made) if made else None,
         "locked": [],
         "warnings": [],
+        "diff": _retention.diff(made) if made else {"before": "", "after": ""},
     }
 
 
@@ -208,7 +217,8 @@ def _compare(this: _Run, made: Plan | None, deletion: Deletion) -> None:
     if strange:
         raise WalgError(
             f"While retention ran, {len(strange)} objects disappeared that its plan did not name (the first: {strange[0]}). Something "
-            f"else deletes in {this.seen.walg.storage}: a lifecycle rule, another job, or somebody. Find it; see walg_backup_info for what is left.",
+            f"else deletes in {this.seen.walg.storage}: a lifecycle rule, another job, or somebody. Find it; see walg_backup_info for what "
+            "is left.",
             found=strange[:20],
         )
     if left:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from .._walg._inventory import TimelineWal
     from .._walg._objects import Object
 
-#: A segment, its ``.partial`` and its backup label, compressed or not. History files are none of these: they always stay.
-_OF_SEGMENT = re.compile(r"[0-9A-F]{24}(?:\.[0-9A-F]{8}\.backup|\.partial)?(?:\.[a-z0-9]+)?\Z")
+#: A segment, its ``.partial`` and its backup label, compressed or not, and chunks that an upload to Google has left. History files are
+#: none of these: they always stay.
+_OF_SEGMENT = re.compile(r"[0-9A-F]{24}(?:\.[0-9A-F]{8}\.backup|\.partial)?(?:\.[a-z0-9]+)?(?:_chunks/[^/]+)?\Z")
 
 
 @dataclass(frozen=True)

@@ -259,6 +259,26 @@ def text(made: Plan, done: bool) -> str:
     return f"{'deleted' if done else 'would delete'} {', '.join(parts)} ({made.bytes()} bytes)"
 
 
+def diff(made: Plan) -> dict[str, str]:
+    """Return the plan as before and after, for people."""
+    stays = [f"base backup {one.name}" for one in made.keep]
+    goes = [f"base backup {one.name}, {one.bytes} bytes: {one.reason}" for one in (*made.drop, *made.leftovers)]
+    wal = [f"WAL {one['first']} to {one['last']}, {one['segments']} segments" for one in made.ranges]
+    before, after = (
+        [
+            f"window on timeline {one['timeline']}: {one['first_time']} ({one['first_lsn']}) to {one['last_lsn']}, "
+            f"{one['backups']} base backups"
+            for one in map(_window, windows)
+        ]
+        for windows in (made.before, made.after)
+    )
+    return {"before": _lines([*before, *stays, *goes, *wal]), "after": _lines([*after, *stays])}
+
+
+def _lines(rows: Iterable[str]) -> str:
+    return "".join(f"{row}\n" for row in rows)
+
+
 def holding(
     made: Plan, known: Known, wal: Iterable[Object], held: Iterable[str], policy: Retention, now: datetime
 ) -> list[str]:

@@ -84,7 +84,9 @@ def objects(walg: Walg) -> tuple[list[Object], list[Object]]:
 
 def refuse_nested(folders: Sequence[str], storage: str) -> None:
     """Raise WalgError if a prefix holds more than one archive."""
-    strange = sorted(set(folders) - _OWN)
+    strange = sorted(
+        one for one in set(folders) - _OWN if not one.endswith("_chunks")
+    )  # what an upload to Google has left
     if strange:
         raise _nested(f"{strange[0]}/", storage)
 

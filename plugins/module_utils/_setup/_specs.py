@@ -113,6 +113,11 @@ def schedule_options() -> Spec:
     }
 
 
+def retention_options() -> Spec:
+    """What is kept; where it is not given, what the instance's job keeps."""
+    return {name: {"type": "int"} for name in asdict(_job_spec.Retention())}
+
+
 def _hook_options() -> Spec:
     return {
         "failure_command": {"type": "list", "elements": "str", "default": []},

@@ -82,8 +82,9 @@ def retain(archive: Archive, policy: Retention, most: int) -> bool:
     """Retention, perhaps killed on its way; then the promises, from the truth. Says whether there was a plan."""
     before, old, there = restorable(archive), opened(archive, policy), dict(archive.taken)
     hidden = archive.timeline not in archive.known
-    if not any(archive.timeline in ways for ways in before.values()) or hidden:
-        # Where the model knows of none that leads to the server, no rule may believe to know one, or delete it.
+    arrived = any(timeline == archive.timeline for timeline, _number in archive.wal)
+    if not any(archive.timeline in ways for ways in before.values()) or hidden or not arrived:
+        # Nothing leads to the server, or nobody but the model knows it: there may be no plan at all.
         try:
             plan = archive.plan(policy)
         except WalgError:

@@ -62,7 +62,7 @@ class Plan:
     after: Sequence[Window]
 
     def empty(self) -> bool:
-        """Say whether nothing is to be done."""
+        """Say whether there is nothing to do."""
         return not (self.drop or self.leftovers or self.wal or self.unmark)
 
     def bytes(self) -> int:
@@ -134,7 +134,7 @@ def plan(policy: Retention, known: Known, wal: Sequence[Object], files: Sequence
 
 
 def _ended(backup: Backup, kept: Iterable[Kept], known: Known, now: datetime) -> bool:
-    """Say whether a backup that stays is to be no longer permanent; not while a permanent one is based on it."""
+    """Say whether a backup that stays becomes an ordinary one; not while a permanent one is based on it."""
     if not backup.permanent or not _keep.expired(backup, known.notes, now):
         return False
     heirs = [one for one in known.backups if one.permanent and not _keep.expired(one, known.notes, now)]

@@ -41,6 +41,7 @@ notes:
 seealso:
   - module: mapswipe.walg.walg_backup
   - module: mapswipe.walg.walg_restore
+  - module: mapswipe.walg.walg_verify
 """
 
 EXAMPLES = r"""

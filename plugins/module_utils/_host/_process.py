@@ -11,6 +11,7 @@ WAL-G's prefetch child inherits the descriptors and would hold a pipe open long 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -23,10 +24,12 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from .._errors import WalgError
+from ._pipes import Pipe, SilentError
 from ._users import MOST_ANSWER, User, call_apart, call_as, dropper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import BinaryIO
 
     from ._users import PreExec
 
@@ -158,6 +161,40 @@ class Runner:
                     _end_group(process)
             return ended(timed_out)
 
+    def pipe(
+        self,
+        argv: Sequence[str],
+        read: Callable[[BinaryIO], None],
+        *,
+        user: User | None = None,
+        env: Mapping[str, str] | None = None,
+        silence: float = 60.0,
+        pace: float = 0.0,
+        descriptors: Sequence[int] = (),
+    ) -> Result:
+        """Run a program whose output ``read`` gets as it comes, at most ``pace`` bytes a second (0: no limit); what it leaves is dropped.
+
+        ``silence``: seconds without output, and from its end to that of the program, that are borne; beyond them the program is ended.
+        Raises what ``read`` and the tick raise.
+        """
+        started = time.monotonic()
+        with tempfile.TemporaryFile() as inp, tempfile.TemporaryFile() as err:
+            process = self._spawn(argv, user, environment(user, env), "/", inp, subprocess.PIPE, err, descriptors)
+            timed_out = False
+            with process.stdout or contextlib.nullcontext() as out:
+                source = Pipe(out.fileno() if out else -1, silence, self.tick, self.tick_every, pace)
+                try:
+                    read(io.BufferedReader(source, 1 << 20))
+                    source.drain()
+                    process.wait(silence)
+                except (SilentError, subprocess.TimeoutExpired):
+                    timed_out = True
+                finally:
+                    if process.poll() is None:
+                        _end_group(process)
+            seconds = time.monotonic() - started
+            return Result(list(argv), process.returncode, "", _text(err, "replace"), seconds, timed_out)
+
     def start(
         self,
         argv: Sequence[str],
@@ -212,7 +249,7 @@ class Runner:
         env: Mapping[str, str],
         cwd: str,
         stdin: IO[bytes],
-        out: IO[bytes],
+        out: IO[bytes] | int,
         err: IO[bytes],
         descriptors: Sequence[int] = (),
         prepare: PreExec | None = None,

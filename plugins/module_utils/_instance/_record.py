@@ -119,6 +119,11 @@ class StateFiles:
         return os.path.join(self.directory, "verification.json")
 
     @property
+    def verify_progress(self) -> str:
+        """How far a re-read of the storage is, for whoever watches."""
+        return os.path.join(self.directory, "verify-progress.json")
+
+    @property
     def retention(self) -> str:
         """Which plan was shown and under which rules, and what is being deleted."""
         return os.path.join(self.directory, "retention.json")

@@ -224,6 +224,10 @@ class Walg:
             raise WalgError(f"The record of the base backup {name} is not a JSON object.", stdout=text[:2000])
         return found
 
+    def text(self, path: str) -> str:
+        """Read an object that is listed, as it is stored."""
+        return self._ask(["st", "cat", path])
+
     def cat(self, name: str, place: Mapping[str, str] | None = None) -> str | None:
         """Return the text of an object at the top of the prefix, or None if the storage lists none of that name.
 

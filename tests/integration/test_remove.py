@@ -105,7 +105,8 @@ def test_a_killed_run_is_finished_and_an_open_restore_is_not_touched(
     marker.write_text(json.dumps({**story, "state": "done"}))
     (cluster.data_dir / "conf.d" / "mapswipe_walg.conf").unlink()
     (sandbox.host / "cron" / "mapswipe-walg-maps").unlink()
-    (sandbox.host / "config" / "maps.json").unlink()
+    for name in ("maps.json", "maps.job.json"):
+        (sandbox.host / "config" / name).unlink()
     wrapper = sandbox.host / "program" / "wal-push"
     assert "walg_backup_restart: allowed" in leave(cluster, walg_backup_restart="never").failure()
     assert wrapper.exists(), "the server still calls it"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def policy_of(instance: Instance, given: Mapping[str, int]) -> Retention:
     """Return what the instance's job keeps, or would, with what is given in its place."""
-    kept = _job_spec.load(instance.config_dir, instance.name).retention or _job_spec.Retention()
+    kept = _job_spec.load(instance.config_dir, instance.name, instance.owner.uid).retention or _job_spec.Retention()
     return replace(kept, **given)
 
 

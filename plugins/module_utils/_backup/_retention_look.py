@@ -101,7 +101,7 @@ def _nested(what: str, storage: str) -> WalgError:
 
 def limit(instance: Instance) -> float:
     """Return how old the newest base backup may be, in seconds: twice the longest time between two by schedule, and half a day."""
-    rule = _job_spec.load(instance.config_dir, instance.name).backup
+    rule = _job_spec.load(instance.config_dir, instance.name, instance.owner.uid).backup
     return (2 * (longest_gap(rule.weekday) if rule else 7) + 0.5) * _DAY
 
 

@@ -26,6 +26,8 @@ _LONGEST = 998
 
 #: Minutes between two looks at what is due.
 RUN_MINUTES = 5
+#: What is called: a look at the archive, and what is due.
+VERBS = ("check", "run")
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -141,16 +143,17 @@ class Job:
         program = os.path.join(self.program_dir, "walg-job")
         return [program, verb, "--instance", self.instance, "--config-dir", self.config_dir, "--scheduled"]
 
-    def minute(self, period: int, hour: int = 0) -> int:
-        """Return the minute of its first call in a period of so many minutes: not all hosts and instances begin at once."""
-        return spread(f"{self.host}/{self.instance}", hour) % period
+    def minute(self, verb: str, period: int) -> int:
+        """Return the minute of a verb's first call in a period of so many minutes: not all hosts, instances and verbs begin at once."""
+        return (spread(f"{self.host}/{self.instance}", 0) + VERBS.index(verb) * 2) % period
 
 
 def job_file(job: Job, check_minutes: int) -> str:
     """Return the text of the cron file that looks at the archive every so many minutes, and has done what is due."""
     calls = {"check": check_minutes, "run": RUN_MINUTES}
     lines = [
-        cron_line(every(period, job.minute(period)), "*", job.user, job.argv(verb)) for verb, period in calls.items()
+        cron_line(every(period, job.minute(verb, period)), "*", job.user, job.argv(verb))
+        for verb, period in calls.items()
     ]
     return cron_file(job.instance, lines)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._errors import WalgError
-from ._schedule import RUN_MINUTES
+from ._schedule import RUN_MINUTES, VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 #: Where an administrator's units are.
 UNIT_DIR = "/etc/systemd/system"
-VERBS = ("check", "run")
 _HOMES = ("/home", "/root", "/run/user")
 _TEMPORARY = ("/tmp", "/var/tmp")
 #: What systemd reads otherwise in a unit: quotes, escapes, specifiers, variables.
@@ -137,7 +136,7 @@ def timer(job: Job, verb: str, minutes: int) -> str:
 
     The job itself delays a base backup by chance, so that whoever starts it does not matter.
     """
-    first = job.minute(minutes)
+    first = job.minute(verb, minutes)
     when = "*" if minutes == 1 else str(first) if minutes > 59 else f"{first}/{minutes}"
     lines = [
         *_head(job.instance),

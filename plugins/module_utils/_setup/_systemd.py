@@ -26,7 +26,7 @@ def state(runner: Runner, name: str) -> str:
     for question, good in (("is-enabled", "enabled"), ("is-active", "active")):
         answer = runner.run(["systemctl", question, *_timer.timer_names(name)], timeout=_TIMEOUT)
         lines = answer.stdout.split()
-        all_good = answer.rc == 0 and lines == [good] * len(_timer.VERBS)
+        all_good = answer.rc == 0 and lines == [good] * len(_timer.timer_names(name))
         words.append(good if all_good else f"not {good}")
     return ", ".join(words)
 

@@ -225,7 +225,9 @@ def test_what_is_missing_of_a_base_backup(shelf: Shelf) -> None:
         kept = shelf.objects.pop(f"{place}/{name}")
         answer = verify(shelf, everything=True)
         assert answer["sound"] is False
-        assert [one["object"].removesuffix(".lz4") for one in answer["damaged"]] == [f"{place}/{name}".removesuffix(".lz4")]
+        assert [one["object"].removesuffix(".lz4") for one in answer["damaged"]] == [
+            f"{place}/{name}".removesuffix(".lz4")
+        ]
         assert "nothing in this archive can be restored" in answer["damaged"][0]["costs"]
         assert "full: true" in answer["damaged"][0]["remedy"]
         assert answer["chain"]["left"] == []
@@ -267,7 +269,9 @@ def test_an_object_too_small_is_read_at_once(shelf: Shelf) -> None:
 def test_a_gap_that_a_later_base_backup_heals(shelf: Shelf) -> None:
     del shelf.objects[f"wal_005/{segment(1, 30)}.lz4"]
     assert verify(shelf)["sound"] is False
-    later = dict(shelf.rows[0], backup_name=f"base_{segment(1, 40)}", start_lsn=40 * SIZE + 40, finish_lsn=40 * SIZE + 256)
+    later = dict(
+        shelf.rows[0], backup_name=f"base_{segment(1, 40)}", start_lsn=40 * SIZE + 40, finish_lsn=40 * SIZE + 256
+    )
     shelf.rows.append(later)
     for path in [path for path in shelf.objects if segment(1, 2) in path and path.startswith("base")]:
         shelf.objects[path.replace(segment(1, 2), segment(1, 40))] = shelf.objects[path]
@@ -301,7 +305,9 @@ def test_another_run(shelf: Shelf) -> None:
         verify(shelf)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "time": "x", "last_cycle": {}, "memory": {"cycle": 5}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "time": "x", "last_cycle": {}, "memory": {"cycle": 5}}']
+)
 def test_a_damaged_state_costs_a_cycle(shelf: Shelf, text: str) -> None:
     assert shelf.world is not None
     Path(shelf.world.instance.files.verification).write_text(text)

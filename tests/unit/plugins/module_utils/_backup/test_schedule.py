@@ -190,6 +190,14 @@ def test_spread_is_a_minute(seed: str, hour: int) -> None:
     assert 0 <= _schedule.spread(seed, hour) <= 59
 
 
+@pytest.mark.parametrize("minutes", [5, 10, 60])
+def test_check_and_run_never_begin_in_one_minute(minutes: int) -> None:
+    for host in range(60):
+        job = _schedule.Job("main", "postgres", "/p", "/c", f"db{host}")
+        first = job.minute("check", minutes), job.minute("run", _schedule.RUN_MINUTES)
+        assert first[0] % 5 != first[1]
+
+
 def test_spread_is_stable_and_spreads() -> None:
     assert _schedule.spread("db1/main", 2) == 19
     assert len({_schedule.spread(f"db{number}/main", 2) for number in range(300)}) > 50

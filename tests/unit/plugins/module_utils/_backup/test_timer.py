@@ -86,7 +86,7 @@ def test_the_service_of_a_container_can_enter_it() -> None:
 @pytest.mark.parametrize(("minutes", "when"), [(1, "*"), (5, "{}/5"), (7, "{}/7"), (60, "{}")])
 def test_when_a_timer_fires(minutes: int, when: str) -> None:
     told = settings(_timer.timer(JOB, "check", minutes))
-    assert told["OnCalendar"] == f"*-*-* *:{when.format(JOB.minute(minutes))}:00"
+    assert told["OnCalendar"] == f"*-*-* *:{when.format(JOB.minute('check', minutes))}:00"
     assert (told["Persistent"], told["WantedBy"]) == ("true", "timers.target")
 
 

@@ -96,7 +96,7 @@ def test_a_later_run_carries_a_shown_plan_out(sandbox: Sandbox, cluster: Cluster
 
 
 def test_killed_at_each_step(sandbox: Sandbox, cluster: Cluster, storage: Path) -> None:
-    """Before the first object, after the record, among the parts, among WAL: what is kept is never hurt, and the last run finds the rest."""
+    """Before the first object, after the record, among parts, among WAL: what is kept is never hurt, and the last run finds the rest."""
     stays = take(sandbox, cluster)
     before = stored(storage)
     plan = fine(expire(sandbox, ONE, dry=True))["plan"]

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .._archive import _notes, _ownership, _trunk
 from .._errors import WalgError
 from .._host import _times
+from .._host._files import read_text
 from .._instance import _job_spec
 from .._walg import _backups, _client
 from .._walg._client import Walg
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 _OWN = {BACKUPS, WAL}
 _HOUR = 3600.0
 _DAY = 86400.0
+_FRESH = 600.0  # seconds; a restore that runs touches its progress every two
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Seen:
 
 def archive(runner: Runner, instance: Instance, facts: ServerFacts, now: datetime) -> Seen:
     """Look at the archive of a primary. Raises WalgError where nothing may be deleted, whatever the rules say."""
+    refuse_restoring(instance)
     walg = Walg.of(runner, instance)
     walg = replace(walg, environment={**walg.environment, **_client.FEW_TRIES})
     owner = _ownership.plan(walg, facts)
@@ -97,6 +101,20 @@ def _nested(what: str, storage: str) -> WalgError:
         "there? Nothing is deleted from a prefix that is shared. Move it elsewhere; each cluster needs a prefix of its own.",
         found=what,
     )
+
+
+def refuse_restoring(instance: Instance) -> None:
+    """Raise WalgError while a restore of this instance runs here: what it fetches must not go meanwhile. Run as the owner."""
+    try:
+        told = json.loads(read_text(instance.files.progress) or "{}")
+        what, phase, age = told.get("what"), told.get("phase"), _times.moment(_times.now()) - _times.moment(told["updated"])
+    except (ValueError, KeyError, TypeError, AttributeError, WalgError):
+        return
+    if what == "restore" and phase != "done" and abs(age.total_seconds()) < _FRESH:
+        raise WalgError(
+            f"A restore of the instance {instance.name!r} is under way on this host ({phase}), so nothing is deleted. Run again after it.",
+            found=phase,
+        )
 
 
 def limit(instance: Instance) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._job_spec import Retention
 from support.expiring import SENTINEL, age, backups, expire, named_by, options, stored
+from support.restoring import until
 from support.sandbox import Cluster, Sandbox
 
 TWO = Retention(days=0, backups=2, minimum_backups=1, minimum_days=0)
@@ -201,6 +202,8 @@ def test_what_a_killed_backup_has_left(sandbox: Sandbox, cluster: Cluster, stora
     left = storage / "basebackups_005" / "base_000000010000000500000099" / "tar_partitions"
     left.mkdir(parents=True)
     (left / "part_001.tar.lz4").write_text("x")
+    for path in (left.parent, left):
+        shutil.chown(path, sandbox.user)
     stranger = storage / "basebackups_005" / "notes.txt"
     stranger.write_text("x")
     (storage / "wal_005" / "notes.txt").write_text("x")
@@ -227,6 +230,7 @@ def test_the_oldest_that_is_kept_can_be_restored(sandbox: Sandbox, cluster: Clus
         stream.write(f"restore_command = '{' '.join(argv)} wal-fetch %f %p'\nrecovery_target_action = promote\n")
     (copy.data_dir / "recovery.signal").touch()
     copy.start()
+    until(lambda: copy.sql("SELECT pg_is_in_recovery()") == "f")
     assert copy.rows("t") == rows
     copy.stop()
 

@@ -107,7 +107,11 @@ def refuse_restoring(instance: Instance) -> None:
     """Raise WalgError while a restore of this instance runs here: what it fetches must not go meanwhile. Run as the owner."""
     try:
         told = json.loads(read_text(instance.files.progress) or "{}")
-        what, phase, age = told.get("what"), told.get("phase"), _times.moment(_times.now()) - _times.moment(told["updated"])
+        what, phase, age = (
+            told.get("what"),
+            told.get("phase"),
+            _times.moment(_times.now()) - _times.moment(told["updated"]),
+        )
     except (ValueError, KeyError, TypeError, AttributeError, WalgError):
         return
     if what == "restore" and phase != "done" and abs(age.total_seconds()) < _FRESH:

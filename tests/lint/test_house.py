@@ -137,6 +137,7 @@ FLOORS = {
     "_install": 6,
     "_backup": 7,
     "_restore": 7,
+    "_report": 7,
     "_setup": 9,
     "_job": 8,
 }

@@ -1,0 +1,168 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Flow: all that is known of an instance and its archive, in one dictionary: the source of verdict, metrics, status and page.
+
+The storage is asked once. If it does not answer, that is a fact like others, and all that it would have told is unknown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from .._archive import _health, _info, _notes
+from .._errors import WalgError
+from .._host import _history, _times
+from .._host._files import read_text
+from .._walg._client import Walg
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from .._host._process import Runner
+    from .._instance._job_spec import JobSpec
+    from .._instance._record import Instance
+
+FORMAT = 1
+#: Runs that are told, and of each verb: checks must not push out the base backups of a month.
+_RUNS = 100
+_RUNS_OF_VERB = 40
+_DAY = 86400
+
+
+def gather(
+    runner: Runner,
+    instance: Instance,
+    spec: JobSpec,
+    now: datetime,
+    health: Mapping[str, Any],
+    *,
+    read_last_commit: bool = False,
+) -> dict[str, Any]:
+    """Return the facts of an instance. Run as the cluster's owner.
+
+    ``health``: what _archive._health.ask returned. ``read_last_commit``: fetch the newest WAL, so that the time of the last commit in the
+    archive is known rather than estimated. Raises no error of a storage: it is told in ``archive_problem``.
+    """
+    archive, problem, notes = _archive(runner, instance, now, read_last_commit)
+    told = dict(health)
+    if archive is not None and not told.get("lost"):
+        told["lost"] = _health.lost(told, archive)
+    runs = _history.read(instance.files.history)
+    return {
+        "format": FORMAT,
+        "time": _times.text(now),
+        "host": socket.gethostname(),
+        "instance": instance.name,
+        "storage": instance.storage,
+        "system_identifier": told.get("system_identifier") or instance.cluster.system_identifier or None,
+        "data_dir": instance.cluster.data_dir,
+        "pg_version": _pg_version(archive),
+        "health": told,
+        "archive": archive,
+        "archive_problem": problem,
+        "archive_time": _times.text(now) if archive is not None else None,
+        "limits": limits(spec, told),
+        "schedule": _schedule(spec),
+        "policy": asdict(spec.retention) if spec.retention else None,
+        "verification": _state(instance.files.verification),
+        "retention": _state(instance.files.retention),
+        "runs": {verb: asdict(run) for verb, run in _history.last(runs).items()},
+        "history": [asdict(run) for run in _recent(runs)],
+        "progress": max(running(instance), key=lambda one: str(one.get("updated")), default=None),
+        **_proved(instance),
+        "notes": notes,
+    }
+
+
+def limits(spec: JobSpec, health: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ages beyond which something is wrong, in seconds; ``verify_days`` in days.
+
+    A base backup may be one missed night old: twice the schedule's day, and a margin for its own length. Where segments are switched
+    after a time, the promise says how old the archive may be; else nothing does.
+    """
+    days = 7 if spec.backup and spec.backup.weekday != "*" else 1
+    return {
+        "backup_age": 2 * days * _DAY + _DAY // 2 if spec.backup else None,
+        "archive_age": health.get("promise"),
+        "verify_days": spec.verification.days,
+        "check": spec.check_minutes * 60,
+    }
+
+
+def _schedule(spec: JobSpec) -> dict[str, str] | None:
+    rule = spec.backup
+    return {"hour": rule.hour, "minute": rule.minute, "weekday": rule.weekday} if rule else None
+
+
+def _archive(
+    runner: Runner, instance: Instance, now: datetime, read_last_commit: bool
+) -> tuple[dict[str, Any] | None, str | None, dict[str, Any] | None]:
+    """Return what the storage holds, or why it can't be read, and the notes in it."""
+    try:
+        archive = _info.read(runner, instance, now, read_last_commit=read_last_commit)
+    except (WalgError, OSError) as exc:
+        return None, getattr(exc, "msg", None) or str(exc), None
+    try:
+        return archive, None, asdict(_notes.read(Walg.of(runner, instance)))
+    except (WalgError, OSError) as exc:
+        return archive, None, {"problem": getattr(exc, "msg", None) or str(exc)}
+
+
+def _pg_version(archive: Mapping[str, Any] | None) -> int | None:
+    known = [one["pg_version"] for one in archive["backups"] if one.get("pg_version")] if archive else []
+    return known[-1] if known else None
+
+
+def _recent(runs: Sequence[_history.Run]) -> list[_history.Run]:
+    """Return the newest runs, so many of each verb at most, the newest last."""
+    found: list[_history.Run] = []
+    many: dict[str, int] = {}
+    for run in reversed(runs):
+        many[run.verb] = many.get(run.verb, 0) + 1
+        if many[run.verb] <= _RUNS_OF_VERB and len(found) < _RUNS:
+            found.append(run)
+    return found[::-1]
+
+
+def _state(path: str) -> dict[str, Any] | None:
+    """Return the content of a file of state; none where there is none that can be read."""
+    with contextlib.suppress(ValueError, OSError, WalgError):
+        found = json.loads(read_text(path) or "null")
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+def running(instance: Instance) -> list[dict[str, Any]]:
+    """Return the progress of what is under way: of each progress file whose process lives."""
+    files = (_state(instance.files.progress), _state(instance.files.verify_progress))
+    return [one for one in files if one and one.get("phase") != "done" and _lives(one.get("pid"))]
+
+
+def _lives(pid: Any) -> bool:
+    return type(pid).__name__ == "int" and os.path.exists(f"/proc/{pid}")
+
+
+def _proved(instance: Instance) -> dict[str, Any]:
+    """Return when the archive was last proved, and by what; a restore proves more than a re-read, and that more than one segment."""
+    restored, verified = _state(instance.files.restore_state) or {}, _state(instance.files.verification) or {}
+    cycle, last, proof = (
+        verified.get("last_cycle") or {},
+        verified.get("last") or {},
+        _state(instance.files.proof) or {},
+    )
+    if restored.get("state") == "done":
+        with contextlib.suppress(OSError):
+            return {"proved": _times.of_seconds(os.stat(instance.files.restore_state).st_mtime), "proved_by": "restore"}
+    if cycle.get("ended") and last.get("sound") is True:
+        return {"proved": str(cycle["ended"]), "proved_by": "verification"}
+    if proof.get("checked"):
+        return {"proved": str(proof["checked"]), "proved_by": "archive check"}
+    return {"proved": None, "proved_by": None}

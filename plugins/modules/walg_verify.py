@@ -129,6 +129,10 @@ chain:
       description: Base backups of which fewer bytes are stored than WAL-G recorded, until all their parts are read.
       type: list
       elements: str
+    gone:
+      description: Base backups that were there in the run before. If retention did not delete them, find out who did.
+      type: list
+      elements: str
     left:
       description: The recoverable windows that are left if what is damaged is not counted.
       type: list

@@ -32,9 +32,9 @@ WALG = {"WALG_TAR_SIZE_THRESHOLD": "8000000", "WALG_DELTA_MAX_STEPS": "2"}
 def history(sandbox: Sandbox) -> History:
     """A full base backup, a delta, and WAL before, between and after them."""
     made = archived(sandbox, walg=WALG)
-    made.ship(3)
+    made.ship(2)
     backup(sandbox)
-    made.ship(5)
+    made.ship(4)
     return made
 
 
@@ -47,7 +47,6 @@ def storage(sandbox: Sandbox, history: History) -> Iterator[Path]:
     for path, data in whole.items():
         if not path.exists() or path.read_bytes() != data:
             write(sandbox, path, data)
-    assert verify(sandbox, everything=True)["sound"] is True
 
 
 def write(sandbox: Sandbox, path: Path, data: bytes) -> None:
@@ -103,20 +102,18 @@ def test_all_is_well(sandbox: Sandbox, history: History, storage: Path) -> None:
     assert not (sandbox.host / "state" / "main" / "verify").exists()
 
 
-def test_every_damage_is_named(sandbox: Sandbox, history: History, storage: Path, tmp_path_factory: Any) -> None:
+def test_every_damage_is_named(sandbox: Sandbox, history: History, storage: Path) -> None:
     """All of them at once; each is told by its object."""
     wal = segments(history.cluster)
     first, second = parts(storage, 0)[:2]
     other, lost = parts(storage, 1)[:2]
-    stranger = wal[4].read_bytes()
-    write(sandbox, wal[1], flipped(wal[1].read_bytes()))
-    write(sandbox, wal[3], wal[3].read_bytes()[: wal[3].stat().st_size // 2])
-    write(sandbox, wal[5], b"x")
-    write(sandbox, wal[6], b"")
-    swapped = wal[8].read_bytes(), wal[9].read_bytes()
-    write(sandbox, wal[8], swapped[1])
-    write(sandbox, wal[9], swapped[0])
-    write(sandbox, wal[4], stranger + b"x")
+    write(sandbox, wal[0], flipped(wal[0].read_bytes()))
+    write(sandbox, wal[2], wal[2].read_bytes()[: wal[2].stat().st_size // 2])
+    write(sandbox, wal[3], b"x")
+    write(sandbox, wal[4], b"")
+    swapped = wal[-2].read_bytes(), wal[-1].read_bytes()
+    write(sandbox, wal[-2], swapped[1])
+    write(sandbox, wal[-1], swapped[0])
     write(sandbox, first, flipped(first.read_bytes()))
     write(sandbox, second, second.read_bytes()[:-3000])
     write(sandbox, other, b"")
@@ -124,10 +121,9 @@ def test_every_damage_is_named(sandbox: Sandbox, history: History, storage: Path
     answer = verify(sandbox, everything=True)
     assert answer["sound"] is False
     found = damaged(answer)
-    expected = [wal[1], wal[3], wal[5], wal[6], wal[8], wal[9], first, second, other, lost]
-    assert {str(path.relative_to(storage)) for path in expected} <= set(found)
-    assert set(found) <= {str(path.relative_to(storage)) for path in [*expected, wal[4]]}
-    for path, words in ((wal[8], wal[9].name[:24]), (wal[9], wal[8].name[:24]), (lost, "missing")):
+    expected = [*(wal[number] for number in (0, 2, 3, 4, -2, -1)), first, second, other, lost]
+    assert set(found) == {str(path.relative_to(storage)) for path in expected}
+    for path, words in ((wal[-2], wal[-1].name[:24]), (wal[-1], wal[-2].name[:24]), (lost, "missing")):
         assert words in found[str(path.relative_to(storage))]
     assert all(one["remedy"] for one in answer["damaged"])
     assert answer["chain"]["left"] == []
@@ -137,15 +133,19 @@ def test_every_damage_is_named(sandbox: Sandbox, history: History, storage: Path
 def test_a_segment_of_another_cluster(
     make_sandbox: Callable[..., Sandbox], sandbox: Sandbox, history: History, storage: Path
 ) -> None:
-    """And its price: the base backups before it no longer lead to the present, the remedy is one that works."""
+    """And its price: nothing after it can be restored. What was damaged before is well again; the remedy is one that works."""
     stranger = make_sandbox()
-    theirs = archived(stranger)
-    theirs.ship(7)
-    mine, foreign = segments(history.cluster)[-2], segments(theirs.cluster)[-1]
-    write(sandbox, mine, foreign.read_bytes())
+    theirs = stranger.cluster("main", archive_mode="on")
+    stranger.configure(theirs)
+    assert stranger.module("walg_archive", stranger.instance())["changed"]
+    theirs.ship()
+    while segments(theirs)[-1].name < segments(history.cluster)[-2].name:
+        theirs.ship()
+    mine = segments(history.cluster)[-2]
+    write(sandbox, mine, (stranger.storage_dir / "main" / "wal_005" / mine.name).read_bytes())
     (entry,) = verify(sandbox, everything=True)["damaged"]
     assert (entry["object"], entry["backups"]) == (f"wal_005/{mine.name}", [])
-    assert f"another cluster (system identifier {theirs.cluster.system_identifier()}" in entry["what"] or "another segment" in entry["what"]
+    assert f"another cluster (system identifier {theirs.system_identifier()}" in entry["what"]
     assert "until there is a new base backup" in entry["costs"]
     command = entry["remedy"].rpartition(": ")[2]
     assert "wal-push" in command
@@ -177,14 +177,16 @@ def test_what_a_deletion_by_hand_costs(sandbox: Sandbox, history: History, stora
 
 def test_a_killed_run_is_continued(sandbox: Sandbox, history: History, storage: Path) -> None:
     """With -9, while it is held back by its limit of bytes a second."""
-    argv = sandbox.module_argv("walg_verify", {**sandbox.instance(), "everything": True, "rate": 3_000_000})
-    total = verify(sandbox, everything=True)["reread"]["objects"]
+    argv = sandbox.module_argv("walg_verify", {**sandbox.instance(), "everything": True, "rate": 1_500_000})
+    total = len(list(storage.glob("wal_005/" + "?" * 24 + ".lz4"))) + len(list(storage.glob("basebackups_005/**/*.*")))
+    began = time.monotonic()
     with subprocess.Popen(argv, env=sandbox.environment(sandbox.control / "none"), stdout=subprocess.DEVNULL) as run:
         for _turn in range(400):
             cycle = state(sandbox)["memory"]["cycle"]
             if cycle and cycle["objects"] >= 3:
                 break
             time.sleep(0.05)
+        read, seconds = cycle["bytes"], time.monotonic() - began
         locked = sandbox.module("walg_verify", sandbox.instance())
         assert "is already running" in locked["msg"]
         children = subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True, check=False).stdout.split()
@@ -195,9 +197,6 @@ def test_a_killed_run_is_continued(sandbox: Sandbox, history: History, storage: 
     answer = verify(sandbox, everything=True)
     assert (answer["sound"], answer["reread"]["objects"]) == (True, left)
     assert left < total
+    assert read <= 1_500_000 * seconds
 
 
-def test_the_limit_of_bytes_a_second(sandbox: Sandbox, history: History, storage: Path) -> None:
-    began = time.monotonic()
-    answer = verify(sandbox, everything=True, rate=2_000_000)
-    assert time.monotonic() - began >= answer["reread"]["bytes"] / 2_000_000

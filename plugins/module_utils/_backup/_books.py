@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _KEY = re.compile(rb'"([A-Za-z0-9_]{1,64}\.tar(?:\.[a-z0-9]{1,8})?)":\[')
 _AT_ONCE, _OVERLAP = 1 << 20, 100
 _CONTROL = re.compile(r"pg_control\.tar(?:\.[a-z0-9]+)?\Z")
+_TAR = re.compile(r"[^/]+\.tar(?:\.[a-z0-9]+)?\Z")
 _SENTINEL = re.compile(r"(?P<name>base_[A-Za-z0-9_]+)_backup_stop_sentinel\.json\Z")
 #: WAL-G counts the bytes while the last uploads are under way: a few may lack.
 _TOLERANCE = 64 * 1024
@@ -39,12 +40,14 @@ _TOLERANCE = 64 * 1024
 
 @dataclass
 class Books:
-    """What comparing found: ``damaged`` path -> (base backup, what), ``suspects``: base backups whose parts are smaller than recorded.
+    """What comparing found.
 
-    ``parts``: base backup -> names of its parts; None where WAL-G did not record them.
+    ``damaged``: path -> (base backup, what); ``foreign``: those of them that do not belong there. ``suspects``: base backups whose parts
+    are smaller than recorded -> bytes stored. ``parts``: base backup -> names of its parts; None where WAL-G did not record them.
     """
 
     damaged: dict[str, tuple[str, str]] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
     suspects: dict[str, int] = field(default_factory=dict)  # base backup -> bytes that are stored
     parts: dict[str, list[str] | None] = field(default_factory=dict)
 
@@ -71,6 +74,11 @@ def _compare(
     place = f"{_objects.BACKUPS}/{backup.name}"
     present = {name.partition("/")[2]: size for name, size in there.items() if name.startswith("tar_partitions/")}
     present = {name: size for name, size in present.items() if "/" not in name}
+    for name in present:
+        if not _TAR.match(name):
+            path = f"{place}/tar_partitions/{name}"
+            found.foreign.add(path)
+            found.damaged[path] = (backup.name, "it is no part of a base backup; WAL-G tries to restore it, without end")
     if "metadata.json" not in there:
         found.damaged[f"{place}/metadata.json"] = (backup.name, "it is missing")
     if not any(_CONTROL.match(name) for name in present):

@@ -125,6 +125,12 @@ def remedy(instance: Instance, kind: str, owner: str, path: str, loss: Cost) -> 
     )
 
 
+def removal(instance: Instance, path: str) -> str:
+    """Return what to do about an object that does not belong where it is."""
+    walg = f"{instance.binary} --config {instance.settings_file}"
+    return f"Find out who put it there, and remove it, as {instance.cluster.os_user}: {walg} st rm {path}"
+
+
 def _of_segment(instance: Instance, owner: str, path: str, loss: Cost) -> str:
     if not loss.text:
         return "Nothing needs it; retention removes it in time."

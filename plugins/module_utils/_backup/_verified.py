@@ -84,6 +84,7 @@ def answer(instance: Instance, seen: Survey, memory: Memory, read: Reread, now: 
             "backups": [{"name": name, "reason": why} for name, why in sorted(seen.lost.items())],
             "doubtful": doubtful,
             "smaller": small,
+            "gone": sorted(set(memory.parts) - seen.names) if not seen.records else [],
             "left": [_window(one) for one in losses.left],
         },
         "damaged": damaged,
@@ -160,7 +161,10 @@ class _Told:
 def _of_books(seen: Survey, told: _Told) -> Iterable[dict[str, Any]]:
     """Return what is missing."""
     for path, (name, what) in sorted(seen.books.damaged.items()):
-        yield told.entry(path, _reread.PART, name, what, told.since(path))
+        entry = told.entry(path, _reread.PART, name, what, told.since(path))
+        if path in seen.books.foreign:
+            entry["remedy"] = _damage.removal(told.instance, path)
+        yield entry
 
 
 def _of_objects(seen: Survey, told: _Told) -> Iterable[dict[str, Any]]:

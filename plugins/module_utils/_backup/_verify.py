@@ -207,7 +207,9 @@ class _Verification:
                 "bytes": cycle.bytes,
             }
             memory.cycle = None
-        memory.time, memory.parts, memory.last = self.stamp, seen.books.parts, answer
+        memory.time, memory.last = self.stamp, answer
+        if not seen.records:
+            memory.parts = seen.books.parts
         _memory.save(self.instance.files.verification, memory)
 
     def _unknown(self, exc: WalgError) -> None:

@@ -244,6 +244,34 @@ def test_a_base_backup_smaller_than_recorded_is_read_at_once(shelf: Shelf) -> No
     assert verify(shelf, 0.5, dry=True)["sound"] is True
 
 
+@pytest.mark.parametrize("name", ["thumbs.db", "part_001.tar."])
+def test_a_foreign_object_among_the_parts(shelf: Shelf, name: str) -> None:
+    """WAL-G 1.1.3 and 3.0.8 try for ever to restore it (wal-g 165, 2227)."""
+    path = f"basebackups_005/base_{segment(1, 2)}/tar_partitions/{name}"
+    shelf.objects[path] = (100, b"")
+    (entry,) = verify(shelf)["damaged"]
+    assert (entry["object"], "can't be restored" in entry["costs"]) == (path, True)
+    assert entry["remedy"].endswith(f"st rm {path}")
+    del shelf.objects[path]
+    assert verify(shelf)["sound"] is True
+
+
+def test_a_base_backup_that_is_gone_as_a_whole(shelf: Shelf) -> None:
+    """Named once (pgbackrest 2723: nobody was told)."""
+    verify(shelf)
+    row = shelf.rows.pop()
+    assert verify(shelf)["chain"]["gone"] == [row["backup_name"]]
+    assert verify(shelf)["chain"]["gone"] == []
+
+
+def test_a_hole_before_the_oldest_base_backup_costs_nothing(shelf: Shelf) -> None:
+    """wal-g 2141: an exporter called that an error."""
+    shelf.put_segment(0)
+    del shelf.objects[f"wal_005/{segment(1, 1)}.lz4"]
+    answer = verify(shelf)
+    assert (answer["sound"], [one["open"] for one in answer["chain"]["gaps"]]) == (True, [False])
+
+
 def test_parts_that_were_not_recorded(shelf: Shelf) -> None:
     place = f"basebackups_005/base_{segment(1, 2)}"
     shelf.objects.pop(f"{place}/files_metadata.json")

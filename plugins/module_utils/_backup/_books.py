@@ -167,4 +167,3 @@ def _open(timeline: int, last: str, first: str, found: Sequence[Window], size: i
     ending = [one for one in found if one.missing and first <= one.missing <= last]
     end = (_wal.segment_number(last, size) + 1) * size
     return bool(ending) and not any(one.timeline == timeline and one.first.lsn >= end for one in found)
-

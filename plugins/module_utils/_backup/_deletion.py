@@ -10,6 +10,7 @@ stays is left whole, with what it is based on and its own WAL.
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ _LOCKED = re.compile(r"retention ?policy|object ?lock|\bhold\b|immutab|WORM|\b40
 _GONE = re.compile(r"does not exist", re.IGNORECASE)
 #: So many objects in a row that can't be deleted are enough to know it of the others.
 _ENOUGH = 10
+#: From so many objects on, so many are deleted at once.
+_MANY, _AT_ONCE = 50, 4
 
 
 @dataclass
@@ -39,26 +42,53 @@ class Deletion:
     untried: int = 0
     _in_a_row: int = 0
 
-    def remove(self, name: str) -> bool:
-        """Delete one object; False if the storage does not let it go. Raises WalgError if it can't be asked."""
-        if self._in_a_row >= _ENOUGH:
-            self.untried += 1
-            return False
+    def remove(self, names: Sequence[str]) -> bool:
+        """Delete objects; False if the storage does not let one go. Raises WalgError if it can't be asked.
+
+        Many are deleted a few at a time: each is a program that waits for the storage.
+        """
+        step = _AT_ONCE * 8 if len(names) >= _MANY else 1
+        every = True
+        for begin in range(0, len(names), step):
+            if self._in_a_row >= _ENOUGH:
+                self.untried += len(names) - begin
+                return False
+            some = names[begin : begin + step]
+            if step == 1:
+                outcomes = [self._tried(some[0])]
+            else:
+                with ThreadPoolExecutor(_AT_ONCE) as pool:
+                    outcomes = list(pool.map(self._tried, some))
+            every = self._noted(some, outcomes) and every
+        return every
+
+    def _tried(self, name: str) -> WalgError | None:
         try:
             self.walg.remove(name)
         except WalgError as exc:
-            said = f"{exc.fields.get('stderr', '')}\n{exc.fields.get('stdout', '')}"
-            if _GONE.search(said) and not exc.fields.get("timed_out"):
-                return True  # a run before this one, which was killed, has deleted it
-            if not _owner.denied(exc) and not _LOCKED.search(said):
-                raise
-            self.locked.append(name)
-            self._in_a_row += 1
-            return False
-        self._in_a_row = 0
-        self.gone.append(name)
+            return exc
+        return None
+
+    def _noted(self, names: Sequence[str], outcomes: Sequence[WalgError | None]) -> bool:
+        """Note what became of objects. Raises the first error that is none of theirs, once all are noted."""
+        every, failed = True, None
+        for name, exc in zip(names, outcomes):
+            said = f"{exc.fields.get('stderr', '')}\n{exc.fields.get('stdout', '')}" if exc else ""
+            if exc is None:
+                self._in_a_row = 0
+                self.gone.append(name)
+            elif _GONE.search(said) and not exc.fields.get("timed_out"):
+                continue  # a run before this one, which was killed, has deleted it
+            elif _owner.denied(exc) or _LOCKED.search(said):
+                self.locked.append(name)
+                self._in_a_row += 1
+                every = False
+            else:
+                failed = failed or exc
         self.tick(len(self.gone))
-        return True
+        if failed is not None:
+            raise failed
+        return every
 
     def backups(self, drops: Sequence[Drop], bases: Mapping[str, Iterable[str]]) -> list[str]:
         """Delete base backups, deltas before what they are based on; return the names of those that stay with their records.
@@ -68,15 +98,9 @@ class Deletion:
         held: set[str] = set()
         stay: list[str] = []
         for drop in drops:
-            if drop.name in held or (drop.objects and not self.remove(drop.objects[0])):
+            if drop.name in held or not self.remove(drop.objects[:1]):
                 stay.append(drop.name)
                 held |= {drop.name, *bases.get(drop.name, ())}
                 continue
-            for name in drop.objects[1:]:
-                self.remove(name)
+            self.remove(drop.objects[1:])
         return stay
-
-    def wal(self, names: Iterable[str]) -> None:
-        """Delete objects of the WAL folder."""
-        for name in names:
-            self.remove(name)

@@ -167,8 +167,7 @@ def _delete(this: _Run, made: Plan | None) -> Deletion:
     this.state.journal = _retention_state.journal_of(objects, this.now)
     this.save("deleting")
     progress.phase("deleting", objects=len(objects), deleted=0)
-    for name in this.resumed:
-        deletion.remove(name)
+    deletion.remove(this.resumed)
     if made:
         _unmark(this, made)
         bases = {one.name: [base.name for base in this.seen.known.bases(one)] for one in this.seen.known.backups}
@@ -178,7 +177,7 @@ def _delete(this: _Run, made: Plan | None) -> Deletion:
         wal = made.wal
         if held:
             wal = _retention.holding(made, this.seen.known, this.seen.wal, held, this.policy, this.now)
-        deletion.wal(wal)
+        deletion.remove(wal)
     _compare(this, made, deletion)
     this.state.journal = {}
     progress.done({"deleted": len(deletion.gone)})
@@ -190,7 +189,7 @@ def _every(made: Plan) -> list[str]:
 
 
 def _touch(progress: _progress.Progress, done: int, of: int) -> None:
-    if done % 20 == 0:
+    if done % 20 == 0 or done == of:
         progress.phase("deleting", objects=of, deleted=done)
 
 

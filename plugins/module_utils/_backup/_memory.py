@@ -55,10 +55,14 @@ def load(path: str) -> Memory:
             return Memory()
         inner = told["memory"]
         doubts = {str(name): dict(entry) for name, entry in inner["doubts"].items()}
-        parts = {str(name): None if names is None else [str(one) for one in names] for name, names in inner["parts"].items()}
+        parts = {
+            str(name): None if names is None else [str(one) for one in names] for name, names in inner["parts"].items()
+        }
         cleared = {str(name): int(size) for name, size in inner["cleared"].items()}
         last = {name: told[name] for name in _ANSWER if name in told}
-        return Memory(str(told["time"]), cycle_from(inner["cycle"]), dict(told["last_cycle"]), doubts, parts, cleared, last)
+        return Memory(
+            str(told["time"]), cycle_from(inner["cycle"]), dict(told["last_cycle"]), doubts, parts, cleared, last
+        )
     except (ValueError, TypeError, KeyError, AttributeError, WalgError):
         return Memory()
 

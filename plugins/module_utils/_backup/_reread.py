@@ -257,5 +257,3 @@ def cycle_from(told: Any) -> Cycle | None:
         return replace(found, objects=int(found.objects), bytes=int(found.bytes), cursor=str(found.cursor))
     except (TypeError, ValueError, WalgError):
         return None
-
-

@@ -110,7 +110,7 @@ def _carried_out(this: _Run) -> dict[str, Any]:
     warnings = this.warnings()
     if deletion.locked:
         many = len(deletion.locked) + deletion.untried
-        text += f"; {many} objects are locked"
+        text = f"deleted {len(deletion.gone)} objects; {many} objects are locked"
         warnings.append(
             f"The storage does not let {many} objects go (the first: {deletion.locked[0]}): a retention policy, a hold, or a right that is "
             "missing. They are tried again next time."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+_NUMBER = re.compile(r"([0-9]{1,9})")
 _LIGHTS = ("no", "unknown", "warning", "ok")
 #: With more instances than that, those that are well are folded.
 _ALL_OPEN = 3
@@ -72,27 +74,28 @@ def _still(one: _page_parts.Shown) -> list[Any]:
     return [one.verdict.restorable, [reason.code for reason in one.verdict.reasons], listed, gaps, damaged, told]
 
 
-def _worst_first(one: _page_parts.Shown) -> tuple[int, int, str]:
+def _worst_first(one: _page_parts.Shown) -> tuple[int, int, list[tuple[int, str]]]:
     critical = sum(reason.level == "critical" for reason in one.verdict.reasons)
-    return _LIGHTS.index(one.light), -critical, one.title
+    parts = [(int(part), "") if part.isdigit() and part.isascii() else (-1, part) for part in _NUMBER.split(one.title)]
+    return _LIGHTS.index(one.light), -critical, parts
 
 
 def _title(shown: Sequence[_page_parts.Shown]) -> str:
     bad = sum(one.verdict.restorable == "no" for one in shown)
     unknown = sum(one.verdict.restorable == "unknown" for one in shown)
     if not shown:
-        return "No PostgreSQL was looked at"
+        return "No cluster was looked at"
     if bad:
         return (
-            f"{bad} of {len(shown)} PostgreSQL can't be restored" if len(shown) > 1 else "PostgreSQL can't be restored"
+            f"{bad} of {len(shown)} clusters can't be restored" if len(shown) > 1 else "This cluster can't be restored"
         )
     if unknown:
         return (
-            f"Unknown whether {unknown} of {len(shown)} PostgreSQL can be restored"
+            f"Unknown whether {unknown} of {len(shown)} clusters can be restored"
             if len(shown) > 1
-            else "Unknown whether PostgreSQL can be restored"
+            else "Unknown whether this cluster can be restored"
         )
-    return f"All {len(shown)} PostgreSQL can be restored" if len(shown) > 1 else "PostgreSQL can be restored"
+    return f"All {len(shown)} clusters can be restored" if len(shown) > 1 else "This cluster can be restored"
 
 
 def _count(light: str, many: int) -> str:

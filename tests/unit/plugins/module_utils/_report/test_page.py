@@ -1,0 +1,153 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The page: in a real browser and parsed, with hostile names, many hosts and without script."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import lookers
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils._report import _page, _page_file
+from locations import ToolError
+from support import reported
+
+NOW = reported.NOW
+HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=document.title='taken'>\"'&"
+
+
+def page(*facts: dict[str, Any]) -> str:
+    return _page.page([{"facts": one, "name": one.get("host")} for one in facts], NOW)
+
+
+def in_browser(tmp_path: Path, text: str, script: str = "") -> str:
+    """Return the document as the browser has it after the page's script and one of the test."""
+    try:
+        program = lookers.ensure("chromium")
+    except ToolError as error:
+        pytest.skip(f"chromium is missing: {error}")
+    file = tmp_path / "page.html"
+    more = f"<script>{script}</script></body>" if script else "</body>"
+    file.write_text(text.replace("</body>", more), encoding="utf-8")
+    argv = [
+        str(program),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path}/profile",
+        "--dump-dom",
+    ]
+    done = subprocess.run([*argv, file.as_uri()], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Parsed(HTMLParser):
+    """Tags with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_nothing_comes_from_the_network_and_there_is_one_script() -> None:
+    tags = Parsed(page(reported.facts(30, hole=True))).tags
+    assert [tag for tag, told in tags if "src" in told] == []
+    assert [told["href"] for _tag, told in tags if not (told.get("href") or "#").startswith("#")] == []
+    assert [told.get("type") for tag, told in tags if tag == "script"] == ["application/json", None]
+    assert not re.search(r"url\(|@import|https?://", page(reported.facts(1)).replace("gs://", ""))
+
+
+def test_hostile_names_stay_text() -> None:
+    facts = reported.facts(3, host=HOSTILE, instance=HOSTILE, storage=HOSTILE, data_dir=HOSTILE)
+    facts["archive"]["backups"][0]["name"] = HOSTILE
+    facts["archive"]["backups"][1].update(restorable=False, reason=HOSTILE)
+    facts["runs"][HOSTILE] = facts["history"][0] = reported.run(HOSTILE, text=HOSTILE, code=1, hours=1)
+    facts["health"].update(server="down", problem=HOSTILE, lost=[HOSTILE])
+    text = page(facts)
+    assert "<img" not in text
+    assert [tag for tag, _told in Parsed(text).tags].count("script") == 2
+
+
+def test_the_worst_comes_first_and_who_did_not_answer_is_unknown() -> None:
+    facts = {f"db{number}": {"facts": reported.facts(3, host=f"db{number}")} for number in (10, 2, 3)}
+    facts["db3"]["facts"]["archive"]["backups"] = []
+    items = _page_file.items({**facts, "db4": {"unreachable": True, "msg": "timed out"}, "db5": {}})
+    titles = re.findall(r"<h2>(\w+)</h2>", _page.page(items, NOW))
+    assert titles == ["db3", "db4", "db5", "db2", "db10"]
+
+
+def test_a_page_of_nothing_and_of_nonsense() -> None:
+    assert "No cluster was looked at" in page()
+    nonsense: dict[str, Any] = dict.fromkeys(reported.facts(1), "x")
+    assert "Unknown" in page(nonsense)
+
+
+def test_choosing_a_moment_prints_its_command(tmp_path: Path) -> None:
+    script = """
+      var input = document.querySelector("input"); input.value = "2026-01-28T01:02:03"; input.dispatchEvent(new Event("input"));
+      document.body.dataset.good = document.querySelector("pre").textContent;
+      input.value = "2026-01-26T12:00:00"; input.dispatchEvent(new Event("input"));
+      document.body.dataset.hole = document.querySelector(".said").textContent;
+      document.body.dataset.left = document.querySelector("pre").hidden;
+      document.querySelector(".nearest").click();
+      document.body.dataset.near = document.querySelector("pre").textContent;
+      document.querySelector(".bar").dispatchEvent(new KeyboardEvent("keydown", {key: "End"}));
+      document.body.dataset.end = document.querySelector(".bar").getAttribute("aria-valuetext");
+    """
+    dom = in_browser(tmp_path, page(reported.facts(10, hole=True, host="db1")), script)
+    told = {
+        name: " ".join((value or "").split())
+        for tag, found in Parsed(dom).tags
+        if tag == "body"
+        for name, value in found.items()
+    }
+    assert told["data-good"] == (
+        "ansible-playbook mapswipe.walg.restore -i inventory \\ -e walg_hosts=db1 \\ -e walg_restore_request=moment-20260128T010203Z \\ "
+        "-e walg_restore_target_time=2026-01-28T01:02:03Z"
+    )
+    assert "can't be restored" in told["data-hole"]
+    assert told["data-left"] == "true"
+    assert "walg_restore_target_time=2026-01-26T" in told["data-near"]
+    assert told["data-end"] == "2026-01-31 12:00:00 UTC, can't be restored"
+
+
+def test_an_old_page_says_that_it_is_old_and_hostile_names_do_nothing(tmp_path: Path) -> None:
+    dom = in_browser(tmp_path, page(reported.facts(2, host=HOSTILE)))
+    assert re.search(r'id="stale"[^>]*>This page is \d+ days old', dom)
+    assert "<title>taken" not in dom
+
+
+def test_fifty_hosts_with_four_hundred_backups_are_quick() -> None:
+    items = [{"facts": reported.facts(400, hole=True), "name": f"db{number}"} for number in range(50)]
+    began = time.process_time()
+    _page.page(items, NOW)
+    assert time.process_time() - began < 3
+
+
+def test_the_file_counts_as_changed_only_if_more_than_times_differ(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    hosts = {"db1": {"facts": reported.facts(3)}}
+    assert _page_file.write(str(path), hosts, NOW, dry=True)["changed"]
+    assert not path.exists()
+    assert _page_file.write(str(path), hosts, NOW, dry=False)["changed"]
+    later = NOW.replace(minute=5)
+    before = path.read_text(encoding="utf-8")
+    again = {"db1": {"facts": reported.facts(3, later)}}
+    again["db1"]["facts"]["archive"]["backups"] = hosts["db1"]["facts"]["archive"]["backups"]
+    assert not _page_file.write(str(path), again, later, dry=False)["changed"]
+    assert path.read_text(encoding="utf-8") != before
+    again["db1"]["facts"]["archive"]["backups"] = []
+    made = _page_file.write(str(path), again, later, dry=False)
+    assert (made["changed"], made["states"]) == (True, {"yes": 0, "no": 1, "unknown": 0})
+    assert made["diff"]["after"] == "db1: no\n"

@@ -102,7 +102,9 @@ def _event(segment: str | None, seconds: float | None, **more: Any) -> dict[str,
 def waiting_files(data_dir: str, now: float) -> Waiting:
     """Return what waits in pg_wal to be archived; ``now``: seconds since 1970."""
     names, oldest = [], None
-    with contextlib.suppress(FileNotFoundError), os.scandir(os.path.join(data_dir, "pg_wal", "archive_status")) as found:
+    with contextlib.suppress(FileNotFoundError), os.scandir(
+        os.path.join(data_dir, "pg_wal", "archive_status")
+    ) as found:
         for entry in found:
             if not entry.name.endswith(".ready"):
                 continue

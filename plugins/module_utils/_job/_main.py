@@ -1,77 +1,81 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The job on the host: ``walg-job backup --instance main``, called by cron. Runs without Ansible.
+"""The job on the host: ``walg-job VERB --instance main``, called by cron or a systemd timer. Runs without Ansible.
 
 ``walg-job confirm`` is for the push wrapper: may the cluster in this directory send this file to the archive?
 
-Exit codes: 0 all is well (a base backup was taken, or none was needed; the log says which), 1 failed, 2 wrong usage, 75 another
-run holds the lock.
+Exit codes: _host/_exit_codes.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-import logging.handlers
-import os
+import platform
 import signal
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .._archive import _ownership
-from .._backup import _take
 from .._container import _placed, _session
 from .._errors import WalgError
-from .._host import _guard, _locks, _shown
+from .._host import _exit_codes, _guard, _inside, _shown
 from .._host._files import read_text
 from .._host._process import Runner
 from .._host._users import User, dropper
-from .._instance import _record
+from .._instance import _job_spec, _record
 from .._walg._client import Walg
 from .._walg._settings import Settings
+from . import _hooks, _log, _metrics_file, _outcome, _usage, _verbs, _views
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
 
-EXIT_FAILED, EXIT_LOCKED = 1, 75
-_LOG_BYTES, _LOG_FILES = 1024 * 1024, 5
+    from .._instance._job_spec import JobSpec
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code. Prints nothing on success: cron mails what is printed."""
-    options = _parser().parse_args(arguments)
+    options = _usage.parser().parse_args(arguments)
+    runner, spec = Runner(), _job_spec.JobSpec()
     try:
-        code = _go_inside(options)
-        if code is not None:
-            return code
-        instance = _record.require(options.config_dir, options.instance)
-        _refuse_other_user(instance)
-        if options.verb == "confirm":
-            return _confirm(instance, options)
-        log = _log(instance)
-    except WalgError as exc:
-        _complain(options.instance, exc.msg)
-        return EXIT_FAILED
-    except OSError as exc:
-        _complain(options.instance, f"cannot write the log in {instance.log_dir}: {exc}")
-        return EXIT_FAILED
-    return _backup(instance, options, log)
+        if options.verb != "confirm":
+            spec = _job_spec.load(options.config_dir, options.instance)
+        placed = _placed.load(options.config_dir, options.instance)
+        end = _go_inside(runner, options, placed) if placed is not None else None
+        if end is not None:
+            return _tell(runner, options, spec, end.message or {}, end.code)
+        told, code = _work(runner, options, spec)
+    except (WalgError, OSError) as exc:
+        told, code = _not_begun(options, exc)
+    inside = _inside.current()
+    if inside is None:
+        return _tell(runner, options, spec, told, code)
+    inside.line.send(told)
+    return code
 
 
-def _go_inside(options: argparse.Namespace) -> int | None:
-    """Go on in the container of the instance's server, as its owner, if it has one; outside, return the exit code of that."""
-    placed = _placed.load(options.config_dir, options.instance)
-    if placed is None:
-        return None
-    runner = Runner()
+def _not_begun(options: argparse.Namespace, exc: WalgError | OSError) -> tuple[dict[str, Any], int]:
+    """Return what there is to tell of a run that could not begin: it is an alarm like any failure."""
+    error = exc if isinstance(exc, WalgError) else WalgError(f"{exc.filename or 'A file'} can't be used: {exc}")
+
+    def fail() -> _outcome.Outcome:
+        raise error
+
+    _ended, run = _outcome.done(options.verb, fail, _log.silent())
+    quiet = options.verb in (*_usage.LOOKING, "confirm")
+    told = {**_outcome.as_dict(run), "occasion": _outcome.NOTHING if quiet else _outcome.FAILURE, "complaint": run.text}
+    return {"runs": [told]}, run.code
+
+
+def _go_inside(runner: Runner, options: argparse.Namespace, placed: _placed.Placed) -> _session.End | None:
+    """Go on in the container of the instance's server, as its owner; outside, return how that ended."""
     container = placed.find(runner)
     container.refuse_not_running()
     end = _session.work(runner, placed, container, {}, served=True, user=container.user)
     if end is not None:
-        return end.code
+        return end
     options.config_dir = placed.directories()["config_dir"]
     drop = dropper(_record.require(options.config_dir, options.instance).owner)
     if drop is not None:
@@ -80,30 +84,61 @@ def _go_inside(options: argparse.Namespace) -> int | None:
     return None
 
 
-def _complain(instance: str, text: str) -> None:
+def _work(runner: Runner, options: argparse.Namespace, spec: JobSpec) -> tuple[dict[str, Any], int]:
+    """Do the verb as the cluster's owner. Returns what is told of it, and the exit code."""
+    instance = _record.require(options.config_dir, options.instance)
+    _refuse_other_user(instance)
+    if options.verb == "confirm":
+        return {}, _confirm(instance, options)
+    if options.verb in _usage.LOOKING:
+        return {}, _views.show(runner, instance, spec, options)
+    mask = _mask(instance)
+    troubles: list[str] = []
+    log = _log.opened(instance.log_dir, mask, troubles)
+    work = _verbs.Work(runner, instance, spec, options, log, [], troubles)
+    outcome = work.do(options.verb, _verb(work))
+    for one in work.told:
+        one["text"] = one["complaint"] = mask.text(one["text"])
+    work.keep(lambda: _metrics_file.write_own(instance, work.metrics()))
+    return {"runs": work.told, "troubles": work.troubles, "metrics": _metrics_file.kept(instance)}, outcome.code
+
+
+def _verb(work: _verbs.Work) -> Callable[[], _outcome.Outcome]:
+    options = work.options
+    return {
+        "backup": lambda: _verbs.backup(work, options.max_age),
+        "check": lambda: _verbs.check(work),
+        "expire": lambda: _verbs.expire(work, options.check, options.confirm),
+        "verify": lambda: _verbs.verify(work, options.all),
+        "run": lambda: _verbs.run(work),
+    }[options.verb]
+
+
+def _tell(runner: Runner, options: argparse.Namespace, spec: JobSpec, told: Mapping[str, Any], code: int) -> int:
+    """Tell hooks, cron and the metrics' reader what happened, outside of any container. Returns the exit code."""
+    troubles = [str(one) for one in told.get("troubles") or ()]
+    host = platform.node() or "?"
+    for run in told.get("runs") or ():
+        if run["occasion"] == _outcome.FAILURE:
+            complain(
+                options.instance,
+                f"{run['verb']}: {run['complaint']}" if run["verb"] != options.verb else run["complaint"],
+            )
+        if options.scheduled or run["occasion"] == _outcome.FAILURE:
+            troubles += _hooks.tell(runner, spec.hooks, _hooks.message(options.instance, host, run), run["occasion"])
+    if spec.metrics_dir and told.get("metrics"):
+        try:
+            _metrics_file.publish(options.config_dir, options.instance, spec.metrics_dir, told["metrics"])
+        except (WalgError, OSError) as exc:
+            troubles.append(f"The metrics can't be written: {exc}")
+    for one in troubles:
+        complain(options.instance, one)
+    return _exit_codes.HOOK if troubles and code in (_exit_codes.OK, _exit_codes.WARNING) else code
+
+
+def complain(instance: str, text: str) -> None:
     """Say it on stderr, which cron mails."""
     sys.stderr.write(f"walg-job[{instance}]: {text}\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="walg-job", description="Scheduled work of the Ansible collection mapswipe.walg."
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    backup = verbs.add_parser("backup", help="take a base backup")
-    confirm = verbs.add_parser("confirm", help="ask the storage whose archive it is, before WAL is sent")
-    for verb in (backup, confirm):
-        verb.add_argument("--instance", default="main")
-        verb.add_argument("--config-dir", required=True)
-    confirm.add_argument("--data-dir", required=True)
-    confirm.add_argument("--file", required=True, help="name of the WAL file to send")
-    backup.add_argument(
-        "--max-age",
-        type=float,
-        default=0.0,
-        help="seconds; do nothing when a restorable backup is younger (0: always take one)",
-    )
-    return parser
 
 
 def _refuse_other_user(instance: _record.Instance) -> None:
@@ -112,36 +147,13 @@ def _refuse_other_user(instance: _record.Instance) -> None:
         raise WalgError(f"run this as {wanted.name!r}, the owner of {instance.cluster.data_dir}; you are {me.name!r}.")
 
 
-class _Formatter(logging.Formatter):
-    """Lines without the secrets of the settings and without control characters, whoever said what is in them."""
-
-    def __init__(self, mask: _shown.Mask) -> None:
-        super().__init__("%(asctime)s %(levelname)s [%(process)d] %(message)s")
-        self._mask = mask
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        return self._mask.text(super().format(record))
-
-
 def _mask(instance: _record.Instance) -> _shown.Mask:
     plain = [text for text in vars(instance).values() if isinstance(text, str)]
     return _shown.Mask(Settings.read(read_text(instance.settings_file)).secrets(), [*plain, instance.cluster.data_dir])
 
 
-def _log(instance: _record.Instance) -> logging.Logger:
-    handler = logging.handlers.RotatingFileHandler(
-        os.path.join(instance.log_dir, "job.log"), maxBytes=_LOG_BYTES, backupCount=_LOG_FILES
-    )
-    handler.setFormatter(_Formatter(_mask(instance)))
-    log = logging.getLogger("walg-job")
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    return log
-
-
 def _end(*_signal: object) -> None:
-    raise SystemExit(EXIT_FAILED)
+    raise SystemExit(_exit_codes.FAILED)
 
 
 def _confirm(instance: _record.Instance, options: argparse.Namespace) -> int:
@@ -150,33 +162,3 @@ def _confirm(instance: _record.Instance, options: argparse.Namespace) -> int:
     walg = replace(Walg.of(Runner(), instance), ask_timeout=max(1.0, instance.push_timeout - 1.0))
     _ownership.confirm_push(walg, instance, options.data_dir, options.file)
     return 0
-
-
-def _backup(instance: _record.Instance, options: argparse.Namespace, log: logging.Logger) -> int:
-    log.info("run for a base backup of %s to %s begins", instance.cluster.data_dir, instance.storage)
-    try:
-        answer = _take.ensure(Runner(), instance, max_age=options.max_age)
-    except _locks.LockedError as exc:
-        return _failed(log, instance, exc, EXIT_LOCKED)
-    except WalgError as exc:
-        return _failed(log, instance, exc, EXIT_FAILED)
-    except Exception as exc:  # whatever it is, it must reach the log and cron
-        log.exception("unexpected error")
-        return _failed(log, instance, WalgError(f"unexpected {type(exc).__name__}: {exc}"), EXIT_FAILED)
-    for line in answer.pop("log").splitlines():
-        log.info("wal-g: %s", line)
-    log.info("%s: %s", _outcome(answer), json.dumps(answer, sort_keys=True))
-    return 0
-
-
-def _outcome(answer: Mapping[str, Any]) -> str:
-    """Return what happened, as the log begins to say it."""
-    return "base backup done" if answer["changed"] else f"nothing done: {answer['reason']}"
-
-
-def _failed(log: logging.Logger, instance: _record.Instance, exc: WalgError, code: int) -> int:
-    for line in str(exc.fields.get("stderr", "")).splitlines():
-        log.error("wal-g: %s", line)
-    log.error("%s", exc.msg)
-    _complain(instance.name, _mask(instance).text(exc.msg))
-    return code

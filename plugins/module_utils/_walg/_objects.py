@@ -52,7 +52,9 @@ def _rows(table: str) -> Iterable[tuple[bool, Object]]:
             continue
         row = _ROW.fullmatch(line)
         if row is None:
-            raise WalgError(f"WAL-G's table of objects has another form than is known: {line[:200]!r}.", stdout=table[:2000])
+            raise WalgError(
+                f"WAL-G's table of objects has another form than is known: {line[:200]!r}.", stdout=table[:2000]
+            )
         yield row["type"] == "obj", Object(row["name"], int(row["size"]), _seconds(row["time"], row["zone"], days))
 
 

@@ -1,0 +1,200 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each verb of the job does. Run as the cluster's owner; where the server is in a container, inside of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from .._archive import _health
+from .._backup import _due, _expire, _take, _verify
+from .._errors import WalgError
+from .._host import _exit_codes, _history, _locks
+from .._host._files import read_text, write_atomic
+from .._report import _facts, _metrics, _verdict
+from . import _outcome
+from ._outcome import Outcome
+
+if TYPE_CHECKING:
+    import argparse
+    import logging
+    from collections.abc import Callable
+
+    from .._host._process import Runner
+    from .._instance._job_spec import JobSpec
+    from .._instance._record import Instance
+
+
+@dataclass
+class Work:
+    """One start of the job. ``told``: what crosses to whoever tells of it; ``troubles``: what could not be recorded."""
+
+    runner: Runner
+    instance: Instance
+    spec: JobSpec
+    options: argparse.Namespace
+    log: logging.Logger
+    told: list[dict[str, Any]]
+    troubles: list[str]
+
+    def do(self, verb: str, act: Callable[[], Outcome]) -> Outcome:
+        """Do a verb, log it, add it to the history, and note what is to be told of it."""
+        outcome, run = _outcome.done(verb, act, self.log)
+        for line in outcome.log:
+            self.log.log(20 if outcome.code in (_exit_codes.OK, _exit_codes.WARNING) else 40, "%s", line)
+        level = 20 if outcome.code in (_exit_codes.OK, _exit_codes.LOCKED) else 40
+        self.log.log(level, "%s: %s", verb, outcome.text)
+        before = _history.last(_history.read(self.instance.files.history)).get(verb)
+        occasion = _outcome.occasion(run, before, self.options.scheduled)
+        if outcome.code != _exit_codes.LOCKED:
+            self.keep(lambda: _outcome.record(self.instance, run))
+        self.told.append({**_outcome.as_dict(run), "occasion": occasion})
+        return outcome
+
+    def keep(self, act: Callable[[], None]) -> None:
+        """Write something down; that it can't be is said at the end, and stops no work."""
+        try:
+            act()
+        except (WalgError, OSError) as exc:
+            self.troubles.append(exc.msg if isinstance(exc, WalgError) else str(exc))
+
+    def facts(self, heartbeat: bool) -> tuple[dict[str, Any], _verdict.Verdict]:
+        """Look at server, pg_wal, storage and what the job has kept, and judge it."""
+        now = datetime.now(timezone.utc)
+        health = _health.ask(self.runner, self.instance, now, heartbeat=heartbeat)
+        facts = _facts.gather(self.runner, self.instance, self.spec, now, health)
+        return facts, _verdict.judge(facts, now)
+
+    def refresh(self, heartbeat: bool = False) -> tuple[dict[str, Any], _verdict.Verdict]:
+        """Look, and write down what was seen for status, metrics and page."""
+        facts, verdict = self.facts(heartbeat)
+        files = self.instance.files
+        kept = {**facts, "verdict": _verdict.as_dict(verdict)}
+        self.keep(lambda: write_atomic(files.health, json.dumps(facts["health"], indent=1) + "\n", 0o644))
+        self.keep(lambda: write_atomic(files.facts, json.dumps(kept, indent=1, sort_keys=True) + "\n", 0o644))
+        return facts, verdict
+
+    def metrics(self) -> str:
+        """Return the metrics of what was seen last, with the newest runs."""
+        facts = kept_facts(self.instance)
+        if not facts:
+            return ""
+        now = datetime.now(timezone.utc)
+        runs = _history.last(_history.read(self.instance.files.history))
+        facts["runs"] = {verb: asdict(run) for verb, run in runs.items()}
+        return _metrics.text(facts, _verdict.judge(facts, now), now)
+
+
+def kept_facts(instance: Instance) -> dict[str, Any]:
+    """Return what the last check kept; empty if there is none that can be read."""
+    try:
+        found = json.loads(read_text(instance.files.facts) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def check(work: Work) -> Outcome:
+    """Look whether the archive could be restored to the present."""
+    with _locks.locked(work.instance.files.check_lock, f"A check of the instance {work.instance.name!r}"):
+        _facts_now, verdict = work.refresh(heartbeat=work.spec.heartbeat)
+    codes = sorted(one.code for one in verdict.reasons if one.level != "info")
+    details = {"restorable": verdict.restorable, "to": verdict.to, "codes": codes}
+    return Outcome(verdict.exit_code, False, _verdict.line(verdict), details)
+
+
+def backup(work: Work, max_age: float | None) -> Outcome:
+    """Take a base backup if one is needed."""
+    _be_nice(work)
+    work.log.info("run for a base backup of %s to %s begins", work.instance.cluster.data_dir, work.instance.storage)
+    answer = _take.ensure(work.runner, work.instance, max_age=max_age, full=bool(getattr(work.options, "full", False)))
+    lines = [f"wal-g: {line}" for line in answer.pop("log").splitlines()]
+    made = answer.get("backup") or {}
+    text = f"base backup done: {made.get('name')}" if answer["changed"] else f"nothing done: {answer['reason']}"
+    details = {
+        "reason": answer["reason"],
+        "backup": made.get("name"),
+        "bytes": made.get("compressed_size"),
+        "uncompressed_bytes": made.get("uncompressed_size"),
+        "delta": made.get("delta"),
+    }
+    return Outcome(_exit_codes.OK, answer["changed"], text, details, [*lines, json.dumps(answer, sort_keys=True)])
+
+
+def _be_nice(work: Work) -> None:
+    """Take a lower priority for processor and disk, as far as the host allows. WAL is pushed by the server, which keeps its own."""
+    if work.spec.backup is None or not work.spec.backup.nice:
+        return
+    try:
+        os.nice(work.spec.backup.nice - os.nice(0))
+        work.runner.run(["ionice", "-c", "2", "-n", "7", "-p", str(os.getpid())])
+    except (OSError, WalgError) as exc:
+        work.log.warning("no lower priority: %s", exc)
+
+
+def expire(work: Work, dry: bool = False, confirmed: bool = False) -> Outcome:
+    """Delete what the rules don't keep."""
+    if work.spec.retention is None:
+        return Outcome(_exit_codes.OK, False, "nothing done: retention is off (walg_backup_retention)")
+    now = datetime.now(timezone.utc)
+    answer = _expire.run(work.runner, work.instance, work.spec.retention, now, dry=dry, confirmed=confirmed)
+    lines = [f"retention: {line}" for line in answer.get("warnings") or ()]
+    plan = answer["plan"]
+    details = {
+        "shown_only": answer["shown_only"],
+        "deleted": [one["name"] for one in plan["delete"]],
+        "bytes": plan["bytes"],
+        "segments": plan["wal"]["segments"],
+        "locked": len(answer["locked"]),
+    }
+    return Outcome(_exit_codes.OK, answer["changed"], answer["text"], details, lines)
+
+
+def verify(work: Work, everything: bool = False) -> Outcome:
+    """Read back the slice of the storage that is due."""
+    now = datetime.now(timezone.utc)
+    answer = _verify.run(work.runner, work.instance, work.spec.verification, now, everything=everything)
+    code = {True: _exit_codes.OK, False: _exit_codes.WARNING}.get(answer["sound"], _exit_codes.UNKNOWN)
+    details = {"sound": answer["sound"], "damaged": len(answer["damaged"]), "reread": answer["reread"]}
+    return Outcome(code, False, answer["text"], details)
+
+
+def run(work: Work) -> Outcome:
+    """Do what is due, in order: check, base backup, retention, verification; and look again at the end."""
+    with _locks.locked(work.instance.files.run_lock, f"The work that is due of the instance {work.instance.name!r}"):
+        return _due_work(work)
+
+
+def _due_work(work: Work) -> Outcome:
+    history, spec, codes, did = work.instance.files.history, work.spec, [], []
+
+    def part(verb: str, act: Callable[[], Outcome]) -> Outcome:
+        outcome = work.do(verb, act)
+        codes.append(_exit_codes.OK if outcome.code == _exit_codes.LOCKED else outcome.code)
+        did.append(verb)
+        return outcome
+
+    if _due.check_due(spec, _history.read(history), time.time()):
+        part("check", lambda: check(work))
+    reason, max_age = "", None
+    if spec.backup is not None:
+        kept = _due.codes(kept_facts(work.instance))
+        reason, max_age = _due.backup_due(spec.backup, _history.read(history), kept, time.time())
+    if reason and spec.backup is not None:
+        work.log.info("a base backup is due: %s", reason)
+        time.sleep(random.uniform(0, spec.backup.jitter))
+        part("backup", lambda: backup(work, max_age))
+    if spec.retention is not None and _due.expire_due(_history.read(history), time.time()):
+        part("expire", lambda: expire(work))
+    if _due.verify_due(spec, _history.read(history), time.time()):
+        part("verify", lambda: verify(work))
+    if set(did) - {"check"}:
+        part("check", lambda: check(work))
+    return Outcome(_outcome.worst(codes), False, f"done: {', '.join(did)}" if did else "nothing is due")

@@ -1,0 +1,63 @@
+# Copyright: the mapswipe.walg contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verbs that only look: status and report."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from .._archive import _health
+from .._host import _exit_codes
+from .._host._files import write_atomic
+from .._report import _facts, _page, _status, _verdict
+
+if TYPE_CHECKING:
+    import argparse
+
+    from .._host._process import Runner
+    from .._instance._job_spec import JobSpec
+    from .._instance._record import Instance
+
+_EVERY = 2.0  # seconds between two looks at what runs
+
+
+def show(runner: Runner, instance: Instance, spec: JobSpec, options: argparse.Namespace) -> int:
+    """Print a status or a page. Returns the exit code: the verdict's for a status."""
+    if options.verb == "status" and options.watch:
+        return _watch(instance)
+    now = datetime.now(timezone.utc)
+    health = _health.ask(runner, instance, now, heartbeat=False)
+    facts = _facts.gather(runner, instance, spec, now, health)
+    verdict = _verdict.judge(facts, now)
+    if options.verb == "report":
+        page = _page.page([{"facts": facts, "verdict": _verdict.as_dict(verdict)}], now)
+        if options.output:
+            write_atomic(options.output, page, 0o644)
+        else:
+            sys.stdout.write(page)
+        return _exit_codes.OK
+    if options.json:
+        sys.stdout.write(json.dumps({**facts, "verdict": _verdict.as_dict(verdict)}, indent=2, sort_keys=True) + "\n")
+    else:
+        sys.stdout.write("\n".join(_status.lines(facts, verdict, now)) + "\n")
+    return verdict.exit_code
+
+
+def _watch(instance: Instance) -> int:
+    """Show how far what runs is, until nothing does."""
+    shown = False
+    while True:
+        lines = _status.watched(instance, datetime.now(timezone.utc))
+        if not lines:
+            sys.stdout.write("\n" if shown else "nothing runs\n")
+            return _exit_codes.OK
+        sys.stdout.write(("\r\x1b[K" if shown and sys.stdout.isatty() else "") + " | ".join(lines))
+        sys.stdout.write("" if sys.stdout.isatty() else "\n")
+        sys.stdout.flush()
+        shown = True
+        time.sleep(_EVERY)

@@ -18,7 +18,8 @@ description:
   - A base backup counts only when all WAL from its start to its finish is in the storage, and its chain is whole.
   - Succeeds only if the archive can be restored to the latest state. After a gap, or a time with C(wal_level = minimal), it takes a new
     full base backup. Fails if the server does not archive to this storage, or if the archive is ahead of it.
-  - Only one base backup of an instance runs at a time, whoever started it.
+  - Only one base backup of a cluster runs at a time, whoever started it. A lock in the state directory and an advisory lock on the primary
+    see to that.
 extends_documentation_fragment:
   - mapswipe.walg._attributes
   - mapswipe.walg._attributes.action_group
@@ -45,6 +46,20 @@ options:
     description: Whether to take a full one even if WAL-G would take a delta.
     type: bool
     default: false
+  page_checksums:
+    description:
+      - Whether to verify page checksums meanwhile, if the cluster has them. Corrupt blocks are returned as RV(corrupt_blocks), and fail
+        nothing, since the base backup may still be the best one.
+    type: bool
+    default: true
+  source:
+    description:
+      - The server from which base backups are taken. With V(primary), a standby takes none.
+      - V(standby) and V(this_host) let a standby take one, too. Its WAL comes from the primary, and there must be a restartpoint since
+        the last one, because WAL-G names base backups by it.
+    type: str
+    choices: [primary, standby, this_host]
+    default: primary
   timeout:
     description: Seconds after which WAL-G and its children are ended. If not given, the limit in the instance's record is used.
     type: int
@@ -120,6 +135,11 @@ reason:
   description: Why one was, or was not, taken.
   returned: success
   type: str
+corrupt_blocks:
+  description: How many blocks with wrong page checksums each file has, by its path below the data directory.
+  returned: unless in check mode
+  type: dict
+  sample: {}
 seconds:
   description: How long WAL-G took.
   returned: when one was taken
@@ -138,13 +158,14 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _need
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _job_spec
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import (
     instance_from,
     pending,
     with_binary_at_hand,
 )
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _enter, _specs
-from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups
+from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups, _corruption
 
 
 def _names(backup: Any) -> str:
@@ -158,6 +179,8 @@ def main() -> None:
             "max_age": {"type": "float"},
             "full": {"type": "bool", "default": False},
             "timeout": {"type": "int"},
+            "page_checksums": {"type": "bool", "default": True},
+            "source": {"type": "str", "choices": list(_job_spec.SOURCES), "default": "primary"},
         },
         supports_check_mode=True,
     )
@@ -171,16 +194,19 @@ def main() -> None:
 
         def look() -> dict[str, Any]:
             missing = bool(pending(instance))
-            plan = _need.plan(Runner(), instance, params["max_age"], datetime.now(timezone.utc), missing, True)
+            now = datetime.now(timezone.utc)
+            plan = _need.plan(Runner(), instance, params["max_age"], now, missing, True, params["source"])
             backup = _backups.as_dict(plan.existing) if plan.existing else None
             return {"changed": plan.needed, "needed": plan.needed, "reason": plan.reason, "backup": backup}
 
         def ensure() -> dict[str, Any]:
-            options = {name: params[name] for name in ("max_age", "full", "timeout")}
+            options = {name: params[name] for name in ("max_age", "full", "timeout", "page_checksums", "source")}
             made = _take.ensure(Runner(), instance, **options)
             return {"needed": made["changed"], **made}
 
         answer = call_as(instance.owner, look if module.check_mode else ensure)
+        if answer.get("corrupt_blocks"):
+            _answer.warn(module, _corruption.told(answer["corrupt_blocks"]))
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
     after = "a new base backup\n" if module.check_mode and answer["changed"] else _names(answer["backup"])

@@ -20,6 +20,7 @@ from .._postgres import _data_dir, _restorable, _sessions
 from .._postgres._server import Server
 from .._walg import _backups, _client, _compatibility
 from .._walg._client import Walg
+from . import _on_standby
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,17 +50,23 @@ class BackupPlan:
 
 
 def plan(
-    runner: Runner, instance: Instance, max_age: float | None, now: datetime, pending: bool = False, dry: bool = False
+    runner: Runner,
+    instance: Instance,
+    max_age: float | None,
+    now: datetime,
+    pending: bool = False,
+    dry: bool = False,
+    source: str = "primary",
 ) -> BackupPlan:
     """Decide whether a base backup is needed. ``pending``: WAL-G or its settings are not there yet (check mode); ``dry``: check mode,
-    in which archiving need not be on yet.
+    in which archiving need not be on yet. ``source``: from whom it is taken, see _job_spec.
 
     It is, when none that counts exists for this system identifier and timeline, or (``max_age``, seconds) when the
     newest is older. ``max_age`` 0 means always. Raises WalgError for what can be known to fail.
     """
     server = Server(runner, instance.cluster)
     facts = server.own_facts()
-    if facts.in_recovery:
+    if facts.in_recovery and source == "primary":
         return BackupPlan(False, "this is a standby; its primary is backed up", None, facts, frozenset())
     _restorable.refuse_unrestorable(instance.cluster.data_dir, instance.owner)
     if pending:
@@ -76,7 +83,7 @@ def plan(
     _ownership.refuse_lost(walg, owner, facts, instance.state_dir)
     found = walg.backups()
     _backups.refuse_foreign(found, facts.system_identifier, instance.storage)
-    return look.decide(owner, found, max_age, now, dry)
+    return (look.decide_on_standby if facts.in_recovery else look.decide)(owner, found, max_age, now, dry)
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,33 @@ class Look:
         self._refuse_failing()
         self.require_restorable(owner, mine, archive)
         return replace(made, needed=False, reason=f"{newest.name} is {age:.0f} s old", owner=None)
+
+    def decide_on_standby(
+        self,
+        owner: _ownership.OwnerPlan,
+        found: list[_backups.Backup],
+        max_age: float | None,
+        now: datetime,
+        dry: bool,
+    ) -> BackupPlan:
+        """Return the plan of a standby. Whether its primary archives is shown by the WAL of the base backup, which is awaited.
+
+        Raises WalgError where a base backup could not be restored.
+        """
+        facts = self.facts
+        spaces = bool(_data_dir.inspect(facts.data_directory, self.instance.owner).tablespaces())
+        self._refuse_unfit("A base backup of this cluster", spaces, False)
+        mine = _backups.of_cluster(found, facts.system_identifier)
+        here = [one for one in mine if one.timeline == facts.timeline]
+        archive = self.walg.archive(facts.segment_size, found) if here else None
+        newest = newest_counting(here, mine, archive) if archive else None
+        needed, reason = _on_standby.reason(newest, archive, facts, max_age, now)
+        taken = _on_standby.taken(self.server, facts, found) if needed and not dry else ""
+        if taken:
+            needed, reason = False, f"there is no restartpoint after {taken}, and one taken now would overwrite it"
+        names, whole = frozenset(one.name for one in found), not self._unfit(spaces, True)
+        deltas = whole and newest is not None and "gap" not in reason
+        return BackupPlan(needed, reason, newest, facts, names, owner if needed else None, deltas, (), self)
 
     def _cut_off(
         self,

@@ -20,8 +20,9 @@ from .._host import _facts, _locks, _progress, _readable
 from .._host._users import call_as
 from .._postgres import _server, _sessions
 from .._postgres._server import Server
-from .._walg import _backups
+from .._walg import _backups, _corruption
 from .._walg._client import Walg
+from . import _cluster_lock
 from ._need import BackupPlan, plan
 
 if TYPE_CHECKING:
@@ -41,24 +42,33 @@ def ensure(
     max_age: float | None = None,
     full: bool = False,
     timeout: float | None = None,
+    page_checksums: bool = False,
+    source: str = "primary",
 ) -> dict[str, Any]:
-    """Take a base backup if one is needed; run as the cluster's owner. Returns changed, reason, backup and WAL-G's log."""
+    """Take a base backup if one is needed; run as the cluster's owner. Returns changed, reason, backup, corrupt blocks and WAL-G's log.
+
+    ``page_checksums``: whether they are verified, where the cluster has them; ``source``: from whom it is taken, see _job_spec.
+    """
     limit = timeout or instance.backup_timeout
     try:
-        made = plan(runner, instance, max_age, datetime.now(timezone.utc))
+        made = plan(runner, instance, max_age, datetime.now(timezone.utc), source=source)
     except _owner.ForeignError:
         _ownership.invalidate_note(instance)
         raise
     if made.needed:
         with _locks.locked(instance.files.backup_lock, f"A base backup of the instance {instance.name!r}"):
-            made = plan(runner, instance, max_age, datetime.now(timezone.utc))  # another run may just have taken it
+            # Another run may just have taken it.
+            made = plan(runner, instance, max_age, datetime.now(timezone.utc), source=source)
             if made.needed:
-                return _take(runner, instance, made, full, limit)
+                with _cluster_lock.held(runner, instance, made.facts.in_recovery):
+                    return _take(runner, instance, made, full, limit, page_checksums)
     backup = _backups.as_dict(made.existing) if made.existing else None
-    return {"changed": False, "reason": made.reason, "backup": backup, "log": ""}
+    return {"changed": False, "reason": made.reason, "backup": backup, "corrupt_blocks": {}, "log": ""}
 
 
-def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, timeout: float) -> dict[str, Any]:
+def _take(
+    runner: Runner, instance: Instance, made: BackupPlan, full: bool, timeout: float, page_checksums: bool
+) -> dict[str, Any]:
     server, walg = Server(runner, instance.cluster), Walg.of(runner, instance)
     if made.owner is not None and made.owner.before is not None:  # it follows our timeline; only walg_archive makes one
         _ownership.apply(walg, made.owner, instance.state_dir)
@@ -69,7 +79,8 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
     # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is rejected.
     whole = full or made.existing is None or not made.deltas
     told, options = _user_data(instance, server, made), _sessions.options(made.facts.major)
-    pushed = walg.backup_push(instance.cluster.data_dir, told, whole, timeout, options)
+    verified = page_checksums and server.ask("SHOW data_checksums") == "on"
+    pushed = walg.backup_push(instance.cluster.data_dir, told, whole, timeout, options, verified)
     if pushed.timed_out:
         raise WalgError(
             f"The base backup of {instance.cluster.data_dir} to {instance.storage} did not end within {timeout:.0f} s and was "
@@ -98,6 +109,7 @@ def _take(runner: Runner, instance: Instance, made: BackupPlan, full: bool, time
         "changed": True,
         "reason": made.reason,
         "backup": _backups.as_dict(new[0]),
+        "corrupt_blocks": _corruption.found(pushed.stderr, instance.cluster.data_dir) if verified else {},
         "seconds": round(pushed.seconds, 3),
         "log": pushed.stderr[-8192:],
     }

@@ -25,7 +25,7 @@ from .._host._users import call_as
 from .._instance._record import Instance
 from .._postgres import _wal, _wal_content
 from .._storage import _answers
-from . import _backups, _foreign_json, _inventory, _objects, _owner_seen, _releases, _segment_size
+from . import _backups, _corruption, _foreign_json, _inventory, _objects, _owner_seen, _releases, _segment_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -257,15 +257,21 @@ class Walg:
         self._ask(["backup-mark", name, *([] if permanent else ["-i"])])
 
     def backup_push(
-        self, data_dir: str, user_data: dict[str, Any], full: bool, timeout: float, options: str = ""
+        self,
+        data_dir: str,
+        user_data: dict[str, Any],
+        full: bool,
+        timeout: float,
+        options: str = "",
+        page_checksums: bool = False,
     ) -> Result:
         """Take a base backup of a local data directory; ``timeout`` in seconds ends WAL-G and its children.
 
-        ``options``: PGOPTIONS of its session (read from 3.0.8 on).
+        ``options``: PGOPTIONS of its session (read from 3.0.8 on). ``page_checksums``: whether they are verified; see _corruption.
         """
-        arguments = ["backup-push", data_dir, *(["--full"] if full else [])]
+        arguments = ["backup-push", data_dir, *(["--full"] if full else []), *(["--verify"] if page_checksums else [])]
         # Not as an argument: everybody on the host may read those.
-        env = {"WALG_SENTINEL_USER_DATA": json.dumps(user_data, sort_keys=True)}
+        env = {"WALG_SENTINEL_USER_DATA": json.dumps(user_data, sort_keys=True), **_corruption.ENVIRONMENT}
         return self._run(arguments, timeout, cwd=data_dir, place={**env, **({"PGOPTIONS": options} if options else {})})
 
     def backup_fetch(self, destination: str, name: str, timeout: float, restore_spec: str = "") -> Result:

@@ -87,12 +87,12 @@ def test_a_standby_takes_base_backups(make_sandbox: Callable[..., Sandbox]) -> N
     primary.sql("INSERT INTO t SELECT generate_series(301, 333)")
     primary.ship()
     rows = primary.rows("t")
-    standby.stop()
-    primary.lose()
+    standby.lose()
+    primary.stop()
     restored = sandbox.play(
         "mapswipe.walg.restore",
         sandbox.variables(
-            primary,
+            standby,
             walg_storage=storage,
             walg_restore_request="of-a-standby",
             walg_restore_backup=third["backup"]["name"],
@@ -101,8 +101,8 @@ def test_a_standby_takes_base_backups(make_sandbox: Callable[..., Sandbox]) -> N
         "walg_hosts=db",
     )
     assert restored.rc == 0, restored.stdout
-    assert primary.rows("t") == rows
-    assert primary.sql("SELECT pg_is_in_recovery()") == "f"
+    assert standby.rows("t") == rows
+    assert standby.sql("SELECT pg_is_in_recovery()") == "f"
 
 
 LOCK = "SELECT pg_advisory_lock(2002873191, 1650549611); SELECT pg_sleep(600)"

@@ -63,10 +63,12 @@ def _members(field: str, low: int, high: int) -> set[int]:
     return found
 
 
-def backup_due(rule: BackupRule, runs: Iterable[Run], reasons: Iterable[str], now: float) -> tuple[str, float | None]:
+def backup_due(
+    rule: BackupRule, runs: Iterable[Run], reasons: Iterable[str], now: float, late: float = 0.0
+) -> tuple[str, float | None]:
     """Say why a base backup is due, "" if none is; and how old one may be that makes it needless (None: as old as it is).
 
-    ``reasons``: codes of what the last check found.
+    ``reasons``: codes of what the last check found. ``late``: seconds that are left to another host, to take it first.
     """
     last = _last(runs, "backup")
     began = _seconds(last)
@@ -74,7 +76,7 @@ def backup_due(rule: BackupRule, runs: Iterable[Run], reasons: Iterable[str], no
     lacking = sorted(HEALED & set(reasons))
     if lacking and not resting:
         return f"the last check found: {', '.join(lacking)}", None
-    times = scheduled(rule, now)
+    times = scheduled(rule, now - late)
     if times is None or resting:
         return "", None
     if last is not None and last.code == 0 and began >= times[0]:

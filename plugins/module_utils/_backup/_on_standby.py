@@ -35,7 +35,10 @@ def reason(
         return True, f"no restorable base backup exists for {where}"
     gap = _wal_path.gaps([_wal_path.Leg(newest.timeline, newest.start_lsn, None)], archive)
     if gap:
-        return True, f"the archive has a gap after {newest.name}: {gap[0]} is missing, so it does not lead to the present"
+        return (
+            True,
+            f"the archive has a gap after {newest.name}: {gap[0]} is missing, so it does not lead to the present",
+        )
     age = (now - _times.moment(newest.finish_time)).total_seconds()
     if max_age is not None and (age >= max_age or max_age == 0):
         return True, f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are allowed"

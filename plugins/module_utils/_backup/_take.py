@@ -11,14 +11,15 @@ restore's plan asks: does this archive lead to what the server holds.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from .._archive import _linked, _owner, _ownership, _recorded, _wal_level, _wal_path
+from .._archive import _linked, _notes, _owner, _ownership, _pressure, _recorded, _wal_level, _wal_path
 from .._errors import WalgError
 from .._host import _facts, _locks, _progress, _readable
 from .._host._users import call_as
-from .._postgres import _server, _sessions
+from .._postgres import _server, _sessions, _wal
 from .._postgres._server import Server
 from .._walg import _backups, _corruption
 from .._walg._client import Walg
@@ -104,15 +105,32 @@ def _take(
     if made.look is not None:
         made.look.require_restorable(made.owner, _backups.of_cluster(listed, made.facts.system_identifier), archive)
     _wal_level.drop(instance.state_dir, made.facts.system_identifier, made.passed)
+    corrupt = _corruption.found(pushed.stderr, instance.cluster.data_dir) if verified else {}
+    if corrupt:
+        _note(walg, new[0].name, corrupt, [one.name for one in listed])
+    _pressure.forget(instance, _wal.segment_of(new[0].timeline, new[0].start_lsn, made.facts.segment_size))
     progress.done({"backup": new[0].name})
     return {
         "changed": True,
         "reason": made.reason,
         "backup": _backups.as_dict(new[0]),
-        "corrupt_blocks": _corruption.found(pushed.stderr, instance.cluster.data_dir) if verified else {},
+        "corrupt_blocks": corrupt,
         "seconds": round(pushed.seconds, 3),
         "log": pushed.stderr[-8192:],
     }
+
+
+def _note(walg: Walg, name: str, corrupt: dict[str, int], there: list[str]) -> None:
+    """Note which blocks are corrupt, so that retention keeps the last base backup without. Raises WalgError."""
+    try:
+        notes = _notes.read(walg)
+        note = replace(notes.backups.get(name, _notes.BackupNote()), corrupt_blocks=corrupt)
+        _notes.write(walg, notes.with_backup(name, note), there)
+    except WalgError as exc:
+        raise WalgError(
+            f"The base backup {name} is stored, but {_corruption.told(corrupt)} That could not be noted in {walg.storage}: {exc.msg}",
+            **exc.fields,
+        ) from exc
 
 
 def _awaited(walg: Walg, size: int, new: _backups.Backup, listed: list[_backups.Backup]) -> Inventory:

@@ -74,6 +74,16 @@ class StateFiles:
         return os.path.join(self.directory, "restore.json")
 
     @property
+    def give_up(self) -> str:
+        """There while wal-push may give WAL up: the time until which (seconds since 1970)."""
+        return os.path.join(self.directory, "give-up")
+
+    @property
+    def given_up(self) -> str:
+        """The segments that wal-push gave up, a line each."""
+        return os.path.join(self.directory, "given-up")
+
+    @property
     def history(self) -> str:
         """What the job did, run by run."""
         return os.path.join(self.directory, "history.jsonl")

@@ -13,14 +13,20 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from .._archive import _health
+from .._archive import _health, _pressure
 from .._backup import _due, _expire, _take, _verify
 from .._errors import WalgError
 from .._host import _exit_codes, _history, _locks
 from .._host._files import read_text, write_atomic
+from .._instance._job_spec import BackupRule
 from .._report import _facts, _metrics, _verdict
+from .._walg import _corruption
+from .._walg._client import Walg
 from . import _outcome
 from ._outcome import Outcome
+
+#: Seconds that the primary leaves to a standby that should take the base backup.
+_STANDBY_FIRST = 7200.0
 
 if TYPE_CHECKING:
     import argparse
@@ -69,13 +75,16 @@ class Work:
         """Look at server, pg_wal, storage and what the job has kept, and judge it."""
         now = datetime.now(timezone.utc)
         health = _health.ask(self.runner, self.instance, now, heartbeat=heartbeat)
+        health["dropped"] = _pressure.dropped(self.instance)
         facts = _facts.gather(self.runner, self.instance, self.spec, now, health)
         return facts, _verdict.judge(facts, now)
 
     def refresh(self, heartbeat: bool = False) -> tuple[dict[str, Any], _verdict.Verdict]:
         """Look, and write down what was seen for status, metrics and page."""
         facts, verdict = self.facts(heartbeat)
-        files = self.instance.files
+        files, now = self.instance.files, datetime.now(timezone.utc)
+        walg = Walg.of(self.runner, self.instance)
+        self.keep(lambda: _pressure.relieve(walg, self.instance, self.spec, facts["health"], now))
         kept = {**facts, "verdict": _verdict.as_dict(verdict)}
         self.keep(lambda: write_atomic(files.health, json.dumps(facts["health"], indent=1) + "\n", 0o644))
         self.keep(lambda: write_atomic(files.facts, json.dumps(kept, indent=1, sort_keys=True) + "\n", 0o644))
@@ -114,18 +123,29 @@ def backup(work: Work, max_age: float | None) -> Outcome:
     """Take a base backup if one is needed."""
     _be_nice(work)
     work.log.info("run for a base backup of %s to %s begins", work.instance.cluster.data_dir, work.instance.storage)
-    answer = _take.ensure(work.runner, work.instance, max_age=max_age, full=bool(getattr(work.options, "full", False)))
+    rule = work.spec.backup or BackupRule()
+    answer = _take.ensure(
+        work.runner,
+        work.instance,
+        max_age=max_age,
+        full=bool(getattr(work.options, "full", False)),
+        page_checksums=rule.page_checksums,
+        source=rule.source,
+    )
     lines = [f"wal-g: {line}" for line in answer.pop("log").splitlines()]
-    made = answer.get("backup") or {}
+    made, corrupt = answer.get("backup") or {}, answer["corrupt_blocks"]
     text = f"base backup done: {made.get('name')}" if answer["changed"] else f"nothing done: {answer['reason']}"
+    text = f"{text}. {_corruption.told(corrupt)}" if corrupt else text
     details = {
         "reason": answer["reason"],
         "backup": made.get("name"),
         "bytes": made.get("compressed_size"),
         "uncompressed_bytes": made.get("uncompressed_size"),
         "delta": made.get("delta"),
+        "corrupt_blocks": corrupt,
     }
-    return Outcome(_exit_codes.OK, answer["changed"], text, details, [*lines, json.dumps(answer, sort_keys=True)])
+    code = _exit_codes.WARNING if corrupt else _exit_codes.OK
+    return Outcome(code, answer["changed"], text, details, [*lines, json.dumps(answer, sort_keys=True)])
 
 
 def _be_nice(work: Work) -> None:
@@ -185,8 +205,10 @@ def _due_work(work: Work) -> Outcome:
         part("check", lambda: check(work))
     reason, max_age = "", None
     if spec.backup is not None:
-        kept = _due.codes(kept_facts(work.instance))
-        reason, max_age = _due.backup_due(spec.backup, _history.read(history), kept, time.time())
+        kept = kept_facts(work.instance)
+        server = (kept.get("health") or {}).get("server")
+        late = _STANDBY_FIRST if spec.backup.source == "standby" and server == "primary" else 0.0
+        reason, max_age = _due.backup_due(spec.backup, _history.read(history), _due.codes(kept), time.time(), late)
     if reason and spec.backup is not None:
         work.log.info("a base backup is due: %s", reason)
         time.sleep(random.uniform(0, spec.backup.jitter))

@@ -79,6 +79,21 @@ give this cluster a storage prefix of its own"
     fi
 fi
 
+# Where the archive is dead and pg_wal fills, the job may let WAL go for some minutes (walg_wal_pressure: drop; the library's _pressure).
+# What can't be noted is not let go.
+if [ -n "$segment" ] && [ "$name" = "$segment" ] && [ -r "$STATE_DIR/give-up" ]; then
+    until=
+    read -r until <"$STATE_DIR/give-up"
+    case $until in
+        '' | *[!0123456789]*) until=0 ;;
+    esac
+    if [ "$(date +%s)" -lt "$until" ] && printf '%s\n' "$name" >>"$STATE_DIR/given-up"; then
+        say "gave up $name: the archive does not take it and pg_wal fills; the archive has a gap until the next full base backup"
+        trap - EXIT
+        exit 0
+    fi
+fi
+
 # Show what the program said, and the way out of what no other try would change: WAL-G before 3.0.9 writes into a file:// storage
 # under the final name, so that an upload that was cut off stands in the way of the next.
 tell() {

@@ -43,9 +43,7 @@ def segment_trouble(stream: BinaryIO, name: str, system_identifier: str, size: i
     return trouble
 
 
-def _head_trouble(
-    head: _wal_page.FirstPage | None, read: int, name: str, system_identifier: str, size: int
-) -> str:
+def _head_trouble(head: _wal_page.FirstPage | None, read: int, name: str, system_identifier: str, size: int) -> str:
     if head is None:
         return f"it has {read} bytes, a segment has {size}"
     page_size = head.page_size

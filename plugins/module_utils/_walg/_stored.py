@@ -60,7 +60,9 @@ class Reader:
     @classmethod
     def of(cls, walg: Walg, directory: str) -> Reader:
         """Ask WAL-G what it can do."""
-        result = walg.runner.run([walg.binary, "--config", walg.config, "st", "cat", "--help"], user=walg.user, timeout=30)
+        result = walg.runner.run(
+            [walg.binary, "--config", walg.config, "st", "cat", "--help"], user=walg.user, timeout=30
+        )
         return cls(walg, "--decompress" in result.stdout + result.stderr, directory)
 
     def look(self, path: str, size: int, judge: Judge, pace: float = 0.0, expected: int = 0) -> Look:
@@ -98,7 +100,9 @@ class Reader:
         told = replace(result, stderr=_answers.telling_line(result.stderr or result.stdout), stdout="").last_line()
         said = "it fell silent" if result.timed_out else told
         advice = _answers.advice(result.stderr, kind, "read", result.timed_out)
-        return StorageError(f"The storage {self.walg.storage} does not deliver {path}: {said} {advice}".strip(), **result.fields())
+        return StorageError(
+            f"The storage {self.walg.storage} does not deliver {path}: {said} {advice}".strip(), **result.fields()
+        )
 
     def _streamed(self, words: list[str], judge: Judge, pace: float) -> Look:
         found = [""]

@@ -30,7 +30,7 @@ def archived_meanwhile(primary: Cluster, stop: threading.Event) -> threading.Thr
     """What archive_timeout and the heartbeat do on a primary: its WAL leaves now and then."""
 
     def ship() -> None:
-        while not stop.wait(0.5):
+        while not stop.wait(3):
             primary.sql("SELECT pg_logical_emit_message(true, 'x', 'y'); SELECT pg_switch_wal()")
 
     thread = threading.Thread(target=ship)

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from .._instance._job_spec import JobSpec
 
 
+#: Verbs whose failure is for whoever called them, and no alarm.
+_QUIET = (*_usage.LOOKING, "confirm")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code. Prints nothing on success: cron mails what is printed."""
     options = _usage.parser().parse_args(arguments)
@@ -45,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         placed = _placed.load(options.config_dir, options.instance)
         end = _go_inside(runner, options, placed) if placed is not None else None
         if end is not None:
-            return _tell(runner, options, spec, end.message or {}, end.code)
+            told = end.message if end.message is not None or end.code == 0 else _cut_off(options, end.code)
+            return _tell(runner, options, spec, told or {}, end.code)
         told, code = _work(runner, options, spec)
     except (WalgError, OSError) as exc:
         told, code = _not_begun(options, exc)
@@ -64,9 +69,17 @@ def _not_begun(options: argparse.Namespace, exc: WalgError | OSError) -> tuple[d
         raise error
 
     _ended, run = _outcome.done(options.verb, fail, _log.silent())
-    quiet = options.verb in (*_usage.LOOKING, "confirm")
-    told = {**_outcome.as_dict(run), "occasion": _outcome.NOTHING if quiet else _outcome.FAILURE, "complaint": run.text}
+    occasion = _outcome.NOTHING if options.verb in _QUIET else _outcome.FAILURE
+    told = {**_outcome.as_dict(run), "occasion": occasion, "complaint": run.text}
     return {"runs": [told]}, run.code
+
+
+def _cut_off(options: argparse.Namespace, code: int) -> dict[str, Any]:
+    """Return what there is to tell of work in a container that ended without a word, as a killed one does."""
+    error = WalgError(
+        f"the work in the container ended with exit code {code}, and without a word: it was killed, or the container stopped. Run again."
+    )
+    return _not_begun(options, error)[0]
 
 
 def _go_inside(runner: Runner, options: argparse.Namespace, placed: _placed.Placed) -> _session.End | None:
@@ -119,7 +132,8 @@ def _tell(runner: Runner, options: argparse.Namespace, spec: JobSpec, told: Mapp
     troubles = [str(one) for one in told.get("troubles") or ()]
     host = platform.node() or "?"
     for run in told.get("runs") or ():
-        if run["occasion"] == _outcome.FAILURE:
+        locked = run["code"] == _exit_codes.LOCKED and run["verb"] == options.verb and not options.scheduled
+        if run["occasion"] == _outcome.FAILURE or locked or options.verb in _QUIET:
             complain(
                 options.instance,
                 f"{run['verb']}: {run['complaint']}" if run["verb"] != options.verb else run["complaint"],

@@ -11,7 +11,7 @@ import shutil
 from .._errors import WalgError
 from .._host import _inside
 
-_NEEDED = ("env", "mv", "od", "rm", "sh", "sleep", "timeout")
+_NEEDED = ("date", "env", "mv", "od", "rm", "sh", "sleep", "timeout")
 _PLACES = ("/usr/local/bin", "/usr/bin", "/bin")  # the wrappers look there, too, whatever the server's PATH is
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._container import _session
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _exit_codes
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _record
 from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main
 from support.helper_engine import SERVER, Helpers, Work, placed, write
@@ -42,18 +43,28 @@ def options(config: Path) -> argparse.Namespace:
 
 
 def test_an_instance_of_this_machine(engine: Helpers, work: Work, tmp_path: Path) -> None:
-    given = options(tmp_path / "none")
-    assert _main._go_inside(given) is None
-    assert (given.config_dir, engine.calls, work.where) == (str(tmp_path / "none"), [], [])
+    assert _main.main(["backup", "--config-dir", str(tmp_path / "none")]) == _exit_codes.FAILED
+    assert (engine.calls, work.where) == ([], [])
 
 
-@pytest.mark.parametrize("code", [0, 1, 75, 137])
+@pytest.mark.parametrize("code", [0, 1, 75])
 def test_the_exit_code(engine: Helpers, work: Work, config: Path, capfd: pytest.CaptureFixture[str], code: int) -> None:
     engine.containers[0]["Config"]["User"] = "999:998"
-    work.ends = [_session.End(None, code)]
+    run = {"verb": "backup", "occasion": "failure" if code == 1 else "", "complaint": "no"}
+    run |= {"started": "", "ended": "", "seconds": 1, "code": code, "changed": False, "text": "no"}
+    work.ends = [_session.End({"runs": [run]}, code)]
     assert _main.main(["backup", "--instance", "main", "--config-dir", str(config)]) == code
     assert work.where == [(SERVER, True, "999:998")]
-    assert capfd.readouterr() == ("", "")  # cron mails what is printed; the inside has said it
+    assert capfd.readouterr() == ("", "walg-job[main]: no\n" if code else "")  # cron mails what is printed
+
+
+def test_work_that_was_killed_in_there_is_told(
+    engine: Helpers, work: Work, config: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    work.ends = [_session.End(None, 137)]
+    assert _main.main(["backup", "--config-dir", str(config)]) == 137
+    assert "ended with exit code 137, and without a word" in capfd.readouterr().err
+    assert engine.done() == []
 
 
 @pytest.mark.parametrize("status", ["exited", "paused", "gone"])
@@ -63,7 +74,7 @@ def test_a_container_that_does_not_run(
     engine.containers[0]["State"].update(Status=status, Pid=0)
     if status == "gone":
         engine.containers.clear()
-    assert _main.main(["backup", "--config-dir", str(config)]) == _main.EXIT_FAILED
+    assert _main.main(["backup", "--config-dir", str(config)]) == _exit_codes.FAILED
     said = capfd.readouterr().err
     wanted = "There is no container" if status == "gone" else f"The container {SERVER} is {status}."
     assert said.startswith(f"walg-job[main]: {wanted}")
@@ -84,9 +95,9 @@ def test_inside_it_is_the_owner_s(
     monkeypatch.setattr(_main._guard, "end_with_parent", lambda: done.append("ends with its parent"))
     work.ends = [None, None]
     given = options(config)
-    assert _main._go_inside(given) is None
+    assert _main._go_inside(engine, given, placed(tmp_path)) is None
     assert (given.config_dir, done) == (str(there), [instance.owner.name, "ends with its parent"])
     monkeypatch.setattr(_main, "dropper", lambda _user: None)  # it is the owner already
-    assert _main._go_inside(options(config)) is None
+    assert _main._go_inside(engine, options(config), placed(tmp_path)) is None
     assert len(done) == 2
     assert engine.done() == []

@@ -22,7 +22,15 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._record im
 from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main
 from support.walg_world import World
 
-DONE = {"changed": True, "reason": "none exists", "backup": {"name": "base_1"}, "log": "INFO: one\nINFO: two\n"}
+DONE = {
+    "changed": True,
+    "reason": "none exists",
+    "backup": {"name": "base_1"},
+    "corrupt_blocks": {},
+    "log": "INFO: one\nINFO: two\n",
+}
+
+ASKED = {"max_age": 0.0, "full": False, "page_checksums": True, "source": "primary", "name": "main"}
 
 
 @pytest.fixture
@@ -53,7 +61,13 @@ def log_of(world: World) -> str:
 
 
 def test_nothing_done_is_logged_as_such(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    standby = {"changed": False, "reason": "this is a standby; its primary is backed up", "backup": None, "log": ""}
+    standby = {
+        "changed": False,
+        "reason": "this is a standby; its primary is backed up",
+        "backup": None,
+        "corrupt_blocks": {},
+        "log": "",
+    }
     assert run(world, monkeypatch, standby)[0] == 0
     assert "nothing done: this is a standby; its primary is backed up" in log_of(world)
     assert "done: {" not in log_of(world)
@@ -63,7 +77,7 @@ def test_success_is_silent_and_logged(
     world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """cron mails whatever is printed."""
-    assert run(world, monkeypatch, DONE) == (0, {"max_age": 0.0, "name": "main"})
+    assert run(world, monkeypatch, DONE) == (0, ASKED)
     assert capfd.readouterr() == ("", "")
     text = log_of(world)
     assert "INFO" in text
@@ -122,13 +136,11 @@ def test_a_log_that_cannot_be_written(
     world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (world.root / "config" / "main.env").write_text(render(replace(world.instance, log_dir="/no/such/directory")))
-    assert run(world, monkeypatch, DONE) == (1, {})
+    assert run(world, monkeypatch, DONE) == (8, ASKED)
     assert "cannot write the log in /no/such/directory" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["restore"], ["backup"], ["backup", "--config-dir", "/x", "--max-age", "soon"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["restore"], ["backup", "--config-dir", "/x", "--max-age", "soon"]])
 def test_wrong_usage(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         _main.main(arguments)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from datetime import datetime, timezone
@@ -44,15 +45,21 @@ def show(runner: Runner, instance: Instance, spec: JobSpec, options: argparse.Na
     if options.json:
         sys.stdout.write(json.dumps({**facts, "verdict": _verdict.as_dict(verdict)}, indent=2, sort_keys=True) + "\n")
     else:
-        sys.stdout.write("\n".join(_status.lines(facts, verdict, now)) + "\n")
+        lines = _status.lines(facts, verdict, now, colour=sys.stdout.isatty(), width=_width())
+        sys.stdout.write("\n".join(lines) + "\n")
     return verdict.exit_code
+
+
+def _width() -> int:
+    """Return how many characters a line may have."""
+    return min(shutil.get_terminal_size((100, 24)).columns, 120)
 
 
 def _watch(instance: Instance) -> int:
     """Show how far what runs is, until nothing does."""
     shown = False
     while True:
-        lines = _status.watched(instance, datetime.now(timezone.utc))
+        lines = _status.watched(instance, datetime.now(timezone.utc), _width())
         if not lines:
             sys.stdout.write("\n" if shown else "nothing runs\n")
             return _exit_codes.OK

@@ -104,7 +104,7 @@ def host(sandbox: Sandbox, receiver: Receiver) -> Host:
     cluster = sandbox.cluster("main", initdb=["--data-checksums"])
     sandbox.storage("main")
     hook = sandbox.host / "hook"
-    hook.write_text(f"#!/bin/sh\ncat >>{sandbox.host}/log/told\n")
+    hook.write_text(f"#!/bin/sh\ncat >>{sandbox.host}/state/main/told\n")
     hook.chmod(0o755)
     cluster.sql("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 100)")
     variables = sandbox.variables(
@@ -129,7 +129,7 @@ def test_a_check_of_a_ready_host_is_silent_and_leaves_facts_and_metrics(host: Ho
     assert host.receiver.pings == ["/ping"]
     assert host.receiver.messages == []
     metrics = (host.state / "metrics.prom").read_text()
-    assert 'walg_job_last_exit_code{instance="main",verb="check"} 0' in metrics
+    assert 'walg_job_last_exit_code{walg_instance="main",verb="check"} 0' in metrics
     assert [run["code"] for run in host.runs("check")] == [0]
 
 
@@ -146,13 +146,12 @@ def test_what_is_due_is_done_once(host: Host) -> None:
     assert host.runs("run")[-1]["text"] == "nothing is due"
 
 
-def test_a_base_backup_by_hand_and_retention_after_it_shows_its_plan_first(host: Host) -> None:
+def test_a_base_backup_by_hand_and_retention_after_it(host: Host) -> None:
     done = host.job("backup")
     assert (done.rc, done.stdout, done.stderr) == (0, "", "")
     assert host.runs("backup")[-1]["changed"]
     due = host.job("run", "--scheduled")
     assert (due.rc, due.stderr) == (0, "")
-    assert host.runs("expire")[-1]["details"]["shown_only"] is True
     assert host.runs("expire")[-1]["details"]["deleted"] == []
 
 
@@ -185,7 +184,7 @@ def test_a_storage_that_is_gone_is_told_once_and_then_its_return(host: Host) -> 
         again = host.job("check", "--scheduled")
         assert (again.rc, again.stderr) == (7, "")
         assert len(host.receiver.messages) == messages + 1
-        assert json.loads((host.sandbox.host / "log" / "told").read_text().splitlines()[-1])["code"] == 7
+        assert json.loads((host.state / "told").read_text().splitlines()[-1])["code"] == 7
     finally:
         away.rename(host.storage)
     back = host.job("check", "--scheduled")
@@ -223,6 +222,9 @@ def test_a_webhook_that_hangs_holds_nothing_up_and_is_an_alarm(host: Host) -> No
     finally:
         host.receiver.seconds = 0.0
         shutil.move(host.storage.parent / lost.name, lost)
+    again = host.job("check")  # the archive is well again, and whoever is to be told hears that the webhook was not
+    assert again.rc == 5
+    assert "The webhook failed" in again.stderr
     assert host.job("check").rc == 0
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from .._host import _times
+from .._host import _exit_codes, _times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _MINUTE, _DAY = 60, 86400
 _FURTHEST = 8 * _DAY  # a schedule comes round within a week
 _RETRY = 1800.0  # seconds after a failure
+#: The work is done: a base backup with corrupt blocks is one, damage that was found was looked for.
+_WELL = (_exit_codes.OK, _exit_codes.WARNING, _exit_codes.HOOK)
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 #: What a check found that a new base backup heals, by the codes of its reasons.
 HEALED = frozenset({"no_backup", "gap", "lost", "dropped"})
@@ -72,14 +74,14 @@ def backup_due(
     """
     last = _last(runs, "backup")
     began = _seconds(last)
-    resting = last is not None and last.code != 0 and 0 <= now - began < _RETRY
+    resting = last is not None and last.code not in _WELL and 0 <= now - began < _RETRY
     lacking = sorted(HEALED & set(reasons))
     if lacking and not resting:
         return f"the last check found: {', '.join(lacking)}", None
     times = scheduled(rule, now - late)
     if times is None or resting:
         return "", None
-    if last is not None and last.code == 0 and began >= times[0]:
+    if last is not None and last.code in _WELL and began >= times[0]:
         return "", None
     return f"it was scheduled for {_times.of_seconds(times[0])}", now - times[0] + (times[0] - times[1]) / 2
 
@@ -93,12 +95,12 @@ def interval(rule: BackupRule, now: float) -> float:
 def expire_due(runs: Iterable[Run], now: float) -> bool:
     """Say whether retention is due: a base backup was taken since it last ended well; after a failure, a while later."""
     every = list(runs)
-    taken, last = _last([one for one in every if one.code == 0 and one.changed], "backup"), _last(every, "expire")
+    taken, last = _last([one for one in every if one.code in _WELL and one.changed], "backup"), _last(every, "expire")
     if taken is None:
         return False
     if last is None or _seconds(last) < _seconds(taken):
         return True
-    return last.code != 0 and not 0 <= now - _seconds(last) < _RETRY
+    return last.code not in _WELL and not 0 <= now - _seconds(last) < _RETRY
 
 
 def verify_due(spec: JobSpec, runs: Iterable[Run], now: float) -> bool:
@@ -109,7 +111,7 @@ def verify_due(spec: JobSpec, runs: Iterable[Run], now: float) -> bool:
     if last is None:
         return True
     age = now - _seconds(last)
-    return age < 0 or age >= (_DAY - _RETRY if last.code == 0 else _RETRY)
+    return age < 0 or age >= (_DAY - _RETRY if last.code in _WELL else _RETRY)
 
 
 def check_due(spec: JobSpec, runs: Iterable[Run], now: float) -> bool:

@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .._errors import WalgError
 from ._files import read_text, write_atomic
 
 if TYPE_CHECKING:
@@ -33,7 +34,15 @@ class Run:
 
 
 def read(path: str) -> list[Run]:
-    """Return the runs, oldest first. A damaged line, as a full disk leaves it, is passed over."""
+    """Return the runs, oldest first; none where the file can't be read."""
+    try:
+        return _runs(path)
+    except WalgError:
+        return []
+
+
+def _runs(path: str) -> list[Run]:
+    """Return the runs. A damaged line, as a full disk leaves it, is passed over."""
     found = []
     for line in (read_text(path) or "").splitlines():
         try:
@@ -45,7 +54,7 @@ def read(path: str) -> list[Run]:
 
 def append(path: str, run: Run) -> None:
     """Add a run, and drop the oldest of its verb beyond KEPT. Raises WalgError; hold a lock meanwhile."""
-    runs = [*read(path), run]
+    runs = [*_runs(path), run]
     left = dict.fromkeys({one.verb for one in runs}, KEPT)
     kept: list[Run] = []
     for one in reversed(runs):

@@ -10,6 +10,8 @@ Exit codes: _host/_exit_codes.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 import signal
 import sys
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .._archive import _ownership
 from .._container import _placed, _session
 from .._errors import WalgError
-from .._host import _exit_codes, _guard, _inside, _shown
+from .._host import _exit_codes, _guard, _history, _inside, _shown, _times
 from .._host._files import read_text
 from .._host._process import Runner
 from .._host._users import User, dropper
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .._instance._job_spec import JobSpec
 
 
+_TELL = "tell"  # not a verb, but kept in the history as one
 #: Verbs whose failure is for whoever called them, and no alarm.
 _QUIET = (*_usage.LOOKING, "confirm")
 
@@ -139,7 +142,9 @@ def _tell(runner: Runner, options: argparse.Namespace, spec: JobSpec, told: Mapp
                 f"{run['verb']}: {run['complaint']}" if run["verb"] != options.verb else run["complaint"],
             )
         if options.scheduled or run["occasion"] == _outcome.FAILURE:
-            troubles += _hooks.tell(runner, spec.hooks, _hooks.message(options.instance, host, run), run["occasion"])
+            failed = _hooks.tell(runner, spec.hooks, _hooks.message(options.instance, host, run), run["occasion"])
+            troubles += failed
+            _note(options, run, failed)
     if spec.metrics_dir and told.get("metrics"):
         try:
             _metrics_file.publish(options.config_dir, options.instance, spec.metrics_dir, told["metrics"])
@@ -148,6 +153,21 @@ def _tell(runner: Runner, options: argparse.Namespace, spec: JobSpec, told: Mapp
     for one in troubles:
         complain(options.instance, one)
     return _exit_codes.HOOK if troubles and code in (_exit_codes.OK, _exit_codes.WARNING) else code
+
+
+def _note(options: argparse.Namespace, run: Mapping[str, Any], failed: Sequence[str]) -> None:
+    """Have status, metrics and page know that somebody could not be told, or can again; outside of a container only."""
+    instance = None
+    with contextlib.suppress(WalgError):
+        instance = _record.load(options.config_dir, options.instance)
+    if instance is None or instance.owner.uid != os.geteuid():
+        return
+    last = _history.last(_history.read(instance.files.history)).get(_TELL)
+    code = _exit_codes.HOOK if failed else _exit_codes.OK
+    if failed or (last is not None and last.code != code and run["occasion"] != _outcome.NOTHING):
+        text = " ".join(failed) or "who is to be told could be told again"
+        with contextlib.suppress(WalgError):
+            _outcome.record(instance, _history.Run(_TELL, run["ended"], _times.now(), 0.0, code, False, text))
 
 
 def complain(instance: str, text: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .._archive import _health, _pressure
 from .._backup import _due, _expire, _take, _verify
 from .._errors import WalgError
-from .._host import _exit_codes, _history, _locks
+from .._host import _exit_codes, _history, _locks, _times
 from .._host._files import read_text, write_atomic
 from .._instance._job_spec import BackupRule
 from .._report import _facts, _metrics, _verdict
@@ -58,7 +58,8 @@ class Work:
         level = 20 if outcome.code in (_exit_codes.OK, _exit_codes.LOCKED) else 40
         self.log.log(level, "%s: %s", verb, outcome.text)
         before = _history.last(_history.read(self.instance.files.history)).get(verb)
-        occasion = _outcome.occasion(run, before, self.options.scheduled)
+        parts = outcome.details.get("parts")  # each of them has told its own
+        occasion = _outcome.NOTHING if parts else _outcome.occasion(run, before, self.options.scheduled)
         if outcome.code != _exit_codes.LOCKED:
             self.keep(lambda: _outcome.record(self.instance, run))
         self.told.append({**_outcome.as_dict(run), "occasion": occasion})
@@ -77,6 +78,8 @@ class Work:
         health = _health.ask(self.runner, self.instance, now, heartbeat=heartbeat)
         health["dropped"] = _pressure.dropped(self.instance)
         facts = _facts.gather(self.runner, self.instance, self.spec, now, health)
+        this = {"verb": "check", "started": _times.text(now), "ended": _times.text(now), "code": _exit_codes.OK}
+        facts["runs"] = {**facts["runs"], "check": this}  # the one that looks now
         return facts, _verdict.judge(facts, now)
 
     def refresh(self, heartbeat: bool = False) -> tuple[dict[str, Any], _verdict.Verdict]:
@@ -219,4 +222,4 @@ def _due_work(work: Work) -> Outcome:
         part("verify", lambda: verify(work))
     if set(did) - {"check"}:
         part("check", lambda: check(work))
-    return Outcome(_outcome.worst(codes), False, f"done: {', '.join(did)}" if did else "nothing is due")
+    return Outcome(_outcome.worst(codes), False, f"done: {', '.join(did)}" if did else "nothing is due", {"parts": did})

@@ -131,7 +131,7 @@ def main() -> None:
     _enter.enter(module, _enter.FILES)
     try:
         instance = instance_from(module.params, module.check_mode)
-        spec = _job_spec.load(instance.config_dir, instance.name)
+        spec = _job_spec.load(instance.config_dir, instance.name, instance.owner.uid)
         runner, deep = Runner(), module.params["read_last_commit"]
 
         def look() -> dict[str, Any]:

@@ -137,11 +137,28 @@ def made(kind: Any, told: Mapping[str, Any] | None) -> Any:
     return kind(**values)
 
 
+#: What was read outside of a container, by instance, or why it could not be.
+_remembered: dict[str, JobSpec | WalgError] = {}
+
+
+def remember(config_dir: str, name: str) -> None:
+    """Read the file of an instance in a container before going inside, where it is not: load() answers with it then."""
+    try:
+        _remembered[name] = load(config_dir, name)
+    except WalgError as exc:
+        _remembered[name] = exc
+
+
 def load(config_dir: str, name: str, owner: int = 0) -> JobSpec:
     """Return what an instance's job does; the defaults where no file is. Raises WalgError for a damaged one.
 
     ``owner``: the number of the user whose file it may be besides root's: the cluster's owner, unless the server is in a container.
     """
+    known = _remembered.get(name)
+    if isinstance(known, WalgError):
+        raise known
+    if known is not None:
+        return known
     path = spec_path(config_dir, name)
     text = read_text(path)
     if text is None:

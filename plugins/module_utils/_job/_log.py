@@ -40,8 +40,9 @@ class _Handler(logging.handlers.RotatingFileHandler):
         try:
             if self.shouldRollover(record):
                 self.doRollover()
-            self.stream.write(self.format(record) + "\n")
-            self.flush()
+            stream = self.stream or self._open()
+            stream.write(self.format(record) + "\n")
+            stream.flush()
         except OSError as exc:
             what = f"cannot write the log {self.baseFilename}: {exc}"
             if what not in self._troubles:

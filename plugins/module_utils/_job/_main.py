@@ -87,6 +87,7 @@ def _cut_off(options: argparse.Namespace, code: int) -> dict[str, Any]:
 
 def _go_inside(runner: Runner, options: argparse.Namespace, placed: _placed.Placed) -> _session.End | None:
     """Go on in the container of the instance's server, as its owner; outside, return how that ended."""
+    _job_spec.remember(options.config_dir, options.instance)
     container = placed.find(runner)
     container.refuse_not_running()
     end = _session.work(runner, placed, container, {}, served=True, user=container.user)

@@ -17,7 +17,7 @@ from .._host import _inside
 from .._host._process import Runner
 from .._host._users import User
 from .._host._waiting import wait_until
-from .._instance import _directories
+from .._instance import _directories, _job_spec
 from .._postgres import _data_dir, _servers, _whose
 from . import _answer, _first_start
 
@@ -129,7 +129,10 @@ def enter(module: _answer.Module, needs: str = SERVER) -> None:
 def of(module: _answer.Module, offers: Mapping[str, _session.Offer] | None = None) -> Outside | None:
     """Return the outside for a module's instance; None if its server runs on this machine itself. Raises WalgError."""
     params = module.params
-    placed = _placed.load(_machines(params)["config_dir"], params["instance"], module.check_mode)
+    config_dir = _machines(params)["config_dir"]
+    placed = _placed.load(config_dir, params["instance"], module.check_mode)
+    if placed:
+        _job_spec.remember(config_dir, params["instance"])
     return Outside(module, placed, offers or {}) if placed else None
 
 

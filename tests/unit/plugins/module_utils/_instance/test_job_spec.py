@@ -60,5 +60,16 @@ def test_a_damaged_file_is_an_error_and_not_the_defaults(told: str) -> None:
         _job_spec.parse(told, "/etc/x/main.job.json")
 
 
+def test_what_was_read_outside_of_a_container_holds_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_job_spec, "_remembered", {})
+    (tmp_path / "main.job.json").write_text('{"retention": {"days": 99}}')
+    _job_spec.remember(str(tmp_path), "main")
+    assert _job_spec.load("/nowhere", "main") == JobSpec(retention=Retention(days=99))
+    (tmp_path / "other.job.json").write_text("{")
+    _job_spec.remember(str(tmp_path), "other")
+    with pytest.raises(WalgError, match="is damaged"):
+        _job_spec.load("/nowhere", "other")
+
+
 def test_the_file_is_json_for_people() -> None:
     assert json.loads(_job_spec.render(JobSpec()))["retention"]["minimum_days"] == 7

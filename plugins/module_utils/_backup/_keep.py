@@ -225,15 +225,16 @@ def _clean_first(clean: Sequence[Backup], good: Sequence[Backup]) -> list[Backup
 def _by_window(
     reasons: _Reasons, policy: Retention, clean: Sequence[Backup], good: Sequence[Backup], ages: Mapping[str, float]
 ) -> None:
-    """The window: the newest that is old enough opens it; where none is, the oldest does."""
+    """The window: the newest that is old enough opens it; where none is, the oldest does.
+
+    Both the newest clean one and the newest of all: with a gap between them, only the one with corrupt blocks leads to the present.
+    """
     if not policy.minimum_days:
         return
     for rows in (clean, good):
         old = [one for one in rows if ages.get(one.name, 0.0) >= policy.minimum_days * _DAY]
         for opener in old[-1:] or rows[:1]:
             reasons.add(opener, f"the window of {policy.minimum_days} days begins with it (minimum_days)")
-        if old:
-            return
 
 
 def _by_calendar(

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
-from .._host import _trust
+from .._host import _inside, _trust
 from .._host._files import read_text
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def load(config_dir: str, name: str, owner: int = 0) -> JobSpec:
 
     ``owner``: the number of the user whose file it may be besides root's: the cluster's owner, unless the server is in a container.
     """
-    known = _remembered.get(name)
+    known = _remembered.get(name) if _inside.current() else None
     if isinstance(known, WalgError):
         raise known
     if known is not None:

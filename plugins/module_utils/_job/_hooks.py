@@ -30,7 +30,7 @@ _ANSWER = 1024  # bytes of an answer that are read
 
 
 def message(instance: str, host: str, run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is told of a run: one line for chat systems (``text``; ``content`` is what some of them call it), and its parts."""
+    """Return the message about a run: one line for chat systems (``text``; ``content`` is what some of them call it), and its parts."""
     code = int(run["code"])
     state = "OK" if code == _exit_codes.OK else "PROBLEM"
     line = f"[{state}] walg {run['verb']} of {instance} on {host}: {run['text']}"
@@ -45,7 +45,7 @@ def message(instance: str, host: str, run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tell(runner: Runner, hooks: Hooks, told: Mapping[str, Any], occasion: str) -> list[str]:
-    """Tell whoever is to be told on an occasion (one of _outcome's). Returns what went wrong, in a sentence each."""
+    """Tell those who should know on an occasion (one of _outcome's). Returns what went wrong, in a sentence each."""
     body = json.dumps(told)
     todo: list[tuple[str, Callable[[], None]]] = []
     if occasion == _outcome.FAILURE and hooks.failure_command:

@@ -102,7 +102,7 @@ def _go_inside(runner: Runner, options: argparse.Namespace, placed: _placed.Plac
 
 
 def _work(runner: Runner, options: argparse.Namespace, spec: JobSpec) -> tuple[dict[str, Any], int]:
-    """Do the verb as the cluster's owner. Returns what is told of it, and the exit code."""
+    """Do the verb as the cluster's owner. Returns what the hooks should know, and the exit code."""
     instance = _record.require(options.config_dir, options.instance)
     _refuse_other_user(instance)
     if options.verb == "confirm":
@@ -166,7 +166,7 @@ def _note(options: argparse.Namespace, run: Mapping[str, Any], failed: Sequence[
     last = _history.last(_history.read(instance.files.history)).get(_TELL)
     code = _exit_codes.HOOK if failed else _exit_codes.OK
     if failed or (last is not None and last.code != code and run["occasion"] != _outcome.NOTHING):
-        text = " ".join(failed) or "who is to be told could be told again"
+        text = " ".join(failed) or "the hooks answer again"
         with contextlib.suppress(WalgError):
             _outcome.record(instance, _history.Run(_TELL, run["ended"], _times.now(), 0.0, code, False, text))
 

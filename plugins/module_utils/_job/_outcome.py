@@ -127,5 +127,5 @@ def occasion(run: Run, before: Run | None, scheduled: bool) -> str:
 
 
 def as_dict(run: Run) -> dict[str, Any]:
-    """Return a run as it crosses to whoever tells of it."""
+    """Return a run as it crosses to the process that speaks to the hooks."""
     return asdict(run)

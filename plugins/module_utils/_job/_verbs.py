@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Work:
-    """One start of the job. ``told``: what crosses to whoever tells of it; ``troubles``: what could not be recorded."""
+    """One start of the job. ``told``: what crosses to the process that speaks to the hooks; ``troubles``: what could not be recorded."""
 
     runner: Runner
     instance: Instance
@@ -51,7 +51,7 @@ class Work:
     troubles: list[str]
 
     def do(self, verb: str, act: Callable[[], Outcome]) -> Outcome:
-        """Do a verb, log it, add it to the history, and note what is to be told of it."""
+        """Do a verb, log it, add it to the history, and note what the hooks should know."""
         outcome, run = _outcome.done(verb, act, self.log)
         for line in outcome.log:
             self.log.log(20 if outcome.code in (_exit_codes.OK, _exit_codes.WARNING) else 40, "%s", line)

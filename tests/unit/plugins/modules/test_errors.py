@@ -16,7 +16,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from support.module_docs import MODULES, PLUGINS, spec
 
 #: Any value that passes Ansible's own check, for options that must be given.
-_GIVEN = {"str": "x", "dict": {"data_dir": "/x"}, "raw": "x"}
+_GIVEN = {"str": "x", "path": "/x", "dict": {"data_dir": "/x"}, "raw": "x"}
 
 
 def handlers(name: str) -> list[str]:

@@ -143,6 +143,7 @@ def test_an_info_module_never_changes(name: str) -> None:
 
 #: Dictionaries whose keys are names of the host or of PostgreSQL, and not ours.
 FREE = {
+    "walg_backup: corrupt_blocks",
     "walg_restore: restore.differs",
     "walg_restore: restore.host_was.limits",
     "walg_restore: restore.links",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -23,6 +24,12 @@ from support.walg_world import IDENTIFIER, SIZE, World, inventory, listed, segme
 
 NOON = "2026-01-02T12:00:00Z"
 NAME = f"base_{segment(1, 2)}"
+
+
+@pytest.fixture(autouse=True)
+def _no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of the cluster's hosts is a session of a real server: test_backup_on_standby.py."""
+    monkeypatch.setattr(_take._cluster_lock, "held", lambda *_: contextlib.nullcontext())
 
 
 @pytest.fixture

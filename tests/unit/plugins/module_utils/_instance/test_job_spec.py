@@ -64,9 +64,11 @@ def test_what_was_read_outside_of_a_container_holds_inside(tmp_path: Path, monke
     monkeypatch.setattr(_job_spec, "_remembered", {})
     (tmp_path / "main.job.json").write_text('{"retention": {"days": 99}}')
     _job_spec.remember(str(tmp_path), "main")
-    assert _job_spec.load("/nowhere", "main") == JobSpec(retention=Retention(days=99))
+    assert _job_spec.load("/nowhere", "main") == JobSpec()
     (tmp_path / "other.job.json").write_text("{")
     _job_spec.remember(str(tmp_path), "other")
+    monkeypatch.setattr(_job_spec._inside, "current", lambda: True)
+    assert _job_spec.load("/nowhere", "main") == JobSpec(retention=Retention(days=99))
     with pytest.raises(WalgError, match="is damaged"):
         _job_spec.load("/nowhere", "other")
 

@@ -145,6 +145,8 @@ def test_backup_push(full: bool, last: list[str]) -> None:
     env = {
         **ENVIRONMENT,
         "WALG_SENTINEL_USER_DATA": json.dumps(data, sort_keys=True),
+        "WALG_LOG_LEVEL": "NORMAL",
+        "WALG_LOG_DESTINATION": "stderr",
     }  # arguments are everybody's to read
     walg, runner = client(Call(argv, rc=3, env=env, user="postgres"))
     assert walg.backup_push("/data", data, full, 99.0).rc == 3

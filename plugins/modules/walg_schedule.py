@@ -138,7 +138,7 @@ options:
     choices: [alarm, drop]
     default: alarm
   pressure_limit:
-    description: Bytes of waiting WAL beyond which V(drop) gives it up. V(0) means half of the file system.
+    description: Bytes of waiting WAL beyond which V(drop) gives it up. V(0) means as much as there is free space left.
     type: int
     default: 0
   hooks:
@@ -158,7 +158,7 @@ options:
         type: str
         default: ""
       ping:
-        description: Address that is fetched after success.
+        description: Address that is fetched after each scheduled check that finds all well.
         type: str
         default: ""
       timeout:

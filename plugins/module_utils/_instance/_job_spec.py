@@ -82,7 +82,7 @@ class Hooks:
 class JobSpec:
     """All of it. ``check_minutes``: how often the archive's health is looked at; ``heartbeat``: whether a check writes a little WAL.
 
-    ``pressure_limit``: bytes of waiting WAL beyond which it is given up where ``wal_pressure`` is drop (0: half of the file system).
+    ``pressure_limit``: bytes of waiting WAL beyond which it is given up where ``wal_pressure`` is drop (0: as much as is free).
     ``metrics_dir``: where the Prometheus textfile goes ("": nowhere).
     """
 

@@ -52,7 +52,7 @@ def tell(runner: Runner, hooks: Hooks, told: Mapping[str, Any], occasion: str) -
         todo.append(("The failure command", lambda: _command(runner, hooks, body)))
     if occasion in (_outcome.FAILURE, _outcome.RECOVERY) and hooks.webhook:
         todo.append(("The webhook", lambda: _fetch(hooks.webhook, hooks.timeout, body.encode())))
-    if occasion in (_outcome.SUCCESS, _outcome.RECOVERY) and hooks.ping:
+    if occasion in (_outcome.SUCCESS, _outcome.RECOVERY) and told["verb"] == "check" and hooks.ping:
         todo.append(("The ping", lambda: _fetch(hooks.ping, hooks.timeout, None)))
     troubles = []
     for what, act in todo:

@@ -58,7 +58,7 @@ class Work:
         level = 20 if outcome.code in (_exit_codes.OK, _exit_codes.LOCKED) else 40
         self.log.log(level, "%s: %s", verb, outcome.text)
         before = _history.last(_history.read(self.instance.files.history)).get(verb)
-        parts = outcome.details.get("parts")  # each of them has told its own
+        parts = "parts" in outcome.details  # each of them has told its own
         occasion = _outcome.NOTHING if parts else _outcome.occasion(run, before, self.options.scheduled)
         if outcome.code != _exit_codes.LOCKED:
             self.keep(lambda: _outcome.record(self.instance, run))

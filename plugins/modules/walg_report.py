@@ -77,6 +77,7 @@ from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import judge
 from ansible_collections.mapswipe.walg.plugins.module_utils._report import _page_file
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer
 
@@ -86,6 +87,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     _answer.begin(module)
     try:
+        judge({"path": module.params["path"]})
         now = datetime.now(timezone.utc)
         made = _page_file.write(module.params["path"], module.params["hosts"], now, dry=module.check_mode)
     except (WalgError, OSError) as exc:

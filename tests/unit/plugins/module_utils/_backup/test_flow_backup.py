@@ -181,7 +181,12 @@ def push(world: World, *more: str, **answer: Any) -> list[Call]:
         }
     }
     options = "-c statement_timeout=0 -c idle_session_timeout=0"
-    env = {"WALG_SENTINEL_USER_DATA": json.dumps(data, sort_keys=True), "PGOPTIONS": options}
+    env = {
+        "WALG_SENTINEL_USER_DATA": json.dumps(data, sort_keys=True),
+        "PGOPTIONS": options,
+        "WALG_LOG_LEVEL": "NORMAL",
+        "WALG_LOG_DESTINATION": "stderr",
+    }
     rows = [
         {"name": "archive_command", "setting": "/bin/x", "vartype": "string", "altered": False},
         {"name": "track_commit_timestamp", "setting": "on", "vartype": "bool", "altered": False},

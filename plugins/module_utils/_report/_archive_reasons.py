@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._reason import CRITICAL, INFO, UNKNOWN, WARNING, Reason
-from ._shown import clock, line, number, rows, since, span, table
+from ._shown import clock, line, many, number, rows, since, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ def storage(facts: Mapping[str, Any], now: datetime) -> list[Reason]:
     usable = good(archive)
     if not usable:
         listed = len(rows(archive.get("backups")))
-        text = f"None of {listed} base backups can be restored." if listed else "The storage holds no base backup."
+        text = f"None of {many(listed, 'base backup')} can be restored." if listed else "The storage holds no base backup."
         return [*found, Reason("no_backup", CRITICAL, text, _BACKUP_NOW, denies=True)]
     return [*found, *_reach(archive), *_ages(facts, archive, now), *_oddities(facts, archive)]
 
@@ -104,7 +104,7 @@ def _oddities(facts: Mapping[str, Any], archive: Mapping[str, Any]) -> list[Reas
         found.append(Reason("foreign", WARNING, text, "Give each cluster a prefix of its own."))
     bad = [one for one in rows(archive.get("backups")) if one.get("restorable") is False and not one.get("foreign")]
     if bad:
-        text = f"{len(bad)} base backups can't be restored: {line(bad[-1].get('name'))}: {line(bad[-1].get('reason'))}"
+        text = f"{many(len(bad), 'base backup')} can't be restored: {line(bad[-1].get('name'))}: {line(bad[-1].get('reason'))}"
         found.append(
             Reason(
                 "backup_broken", WARNING, text, "Retention removes them; take a full one if the newest is among them."
@@ -116,14 +116,16 @@ def _oddities(facts: Mapping[str, Any], archive: Mapping[str, Any]) -> list[Reas
     ]
     if gaps and not newest(archive).get("missing"):
         missing = sum(int(number(gap.get("segments")) or 0) for gap in gaps)
-        text = f"The timeline has {len(gaps)} holes ({missing} segments) before the newest window: no moment in them can be restored."
+        text = f"The timeline has {many(len(gaps), 'hole')} ({many(missing, 'segment')}) before the newest window: no moment in them can be restored."
         found.append(Reason("old_gap", INFO, text))
     notes = table(facts.get("notes"))
     corrupt = {name: note for name, note in table(notes.get("backups")).items() if table(note).get("corrupt_blocks")}
     if corrupt:
-        text = f"{len(corrupt)} base backups hold pages with wrong checksums: {line(sorted(corrupt)[-1])}."
+        last = good(archive)[-1].get("name") in corrupt  # an old one will expire, and is no alarm until then
+        verb = "holds" if len(corrupt) == 1 else "hold"
+        text = f"{many(len(corrupt), 'base backup')} {verb} pages with wrong checksums: {line(sorted(corrupt)[-1])}."
         remedy = "The cluster itself is damaged: see pg_amcheck, and restore a base backup without them beside it to compare."
-        found.append(Reason("corrupt_pages", CRITICAL, text, remedy))
+        found.append(Reason("corrupt_pages", CRITICAL if last else INFO, text, remedy))
     return found
 
 

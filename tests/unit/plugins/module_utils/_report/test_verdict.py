@@ -83,7 +83,7 @@ CASES: list[tuple[dict[str, Any], str, str, int]] = [
     ({"verification": verified(damaged=[DAMAGED], sound=False, chain={"left": []})}, "damage", "no", 6),
     ({"verification": verified(sound=None, text="unknown: 403")}, "verification_unknown", "yes", 5),
     ({"verification": verified(reread={"behind": 3 * 86400.0})}, "verification_behind", "yes", 5),
-    ({"notes__backups": {"base_x": {"corrupt_blocks": {"base/5/1": 2}}}}, "corrupt_pages", "yes", 5),
+    ({"notes__backups": {BROKEN[-1]["name"]: {"corrupt_blocks": {"base/5/1": 2}}}}, "corrupt_pages", "yes", 5),
     ({"archive__owner_problem": "damaged"}, "owner_unreadable", "yes", 5),
     ({"archive__foreign": ["7"]}, "foreign", "yes", 5),
     ({"runs__backup__code": 1}, "backup_failed", "yes", 5),
@@ -151,3 +151,11 @@ def test_nothing_at_all_and_nonsense_are_unknown() -> None:
     assert _verdict.judge(nonsense, NOW).restorable == "unknown"
     assert _verdict.of_dict({}).light == "unknown"
     assert _verdict.of_dict({"restorable": "yes", "exit_code": 7, "reasons": [{"level": "green"}]}).light != "ok"
+
+
+def test_corrupt_pages_of_an_old_base_backup_are_no_alarm() -> None:
+    """The newest one that counts has none."""
+    verdict = _verdict.judge(changed(notes={"backups": {BROKEN[0]["name"]: {"corrupt_blocks": {"base/5/1": 2}}}}), NOW)
+    (found,) = [one for one in verdict.reasons if one.code == "corrupt_pages"]
+    assert (found.level, verdict.exit_code) == ("info", 0)
+    assert found.text.startswith("1 base backup holds pages")

@@ -90,7 +90,10 @@ def test_all_is_well(sandbox: Sandbox, history: History, storage: Path) -> None:
     assert (seen["sound"], seen["reread"]["objects"]) == (True, 0)
     assert seen["reread"]["planned"] > 0
     assert snapshot(sandbox, history.cluster, storage) == before
-    objects = [*storage.glob("wal_005/" + "?" * 24 + ".lz4"), *(path for path in storage.glob("basebackups_005/**/*") if path.is_file())]
+    objects = [
+        *storage.glob("wal_005/" + "?" * 24 + ".lz4"),
+        *(path for path in storage.glob("basebackups_005/**/*") if path.is_file()),
+    ]
     answer = verify(sandbox, everything=True)
     assert (answer["sound"], answer["damaged"], answer["reread"]["done_share"]) == (True, [], 1.0)
     assert answer["reread"]["objects"] == len(objects) > 12
@@ -189,7 +192,9 @@ def test_a_killed_run_is_continued(sandbox: Sandbox, history: History, storage: 
         read, seconds = cycle["bytes"], time.monotonic() - began
         locked = sandbox.module("walg_verify", sandbox.instance())
         assert "is already running" in locked["msg"]
-        children = subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True, check=False).stdout.split()
+        children = subprocess.run(
+            ["pgrep", "-P", str(run.pid)], capture_output=True, text=True, check=False
+        ).stdout.split()
         for pid in [str(run.pid), *children]:
             os.kill(int(pid), signal.SIGKILL)
     time.sleep(0.5)
@@ -198,5 +203,3 @@ def test_a_killed_run_is_continued(sandbox: Sandbox, history: History, storage: 
     assert (answer["sound"], answer["reread"]["objects"]) == (True, left)
     assert left < total
     assert read <= 1_500_000 * seconds
-
-

@@ -99,7 +99,9 @@ def test_an_encrypted_archive(make_sandbox: Callable[..., Sandbox], tmp_path_fac
 
     def gpg(*arguments: str) -> str:
         argv = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
-        done = subprocess.run([*argv, *arguments], capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"})
+        done = subprocess.run(
+            [*argv, *arguments], capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}
+        )
         return done.stdout
 
     keys = []

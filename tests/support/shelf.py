@@ -102,8 +102,12 @@ class Shelf(Runner):
         assert words[:2] == ["st", "ls"]
         if len(words) == 2:
             folders = sorted({path.partition("/")[0] for path in self.objects})
-            return "type size last modified name\n" + "".join(f"dir 0 0001-01-01 00:00:00 +0000 UTC {one}/\n" for one in folders)
-        inside = {path.partition("/")[2]: size for path, (size, _data) in self.objects.items() if path.startswith(words[3])}
+            return "type size last modified name\n" + "".join(
+                f"dir 0 0001-01-01 00:00:00 +0000 UTC {one}/\n" for one in folders
+            )
+        inside = {
+            path.partition("/")[2]: size for path, (size, _data) in self.objects.items() if path.startswith(words[3])
+        }
         return "type size last modified name\n" + "".join(
             f"obj {size} 2026-01-01 00:00:00 +0000 UTC {name}\n" for name, size in sorted(inside.items())
         )
@@ -126,6 +130,8 @@ class Shelf(Runner):
             self.after(len(self.read))
         size, data = self.objects.get(path, (0, b""))
         errors = self.broken.get(path, [])
-        error = self.dead or ("object not found" if path not in self.objects else errors.pop(0) if errors and not raw else "")
+        error = self.dead or (
+            "object not found" if path not in self.objects else errors.pop(0) if errors and not raw else ""
+        )
         read(io.BytesIO(b"" if error else bytes(size) if raw and not path.endswith(".json") else data))
         return Result(list(argv), 1 if error else 0, "", f"ERROR: {error}\n" if error else "")

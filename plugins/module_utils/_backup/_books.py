@@ -78,7 +78,10 @@ def _compare(
         if not _TAR.match(name):
             path = f"{place}/tar_partitions/{name}"
             found.foreign.add(path)
-            found.damaged[path] = (backup.name, "it is no part of a base backup; WAL-G tries to restore it, without end")
+            found.damaged[path] = (
+                backup.name,
+                "it is no part of a base backup; WAL-G tries to restore it, without end",
+            )
     if "metadata.json" not in there:
         found.damaged[f"{place}/metadata.json"] = (backup.name, "it is missing")
     if not any(_CONTROL.match(name) for name in present):

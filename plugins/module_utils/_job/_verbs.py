@@ -76,7 +76,6 @@ class Work:
         """Look at server, pg_wal, storage and what the job has kept, and judge it."""
         now = datetime.now(timezone.utc)
         health = _health.ask(self.runner, self.instance, now, heartbeat=heartbeat)
-        health["dropped"] = _pressure.dropped(self.instance)
         facts = _facts.gather(self.runner, self.instance, self.spec, now, health)
         this = {"verb": "check", "started": _times.text(now), "ended": _times.text(now), "code": _exit_codes.OK}
         facts["runs"] = {**facts["runs"], "check": this}  # the one that looks now

@@ -45,7 +45,9 @@ def storage(facts: Mapping[str, Any], now: datetime) -> list[Reason]:
     usable = good(archive)
     if not usable:
         listed = len(rows(archive.get("backups")))
-        text = f"None of {many(listed, 'base backup')} can be restored." if listed else "The storage holds no base backup."
+        text = (
+            f"None of {many(listed, 'base backup')} can be restored." if listed else "The storage holds no base backup."
+        )
         return [*found, Reason("no_backup", CRITICAL, text, _BACKUP_NOW, denies=True)]
     return [*found, *_reach(archive), *_ages(facts, archive, now), *_oddities(facts, archive)]
 

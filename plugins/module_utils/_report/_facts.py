@@ -15,7 +15,7 @@ import socket
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .._archive import _health, _info, _notes
+from .._archive import _health, _info, _notes, _pressure
 from .._errors import WalgError
 from .._host import _history, _times
 from .._host._files import read_text
@@ -51,7 +51,7 @@ def gather(
     archive is known rather than estimated. Raises no error of a storage: it is told in ``archive_problem``.
     """
     archive, problem, notes = _archive(runner, instance, now, read_last_commit)
-    told = dict(health)
+    told = {**health, "dropped": _pressure.dropped(instance)}
     if archive is not None and not told.get("lost"):
         told["lost"] = _health.lost(told, archive)
     runs = _history.read(instance.files.history)

@@ -118,7 +118,8 @@ def _oddities(facts: Mapping[str, Any], archive: Mapping[str, Any]) -> list[Reas
     ]
     if gaps and not newest(archive).get("missing"):
         missing = sum(int(number(gap.get("segments")) or 0) for gap in gaps)
-        text = f"The timeline has {many(len(gaps), 'hole')} ({many(missing, 'segment')}) before the newest window: no moment in them can be restored."
+        holes = f"{many(len(gaps), 'hole')} ({many(missing, 'segment')})"
+        text = f"The timeline has {holes} before the newest window: no moment in them can be restored."
         found.append(Reason("old_gap", INFO, text))
     notes = table(facts.get("notes"))
     corrupt = {name: note for name, note in table(notes.get("backups")).items() if table(note).get("corrupt_blocks")}

@@ -235,7 +235,7 @@ def test_two_runs_at_once_do_the_work_once(host: Host) -> None:
     def start() -> None:
         results.append(host.job("backup").rc)
 
-    threads = [threading.Thread(target=start) for _ in range(2)]
+    threads = [threading.Thread(target=start) for _number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

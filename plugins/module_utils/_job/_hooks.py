@@ -78,7 +78,7 @@ def _fetch(address: str, timeout: int, body: bytes | None) -> None:
     request = urllib.request.Request(address, data=body, headers=headers, method="POST" if body else "GET")
 
     try:
-        with limit(timeout), urllib.request.urlopen(request, timeout=timeout) as answer:
+        with limit(timeout), urllib.request.build_opener().open(request, timeout=timeout) as answer:
             answer.read(_ANSWER)
     except urllib.error.HTTPError as exc:
         exc.close()

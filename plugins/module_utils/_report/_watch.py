@@ -47,11 +47,11 @@ def line_of(state: Mapping[str, Any] | None, now: datetime, *, width: int = 80, 
     if total and done is not None:
         room = min(_WIDEST_BAR, width - len(text) - 8)
         if room >= 5:
-            return f"{bar(done / total, room, ascii_only=ascii_only)} {min(done / total, 1.0):4.0%} {text}"
+            return f"{gauge(done / total, room, ascii_only=ascii_only)} {min(done / total, 1.0):4.0%} {text}"
     return _cut(text, width)
 
 
-def bar(share: float, width: int, *, ascii_only: bool = False) -> str:
+def gauge(share: float, width: int, *, ascii_only: bool = False) -> str:
     """Return a bar of ``width`` characters besides its brackets, filled to a share from 0 to 1."""
     full = round(min(max(share, 0.0), 1.0) * width)
     done, left = ("#", ".") if ascii_only else ("█", "░")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _retention_look
@@ -16,7 +16,6 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._backup._deletion im
 from ansible_collections.mapswipe.walg.plugins.module_utils._backup._retention import Drop
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _times
-from ansible_collections.mapswipe.walg.plugins.module_utils._walg._client import Walg
 from support.walg_world import World
 
 
@@ -40,7 +39,7 @@ class Storage:
 
 
 def deletion(storage: Storage) -> Deletion:
-    return Deletion(cast("Walg", storage), lambda _done: None)
+    return Deletion(cast(Any, storage), lambda _done: None)
 
 
 @pytest.mark.parametrize("number", [5, 200])

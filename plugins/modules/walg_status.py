@@ -112,7 +112,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _health
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
@@ -135,9 +134,7 @@ def main() -> None:
         runner, deep = Runner(), module.params["read_last_commit"]
 
         def look() -> dict[str, Any]:
-            now = datetime.now(timezone.utc)
-            health = _health.ask(runner, instance, now, heartbeat=False)
-            return _facts.gather(runner, instance, spec, now, health, read_last_commit=deep)
+            return _facts.gather(runner, instance, spec, datetime.now(timezone.utc), read_last_commit=deep)
 
         facts = call_as(instance.owner, look)
     except (WalgError, OSError) as exc:

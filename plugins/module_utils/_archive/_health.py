@@ -10,14 +10,13 @@ last commit in the archive says how much that would be.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
 from .._host import _times
-from .._host._files import read_text
+from .._host._files import read_state
 from .._postgres import _wal
 from .._postgres._server import Server
 from . import _present
@@ -36,7 +35,9 @@ SELECT json_build_object(
   'archive_timeout', (SELECT setting::int FROM pg_settings WHERE name = 'archive_timeout'),
   'last_wal', last_archived_wal, 'last_time', extract(epoch FROM last_archived_time),
   'failed_wal', last_failed_wal, 'failed_time', extract(epoch FROM last_failed_time), 'failed_count', failed_count,
-  'fails', coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false))
+  'fails', coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false),
+  'mode', current_setting('archive_mode'), 'command', current_setting('archive_command'),
+  'library', coalesce(current_setting('archive_library', true), ''))
 FROM pg_stat_archiver
 """
 _HEARTBEAT = "SELECT pg_logical_emit_message(true, 'mapswipe.walg', 'heartbeat')"
@@ -68,9 +69,9 @@ def ask(runner: Runner, instance: Instance, now: datetime, *, heartbeat: bool) -
         if heartbeat and not facts.in_recovery:
             server.ask(_HEARTBEAT)
         told = server.ask_json(_QUESTION)
-        trouble = "" if facts.in_recovery else _present.not_archiving(_present.ask(server, facts))
     except WalgError as exc:
         return {**found, "problem": exc.msg, **_room(instance, now, None, None)}
+    trouble = "" if facts.in_recovery else _present.why_not(told["mode"], told["command"], told["library"])
     lsn = _wal.parse_lsn(told["lsn"])
     waiting = waiting_files(facts.data_directory, now.timestamp())
     found.update(
@@ -153,11 +154,7 @@ def _rate(
 
 def before(instance: Instance) -> dict[str, Any]:
     """Return the last answer that was kept; empty where there is none that can be read."""
-    with contextlib.suppress(ValueError, OSError):
-        found = json.loads(read_text(instance.files.health) or "{}")
-        if isinstance(found, dict):
-            return found
-    return {}
+    return read_state(instance.files.health)
 
 
 def lost(health: Mapping[str, Any], archive: Mapping[str, Any]) -> list[str]:

@@ -73,11 +73,16 @@ def _waiting(data_dir: str) -> list[str]:
 
 def not_archiving(now: Present) -> str:
     """Say why the server sends nothing, or has somebody else send it, by what is in force; "" if it does."""
-    if now.mode == "off":
+    return why_not(now.mode, now.command, now.library)
+
+
+def why_not(mode: str, command: str, library: str) -> str:
+    """Say the same by the settings of that name."""
+    if mode == "off":
         return "archive_mode is off"
-    if now.library:
-        return f"archive_library is {now.library!r}"
-    return "" if "wal-push" in now.command else f"archive_command is {now.command!r}"
+    if library:
+        return f"archive_library is {library!r}"
+    return "" if "wal-push" in command else f"archive_command is {command!r}"
 
 
 def refuse_older(now: Present, facts: ServerFacts, archive: Inventory, storage: str) -> None:

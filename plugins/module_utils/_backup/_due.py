@@ -86,12 +86,6 @@ def backup_due(
     return f"it was scheduled for {_times.of_seconds(times[0])}", now - times[0] + (times[0] - times[1]) / 2
 
 
-def interval(rule: BackupRule, now: float) -> float:
-    """Return seconds between two base backups of a schedule, a day where that is not known."""
-    times = scheduled(rule, now)
-    return times[0] - times[1] if times else float(_DAY)
-
-
 def expire_due(runs: Iterable[Run], now: float) -> bool:
     """Say whether retention is due: a base backup was taken since it last ended well; after a failure, a while later."""
     every = list(runs)

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -16,7 +17,7 @@ import shutil
 import stat
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from .._errors import WalgError
 from . import _mounts, _trust
@@ -171,6 +172,15 @@ def read_text(path: str, errors: str = "strict", most: int = MOST_TEXT) -> str |
         return data.decode("utf-8", errors)
     except UnicodeDecodeError as exc:
         raise WalgError(f"{path} is not UTF-8 text: {exc}") from exc
+
+
+def read_state(path: str) -> dict[str, Any]:
+    """Return the JSON object in a file of state; empty where there is none that can be read."""
+    try:
+        found = json.loads(read_text(path) or "{}")
+    except (ValueError, OSError, WalgError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def fsync_directory(path: str) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import time
@@ -13,11 +14,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from .._archive import _health, _pressure
+from .._archive import _pressure
 from .._backup import _due, _expire, _take, _verify
 from .._errors import WalgError
 from .._host import _exit_codes, _history, _locks, _times
-from .._host._files import read_text, write_atomic
+from .._host._files import read_state, write_atomic
 from .._instance._job_spec import BackupRule
 from .._report import _facts, _metrics, _verdict
 from .._walg import _corruption
@@ -30,7 +31,6 @@ _STANDBY_FIRST = 7200.0
 
 if TYPE_CHECKING:
     import argparse
-    import logging
     from collections.abc import Callable
 
     from .._host._process import Runner
@@ -54,8 +54,9 @@ class Work:
         """Do a verb, log it, add it to the history, and note what the hooks should know."""
         outcome, run = _outcome.done(verb, act, self.log)
         for line in outcome.log:
-            self.log.log(20 if outcome.code in (_exit_codes.OK, _exit_codes.WARNING) else 40, "%s", line)
-        level = 20 if outcome.code in (_exit_codes.OK, _exit_codes.LOCKED) else 40
+            fine = outcome.code in (_exit_codes.OK, _exit_codes.WARNING)
+            self.log.log(logging.INFO if fine else logging.ERROR, "%s", line)
+        level = logging.INFO if outcome.code in (_exit_codes.OK, _exit_codes.LOCKED) else logging.ERROR
         self.log.log(level, "%s: %s", verb, outcome.text)
         before = _history.last(_history.read(self.instance.files.history)).get(verb)
         parts = "parts" in outcome.details  # each of them has told its own
@@ -75,8 +76,7 @@ class Work:
     def facts(self, heartbeat: bool) -> tuple[dict[str, Any], _verdict.Verdict]:
         """Look at server, pg_wal, storage and what the job has kept, and judge it."""
         now = datetime.now(timezone.utc)
-        health = _health.ask(self.runner, self.instance, now, heartbeat=heartbeat)
-        facts = _facts.gather(self.runner, self.instance, self.spec, now, health)
+        facts = _facts.gather(self.runner, self.instance, self.spec, now, heartbeat=heartbeat)
         this = {"verb": "check", "started": _times.text(now), "ended": _times.text(now), "code": _exit_codes.OK}
         facts["runs"] = {**facts["runs"], "check": this}  # the one that looks now
         return facts, _verdict.judge(facts, now)
@@ -105,11 +105,7 @@ class Work:
 
 def kept_facts(instance: Instance) -> dict[str, Any]:
     """Return what the last check kept; empty if there is none that can be read."""
-    try:
-        found = json.loads(read_text(instance.files.facts) or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_state(instance.files.facts)
 
 
 def check(work: Work) -> Outcome:

@@ -12,7 +12,6 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from .._archive import _health
 from .._host import _exit_codes
 from .._host._files import write_atomic
 from .._report import _facts, _page, _status, _verdict
@@ -32,8 +31,7 @@ def show(runner: Runner, instance: Instance, spec: JobSpec, options: argparse.Na
     if options.verb == "status" and options.watch:
         return _watch(instance)
     now = datetime.now(timezone.utc)
-    health = _health.ask(runner, instance, now, heartbeat=False)
-    facts = _facts.gather(runner, instance, spec, now, health)
+    facts = _facts.gather(runner, instance, spec, now)
     verdict = _verdict.judge(facts, now)
     if options.verb == "report":
         page = _page.page([{"facts": facts, "verdict": _verdict.as_dict(verdict)}], now)

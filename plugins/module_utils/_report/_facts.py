@@ -9,7 +9,6 @@ The storage is asked once. If it does not answer, that is a fact like others, an
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .._archive import _health, _info, _notes, _pressure
 from .._errors import WalgError
 from .._host import _history, _times
-from .._host._files import read_text
+from .._host._files import read_state
 from .._walg._client import Walg
 
 if TYPE_CHECKING:
@@ -41,18 +40,19 @@ def gather(
     instance: Instance,
     spec: JobSpec,
     now: datetime,
-    health: Mapping[str, Any],
     *,
+    heartbeat: bool = False,
     read_last_commit: bool = False,
 ) -> dict[str, Any]:
     """Return the facts of an instance. Run as the cluster's owner.
 
-    ``health``: what _archive._health.ask returned. ``read_last_commit``: fetch the newest WAL, so that the time of the last commit in the
-    archive is known rather than estimated. Raises no error of a storage: it is told in ``archive_problem``.
+    ``heartbeat``: whether a primary writes one, see _archive._health. ``read_last_commit``: fetch the newest WAL, so that the time of the
+    last commit in the archive is known rather than estimated. Raises no error of a storage: it is told in ``archive_problem``.
     """
+    # The server first: what it had sent by then must be in the listing.
+    told = {**_health.ask(runner, instance, now, heartbeat=heartbeat), "dropped": _pressure.dropped(instance)}
     archive, problem, notes = _archive(runner, instance, now, read_last_commit)
-    told = {**health, "dropped": _pressure.dropped(instance)}
-    if archive is not None and not told.get("lost"):
+    if archive is not None:
         told["lost"] = _health.lost(told, archive)
     runs = _history.read(instance.files.history)
     return {
@@ -71,8 +71,8 @@ def gather(
         "limits": limits(spec, told),
         "schedule": _schedule(spec),
         "policy": asdict(spec.retention) if spec.retention else None,
-        "verification": _state(instance.files.verification),
-        "retention": _state(instance.files.retention),
+        "verification": read_state(instance.files.verification) or None,
+        "retention": read_state(instance.files.retention) or None,
         "runs": {verb: asdict(run) for verb, run in _history.last(runs).items()},
         "history": [asdict(run) for run in _recent(runs)],
         "progress": max(running(instance), key=lambda one: str(one.get("updated")), default=None),
@@ -131,18 +131,9 @@ def _recent(runs: Sequence[_history.Run]) -> list[_history.Run]:
     return found[::-1]
 
 
-def _state(path: str) -> dict[str, Any] | None:
-    """Return the content of a file of state; none where there is none that can be read."""
-    with contextlib.suppress(ValueError, OSError, WalgError):
-        found = json.loads(read_text(path) or "null")
-        if isinstance(found, dict):
-            return found
-    return None
-
-
 def running(instance: Instance) -> list[dict[str, Any]]:
     """Return the progress of what is under way: of each progress file whose process lives."""
-    files = (_state(instance.files.progress), _state(instance.files.verify_progress))
+    files = (read_state(instance.files.progress), read_state(instance.files.verify_progress))
     return [one for one in files if one and one.get("phase") != "done" and _lives(one.get("pid"))]
 
 
@@ -152,12 +143,9 @@ def _lives(pid: Any) -> bool:
 
 def _proved(instance: Instance) -> dict[str, Any]:
     """Return when the archive was last proved, and by what; a restore proves more than a re-read, and that more than one segment."""
-    restored, verified = _state(instance.files.restore_state) or {}, _state(instance.files.verification) or {}
-    cycle, last, proof = (
-        verified.get("last_cycle") or {},
-        verified.get("last") or {},
-        _state(instance.files.proof) or {},
-    )
+    restored, verified = read_state(instance.files.restore_state), read_state(instance.files.verification)
+    cycle, last = verified.get("last_cycle") or {}, verified.get("last") or {}
+    proof = read_state(instance.files.proof)
     if restored.get("state") == "done":
         with contextlib.suppress(OSError):
             return {"proved": _times.of_seconds(os.stat(instance.files.restore_state).st_mtime), "proved_by": "restore"}

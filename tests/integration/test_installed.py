@@ -19,7 +19,7 @@ from support.sandbox import CHECKOUT, Sandbox
 # What may lie at the top of the artefact, and which folders hold everything below them.
 TOP = {
     *("CHANGELOG.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
-    *("changelogs", "docs", "examples", "meta", "playbooks", "plugins", "roles"),
+    *("changelogs", "docs", "examples", "files", "meta", "playbooks", "plugins", "roles"),
 }
 
 
@@ -59,7 +59,7 @@ def test_it_holds_what_is_needed_and_nothing_else(artefact: Path) -> None:
         name for name in names if not name.endswith("/.env.example")
     ]  # the name that it has in a project of Compose
     assert [name for name in shown if "/__pycache__" in name or "/." in name or name.endswith((".pyc", ".orig"))] == []
-    for folder in ("plugins", "roles", "playbooks", "meta", "examples", "docs"):
+    for folder in ("plugins", "roles", "playbooks", "meta", "examples", "docs", "files"):
         wanted = {
             path.relative_to(CHECKOUT).as_posix()
             for path in (CHECKOUT / folder).rglob("*")

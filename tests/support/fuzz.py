@@ -182,6 +182,7 @@ def base_options(sandbox: ForkingSandbox, cluster: Cluster) -> dict[str, dict[st
         "walg_archive_check": {**instance, "force": True},
         "walg_backup": instance,
         "walg_backup_info": instance,
+        "walg_backup_mark": {**instance, "name": "LATEST"},
         "walg_config": {**storage, "binary": binary, **known},
         "walg_container": {
             "container": "no-such-container",
@@ -205,7 +206,11 @@ def base_options(sandbox: ForkingSandbox, cluster: Cluster) -> dict[str, dict[st
             "path": found["directories"]["program_dir"],
             "user": sandbox.user,
         },
+        "walg_report": {"path": str(sandbox.host / "report.html"), "hosts": {}},
         "walg_restore": {**instance, "request": "r1", "stop_running": True},
+        "walg_retention": {**instance, "days": 7, "confirmed": True},
         "walg_schedule": {**instance, "cron_dir": found["directories"]["cron_dir"]},
+        "walg_status": instance,
         "walg_storage_check": {**storage, "binary": binary, **known},
+        "walg_verify": instance,
     }

@@ -8,108 +8,31 @@ What may be lost in any of it: nothing.
 
 from __future__ import annotations
 
-import http.server
 import json
 import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Result, Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
-from support.sandbox import Cluster, Sandbox
-
-
-@dataclass
-class Receiver:
-    """A chat system's webhook and a monitor's ping, on loopback."""
-
-    address: str = ""
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    pings: list[str] = field(default_factory=list)
-    seconds: float = 0.0  # that it takes to answer
+from support.job_host import Host, Receiver, hook_of, receiving
+from support.sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            time.sleep(made.seconds)
-            made.messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def do_GET(self) -> None:
-            made.pings.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Be silent."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    made.address = f"http://127.0.0.1:{server.server_port}"
-    yield made
-    server.shutdown()
-    server.server_close()
-
-
-@dataclass
-class Host:
-    """A configured host, its cluster and who is told."""
-
-    sandbox: Sandbox
-    cluster: Cluster
-    receiver: Receiver
-
-    @property
-    def storage(self) -> Path:
-        return self.sandbox.storage_dir / "main"
-
-    @property
-    def state(self) -> Path:
-        return self.sandbox.host / "state" / "main"
-
-    def job(self, *words: str) -> Result:
-        """Run the job as cron does."""
-        program, config = self.sandbox.host / "program" / "walg-job", self.sandbox.host / "config"
-        argv = [str(program), words[0], "--config-dir", str(config), *words[1:]]
-        return Runner().run(argv, user=User.by_name(self.sandbox.user), timeout=600)
-
-    def facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.state / "facts.json").read_text())
-        return found
-
-    def codes(self) -> set[str]:
-        return {one["code"] for one in self.facts()["verdict"]["reasons"] if one["level"] != "info"}
-
-    def runs(self, verb: str) -> list[dict[str, Any]]:
-        lines = (self.state / "history.jsonl").read_text().splitlines()
-        return [run for run in map(json.loads, lines) if run["verb"] == verb]
-
-    def segments(self) -> list[Path]:
-        return sorted(one for one in (self.storage / "wal_005").iterdir() if len(one.name.split(".")[0]) == 24)
+    with receiving() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def host(sandbox: Sandbox, receiver: Receiver) -> Host:
     cluster = sandbox.cluster("main", initdb=["--data-checksums"])
     sandbox.storage("main")
-    hook = sandbox.host / "hook"
-    hook.write_text(f"#!/bin/sh\ncat >>{sandbox.host}/state/main/told\n")
-    hook.chmod(0o755)
     cluster.sql("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 100)")
     variables = sandbox.variables(
         cluster,
-        walg_backup_failure_command=[str(hook)],
+        walg_backup_failure_command=[str(hook_of(sandbox))],
         walg_backup_webhook=f"{receiver.address}/a-secret",
         walg_backup_ping=f"{receiver.address}/ping",
         walg_backup_archive_timeout=60,
@@ -184,7 +107,7 @@ def test_a_storage_that_is_gone_is_told_once_and_then_its_return(host: Host) -> 
         again = host.job("check", "--scheduled")
         assert (again.rc, again.stderr) == (7, "")
         assert len(host.receiver.messages) == messages + 1
-        assert json.loads((host.state / "told").read_text().splitlines()[-1])["code"] == 7
+        assert host.told()[-1]["code"] == 7
     finally:
         away.rename(host.storage)
     back = host.job("check", "--scheduled")

@@ -130,7 +130,7 @@ def test_every_damage_is_named(sandbox: Sandbox, history: History, storage: Path
         assert words in found[str(path.relative_to(storage))]
     assert all(one["remedy"] for one in answer["damaged"])
     assert answer["chain"]["left"] == []
-    assert state(sandbox)["sound"] is False
+    assert state(sandbox)["last"]["sound"] is False
 
 
 def test_a_segment_of_another_cluster(

@@ -69,7 +69,7 @@ def test_cloud_storage_that_dies_forbids_and_comes_back(sandbox: Sandbox, gcs: G
     assert answers[0].get("failed"), answers
     assert f"gs://{BUCKET}/{PREFIX}" in answers[0]["msg"]
     told = state(sandbox)
-    assert told["sound"] is None
+    assert told["last"]["sound"] is None
     assert told["memory"]["doubts"] == {}
     done = told["memory"]["cycle"]["objects"]
     assert 0 < done < whole["reread"]["objects"]
@@ -77,7 +77,7 @@ def test_cloud_storage_that_dies_forbids_and_comes_back(sandbox: Sandbox, gcs: G
     faults.append(Rule(403, methods=("GET",), path=f"^/{BUCKET}/.*[0-9A-F]{{24}}[.]lz4"))
     forbidden = sandbox.module("walg_verify", {**sandbox.instance(), "everything": True})
     assert "may not read there" in forbidden["msg"]
-    assert state(sandbox)["sound"] is None
+    assert state(sandbox)["last"]["sound"] is None
     assert state(sandbox)["memory"]["doubts"] == {}
     faults.clear()
     answer = verify(sandbox, everything=True)
@@ -125,7 +125,7 @@ def test_an_encrypted_archive(make_sandbox: Callable[..., Sandbox], tmp_path_fac
     config.write_text(json.dumps({**json.loads(right), "WALG_PGP_KEY": keys[1]}))
     answer = sandbox.module("walg_verify", {**sandbox.instance(), "everything": True})
     assert "Is it the key" in answer["msg"]
-    assert state(sandbox)["sound"] is None
+    assert state(sandbox)["last"]["sound"] is None
     config.write_text(right)
     assert verify(sandbox, everything=True)["sound"] is True
 

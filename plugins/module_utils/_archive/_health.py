@@ -45,6 +45,7 @@ _HEARTBEAT = "SELECT pg_logical_emit_message(true, 'mapswipe.walg', 'heartbeat')
 _GRACE = 240.0
 #: Seconds over which the rate of WAL is measured at least: a burst of one minute says nothing about the day.
 _SPAN = 240.0
+_APART = 60.0  # seconds that a file may be ahead of this clock: a file server's may be another
 _NAMED = 50  # files that are named
 
 
@@ -101,7 +102,7 @@ def _event(segment: str | None, seconds: float | None, **more: Any) -> dict[str,
 
 
 def waiting_files(data_dir: str, now: float) -> Waiting:
-    """Return what waits in pg_wal to be archived; ``now``: seconds since 1970."""
+    """Return what waits in pg_wal to be archived; ``now``: seconds since 1970. For how long is not known where a clock was set back."""
     names, oldest = [], None
     with contextlib.suppress(FileNotFoundError), os.scandir(
         os.path.join(data_dir, "pg_wal", "archive_status")
@@ -109,11 +110,12 @@ def waiting_files(data_dir: str, now: float) -> Waiting:
         for entry in found:
             if not entry.name.endswith(".ready"):
                 continue
-            names.append(entry.name[: -len(".ready")])
             with contextlib.suppress(FileNotFoundError):  # archived just now
                 age = now - entry.stat().st_mtime
                 oldest = age if oldest is None else max(oldest, age)
-    return Waiting(len(names), None if oldest is None else round(max(oldest, 0.0), 1), min(names) if names else None)
+                names.append(entry.name[: -len(".ready")])
+    known = oldest is not None and oldest >= -_APART
+    return Waiting(len(names), round(max(oldest or 0.0, 0.0), 1) if known else None, min(names) if names else None)
 
 
 def _room(instance: Instance, now: datetime, lsn: int | None, facts: ServerFacts | None) -> dict[str, Any]:
@@ -143,12 +145,16 @@ def _rate(
     since, at = last.get("rate_since"), last.get("rate_lsn")
     if facts is None or lsn is None or last.get("timeline") != facts.timeline or not isinstance(at, int) or not since:
         return here
-    seconds = (now - _times.moment(str(since))).total_seconds()
+    try:
+        seconds = (now - _times.moment(str(since))).total_seconds()
+    except WalgError:  # a damaged file; the next look has a whole one
+        return here
     if seconds <= 0 or lsn < at:  # a clock set back, another cluster
         return here
     if seconds < _SPAN:
-        known = (last.get("wal") or {}).get("rate")
-        return known, str(since), at
+        room = last.get("wal")
+        known = room.get("rate") if isinstance(room, dict) else None
+        return known if isinstance(known, float) else None, str(since), at
     return round((lsn - at) / seconds, 1), _times.text(now), lsn
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MINUTE, _DAY = 60, 86400
 _FURTHEST = 8 * _DAY  # a schedule comes round within a week
 _RETRY = 1800.0  # seconds after a failure
+_AHEAD = 300.0  # seconds; a run that began later than this from now began under a clock that was wrong
 #: The work is done: a base backup with corrupt blocks is one, damage that was found was looked for.
 _WELL = (_exit_codes.OK, _exit_codes.WARNING, _exit_codes.HOOK)
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -81,19 +82,21 @@ def backup_due(
     times = scheduled(rule, now - late)
     if times is None or resting:
         return "", None
-    if last is not None and last.code in _WELL and began >= times[0]:
+    if last is not None and last.code in _WELL and times[0] <= began <= now + _AHEAD:
         return "", None
     return f"it was scheduled for {_times.of_seconds(times[0])}", now - times[0] + (times[0] - times[1]) / 2
 
 
 def expire_due(runs: Iterable[Run], now: float) -> bool:
     """Say whether retention is due: a base backup was taken since it last ended well; after a failure, a while later."""
-    every = list(runs)
-    taken, last = _last([one for one in every if one.code in _WELL and one.changed], "backup"), _last(every, "expire")
-    if taken is None:
-        return False
-    if last is None or _seconds(last) < _seconds(taken):
-        return True
+    taken = last = None
+    for one in runs:  # in their order: the clock may have been set in between
+        if one.verb == "backup" and one.code in _WELL and one.changed:
+            taken, last = one, None
+        elif one.verb == "expire":
+            last = one
+    if taken is None or last is None:
+        return taken is not None
     return last.code not in _WELL and not 0 <= now - _seconds(last) < _RETRY
 
 

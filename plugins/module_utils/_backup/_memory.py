@@ -54,17 +54,26 @@ def load(path: str) -> Memory:
         if not isinstance(told, dict) or told.get("format") != _FORMAT:
             return Memory()
         inner = told["memory"]
-        doubts = {str(name): dict(entry) for name, entry in inner["doubts"].items()}
+        doubts = {str(name): _doubt(entry) for name, entry in inner["doubts"].items()}
         parts = {
             str(name): None if names is None else [str(one) for one in names] for name, names in inner["parts"].items()
         }
         cleared = {str(name): int(size) for name, size in inner["cleared"].items()}
-        last = {name: told[name] for name in _ANSWER if name in told}
+        last = {name: told["last"][name] for name in _ANSWER if name in told["last"]}
         return Memory(
             str(told["time"]), cycle_from(inner["cycle"]), dict(told["last_cycle"]), doubts, parts, cleared, last
         )
     except (ValueError, TypeError, KeyError, AttributeError, WalgError):
         return Memory()
+
+
+def _doubt(entry: Any) -> dict[str, Any]:
+    return {
+        "what": str(entry["what"]),
+        "since": str(entry["since"]),
+        "runs": int(entry["runs"]),
+        "sure": bool(entry["sure"]),
+    }
 
 
 #: Of an answer, what the file shows to whoever reports.
@@ -79,5 +88,11 @@ def save(path: str, memory: Memory) -> None:
         "parts": memory.parts,
         "cleared": memory.cleared,
     }
-    told = {"format": _FORMAT, "time": memory.time, "last_cycle": memory.last_cycle, **memory.last, "memory": inner}
+    told = {
+        "format": _FORMAT,
+        "time": memory.time,
+        "last_cycle": memory.last_cycle,
+        "last": memory.last,
+        "memory": inner,
+    }
     write_atomic(path, json.dumps(told, indent=1, sort_keys=True) + "\n", 0o644)

@@ -21,6 +21,7 @@ from .._postgres._server import Server
 from .._walg import _backups, _client, _compatibility
 from .._walg._client import Walg
 from . import _on_standby
+from ._on_standby import too_old
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -138,8 +139,9 @@ class Look:
         if reason:
             return replace(made, reason=reason)
         made = replace(made, deltas=not self._unfit(spaces, True))
-        if max_age is not None and (age >= max_age or max_age == 0):
-            return replace(made, reason=f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are allowed")
+        aged = too_old(newest, age, max_age)
+        if aged:
+            return replace(made, reason=aged)
         self._refuse_failing()
         self.require_restorable(owner, mine, archive)
         return replace(made, needed=False, reason=f"{newest.name} is {age:.0f} s old", owner=None)

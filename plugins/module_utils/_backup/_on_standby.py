@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .._walg._backups import Backup
     from .._walg._inventory import Inventory
 
+_AHEAD = 3600.0  # seconds that the clocks of two hosts may differ
 _REDO = "SELECT redo_lsn::text FROM pg_control_checkpoint()"
 
 
@@ -40,9 +41,19 @@ def reason(
             f"the archive has a gap after {newest.name}: {gap[0]} is missing, so it does not lead to the present",
         )
     age = (now - _times.moment(newest.finish_time)).total_seconds()
-    if max_age is not None and (age >= max_age or max_age == 0):
-        return True, f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are allowed"
-    return False, f"{newest.name} is {age:.0f} s old"
+    aged = too_old(newest, age, max_age)
+    return bool(aged), aged or f"{newest.name} is {age:.0f} s old"
+
+
+def too_old(newest: Backup, age: float, max_age: float | None) -> str:
+    """Say why a base backup is too old, "" if it is not. One that ended in the future ended under a wrong clock: its age is not known."""
+    if max_age is None:
+        return ""
+    if age < -_AHEAD:
+        return f"{newest.name} ended {-age:.0f} s from now: a clock is wrong, so how old it is is not known"
+    if age >= max_age or max_age == 0:
+        return f"{newest.name} is {age:.0f} s old; at most {max_age:.0f} s are allowed"
+    return ""
 
 
 def taken(server: Server, facts: ServerFacts, listed: list[Backup]) -> str:

@@ -47,6 +47,10 @@ def load(path: str) -> State:
     try:
         told = json.loads(read_text(path) or "{}")
         parts = {name: dict(told.get(name) or {}) for name in ("shown", "journal", "last")}
+        for part, names in (("shown", "names"), ("journal", "objects")):
+            parts[part] = (
+                {**parts[part], names: [str(one) for one in parts[part].get(names) or ()]} if parts[part] else {}
+            )
         return State(str(told.get("accepted") or ""), **parts)
     except (ValueError, TypeError, AttributeError):
         return State()

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
+from . import _times
 from ._files import read_text, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 #: Runs of each verb that are kept: a check every five minutes must not push out the base backups of a month.
 KEPT = 200
@@ -44,12 +45,29 @@ def read(path: str) -> list[Run]:
 def _runs(path: str) -> list[Run]:
     """Return the runs. A damaged line, as a full disk leaves it, is passed over."""
     found = []
-    for line in (read_text(path) or "").splitlines():
+    for line in (read_text(path, "replace") or "").splitlines():
         try:
-            found.append(Run(**json.loads(line)))
-        except (ValueError, TypeError):
+            found.append(_run(json.loads(line)))
+        except (ValueError, TypeError, KeyError, AttributeError, WalgError):
             continue
     return found
+
+
+def _run(told: Mapping[str, Any]) -> Run:
+    """Return a line as a run. Raises an error for anything else: what is kept must be fit to be counted and shown."""
+    for name in ("started", "ended"):
+        _times.moment(told[name])
+    made = Run(**told)
+    if not isinstance(made.details, dict):
+        raise TypeError(made.details)
+    return replace(
+        made,
+        verb=str(made.verb),
+        text=str(made.text),
+        code=int(made.code),
+        seconds=float(made.seconds),
+        changed=bool(made.changed),
+    )
 
 
 def append(path: str, run: Run) -> None:

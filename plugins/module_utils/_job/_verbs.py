@@ -204,7 +204,8 @@ def _due_work(work: Work) -> Outcome:
     reason, max_age = "", None
     if spec.backup is not None:
         kept = kept_facts(work.instance)
-        server = (kept.get("health") or {}).get("server")
+        health = kept.get("health")
+        server = health.get("server") if isinstance(health, dict) else None
         late = _STANDBY_FIRST if spec.backup.source == "standby" and server == "primary" else 0.0
         reason, max_age = _due.backup_due(spec.backup, _history.read(history), _due.codes(kept), time.time(), late)
     if reason and spec.backup is not None:

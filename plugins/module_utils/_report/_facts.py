@@ -19,6 +19,7 @@ from .._errors import WalgError
 from .._host import _history, _times
 from .._host._files import read_state
 from .._walg._client import Walg
+from ._shown import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,12 +72,12 @@ def gather(
         "limits": limits(spec, told),
         "schedule": _schedule(spec),
         "policy": asdict(spec.retention) if spec.retention else None,
-        "verification": read_state(instance.files.verification) or None,
+        "verification": verification(instance),
         "retention": read_state(instance.files.retention) or None,
         "runs": {verb: asdict(run) for verb, run in _history.last(runs).items()},
         "history": [asdict(run) for run in _recent(runs)],
         "progress": max(running(instance), key=lambda one: str(one.get("updated")), default=None),
-        **_proved(instance),
+        **proved(instance),
         "notes": notes,
     }
 
@@ -137,14 +138,20 @@ def running(instance: Instance) -> list[dict[str, Any]]:
     return [one for one in files if one and one.get("phase") != "done" and _lives(one.get("pid"))]
 
 
+def verification(instance: Instance) -> dict[str, Any] | None:
+    """Return what the verification has found; not what it remembers for itself, which has an entry for each part of a base backup."""
+    told = read_state(instance.files.verification)
+    return {name: told[name] for name in ("time", "last_cycle", "last") if name in told} or None
+
+
 def _lives(pid: Any) -> bool:
     return type(pid).__name__ == "int" and os.path.exists(f"/proc/{pid}")
 
 
-def _proved(instance: Instance) -> dict[str, Any]:
+def proved(instance: Instance) -> dict[str, Any]:
     """Return when the archive was last proved, and by what; a restore proves more than a re-read, and that more than one segment."""
-    restored, verified = read_state(instance.files.restore_state), read_state(instance.files.verification)
-    cycle, last = verified.get("last_cycle") or {}, verified.get("last") or {}
+    restored, verified = read_state(instance.files.restore_state), table(verification(instance))
+    cycle, last = table(verified.get("last_cycle")), table(verified.get("last"))
     proof = read_state(instance.files.proof)
     if restored.get("state") == "done":
         with contextlib.suppress(OSError):

@@ -98,6 +98,9 @@ def _silent(facts: Mapping[str, Any], last: Mapping[str, Mapping[str, Any]], now
     if not known:
         return [Reason("job_never", WARNING, "The job has not run on this host.", remedy)]
     check = since(table(last.get("check")).get("ended"), now)
+    if check is not None and check < -_AHEAD:
+        text = f"The job's last check ended {span(check)} from now: the clock was set back."
+        return [Reason("job_silent", WARNING, text, "Set the clock right; the next check ends this.")]
     if check is None or check > INTERVALS * interval:
         late = f"{span(check)} ago" if check is not None else "never"
         return [

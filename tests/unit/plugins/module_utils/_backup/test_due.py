@@ -103,6 +103,15 @@ def test_a_clock_that_was_set_back_holds_nothing_up() -> None:
     assert _due.check_due(JobSpec(), [ran("check", -900 * HOUR)], NOW)
 
 
+def test_a_base_backup_of_a_clock_that_was_ahead_holds_no_later_one_up() -> None:
+    """Nor is retention due for ever after it, nor never after a retention of that time."""
+    ahead, now = ran("backup", -900 * HOUR), ran("backup", HOUR)
+    assert _due.backup_due(BackupRule(), [ahead], [], NOW)[0]
+    assert _due.backup_due(BackupRule(), [ahead, now], [], NOW) == ("", None)
+    assert not _due.expire_due([ahead, ran("expire", HOUR)], NOW)
+    assert _due.expire_due([ran("expire", -900 * HOUR), now], NOW)
+
+
 def test_retention_is_due_after_a_base_backup_that_was_taken() -> None:
     assert not _due.expire_due([], NOW)
     assert not _due.expire_due([ran("backup", HOUR, code=1)], NOW)

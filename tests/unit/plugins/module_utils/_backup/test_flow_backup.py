@@ -87,6 +87,9 @@ def test_a_backup_does_not_count_by_another_timelines_wal() -> None:
         (3600, "2026-01-02T12:59:59Z", False),
         (3600, "2026-01-02T13:00:00Z", True),
         (3600, "2026-01-02T14:59:59+02:00", False),
+        (3600, "2026-01-02T11:01:00Z", False),
+        (3600, "2026-01-02T10:59:00Z", True),  # it ended in the future: its age is not known
+        (None, "2026-01-02T10:59:00Z", False),
     ],
 )
 def test_age(world: World, max_age: float | None, now: str, needed: bool) -> None:

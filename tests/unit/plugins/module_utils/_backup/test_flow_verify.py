@@ -16,7 +16,9 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import Stora
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _locks
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Result
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._job_spec import Verification
+from ansible_collections.mapswipe.walg.plugins.module_utils._report import _facts, _verdict
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg._stored import Reader
+from support import reported
 from support.observe import files
 from support.shelf import SIZE, Shelf, wal
 from support.walg_world import segment
@@ -182,8 +184,8 @@ def test_a_storage_that_dies_in_the_midst_is_unknown_and_keeps_the_cursor(shelf:
     with pytest.raises(StorageError, match="connection refused"):
         verify(shelf, everything=True)
     told = state(shelf)
-    assert told["sound"] is None
-    assert "connection refused" in told["text"]
+    assert told["last"]["sound"] is None
+    assert "connection refused" in told["last"]["text"]
     assert told["memory"]["cycle"]["objects"] == 19 + RECORDS
     shelf.after, shelf.dead = None, ""
     assert verify(shelf, 1, everything=True)["sound"] is True
@@ -316,7 +318,7 @@ def test_a_key_that_opens_nothing_is_no_damage(shelf: Shelf) -> None:
     shelf.broken = {path: ["openpgp: incorrect key"] * 9 for path in shelf.objects}
     with pytest.raises(WalgError, match="Is it the key"):
         verify(shelf, everything=True)
-    assert state(shelf)["sound"] is None
+    assert state(shelf)["last"]["sound"] is None
 
 
 def test_a_storage_that_lists_but_does_not_deliver(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,10 +336,33 @@ def test_another_run(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "time": "x", "last_cycle": {}, "memory": {"cycle": 5}}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": 1}',
+        '{"format": 1, "time": "x", "last_cycle": {}, "memory": {"cycle": 5}}',
+        '{"format": 1, "time": "x", "last_cycle": {}, "last": {}, "memory": {"cycle": null, "doubts": {"a": {}}, "parts": {}, '
+        '"cleared": {}}}',
+    ],
 )
 def test_a_damaged_state_costs_a_cycle(shelf: Shelf, text: str) -> None:
     assert shelf.world is not None
     Path(shelf.world.instance.files.verification).write_text(text)
     assert verify(shelf)["sound"] is True
     assert state(shelf)["format"] == 1
+
+
+def test_what_was_found_is_told_by_whoever_reports(shelf: Shelf) -> None:
+    """Facts read the same file: damage reaches the verdict, and a cycle that ended well is a proof."""
+    assert shelf.world is not None
+    verify(shelf, everything=True)
+    fine = _facts.verification(shelf.world.instance)
+    assert fine is not None
+    assert (fine["last"]["sound"], set(fine)) == (True, {"time", "last_cycle", "last"})
+    assert _facts.proved(shelf.world.instance)["proved_by"] == "verification"
+    shelf.broken = {f"wal_005/{segment(1, 20)}.lz4": ["unexpected EOF"] * 9}
+    verify(shelf, 1, everything=True)
+    known = {**reported.facts(10), "verification": _facts.verification(shelf.world.instance)}
+    assert "damage" in [one.code for one in _verdict.judge(known, reported.NOW).reasons]

@@ -56,7 +56,19 @@ def test_a_clock_that_was_set_back_shows_again() -> None:
     assert _retention_state.must_show(state, plan(1, 9), RULES, hours(20), confirmed=False) == ""
 
 
-@pytest.mark.parametrize("text", ["", "x", "[]", '{"shown": 3}', '{"journal": [1]}', "null"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "[]",
+        '{"shown": 3}',
+        '{"journal": [1]}',
+        '{"journal": {"objects": 5}}',
+        '{"shown": {"names": 5}}',
+        "null",
+    ],
+)
 def test_a_damaged_file_remembers_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "retention.json"
     path.write_text(text)

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _history
@@ -36,6 +39,35 @@ def test_a_damaged_line_hides_no_other(tmp_path: Path) -> None:
     path = tmp_path / "history"
     _history.append(str(path), run("backup", 0))
     path.write_text('{"verb": "ch\n[]\n{"verb": 1}\n' + path.read_text())
+    _history.append(str(path), run("backup", 1))
+    assert [one.text for one in _history.read(str(path))] == ["number 0", "number 1"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"started": "yesterday"},
+        {"ended": 5},
+        {"details": []},
+        {"details": None},
+        {"code": "x"},
+        {"seconds": None},
+        {"more": 1},
+    ],
+)
+def test_a_line_that_is_no_run_is_passed_over(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Whoever counts and compares runs need not doubt what is in them."""
+    path = tmp_path / "history"
+    path.write_text(json.dumps({**asdict(run("check", 0)), **change}) + "\n")
+    assert _history.read(str(path)) == []
+    _history.append(str(path), run("check", 1))
+    assert [one.text for one in _history.read(str(path))] == ["number 1"]
+
+
+def test_bytes_that_are_no_text_cost_their_line_only(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    _history.append(str(path), run("backup", 0))
+    path.write_bytes(b"\0\xff\xfe\n" + path.read_bytes() + b"{\xff")
     _history.append(str(path), run("backup", 1))
     assert [one.text for one in _history.read(str(path))] == ["number 0", "number 1"]
 

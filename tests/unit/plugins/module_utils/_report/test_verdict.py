@@ -83,6 +83,7 @@ CASES: list[tuple[dict[str, Any], str, str, int]] = [
     ({"verification": verified(damaged=[DAMAGED], sound=False, chain={"left": []})}, "damage", "no", 6),
     ({"verification": verified(sound=None, text="unknown: 403")}, "verification_unknown", "yes", 5),
     ({"verification": verified(reread={"behind": 3 * 86400.0})}, "verification_behind", "yes", 5),
+    ({"runs__check__ended": reported.ago(days=-1)}, "job_silent", "yes", 5),
     ({"notes__backups": {BROKEN[-1]["name"]: {"corrupt_blocks": {"base/5/1": 2}}}}, "corrupt_pages", "yes", 5),
     ({"archive__owner_problem": "damaged"}, "owner_unreadable", "yes", 5),
     ({"archive__foreign": ["7"]}, "foreign", "yes", 5),

@@ -385,18 +385,20 @@ class Sandbox:
         return {"instance": name, "config_dir": str(self.host / "config")}
 
     def play(
-        self, playbook: str, variables: dict[str, Any], *arguments: str, env: dict[str, str] | None = None
+        self,
+        playbook: str,
+        variables: dict[str, Any],
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        others: dict[str, dict[str, Any]] | None = None,
     ) -> Play:
-        """Run ansible-playbook against one local host with these variables."""
+        """Run ansible-playbook against one local host with these variables. ``others``: more such hosts, by name."""
         number = len(list(self.control.glob("inventory-*.json")))
         inventory = self.control / f"inventory-{number:03}.json"
         record = self.control / f"record-{number:03}.jsonl"
-        host = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            **variables,
-        }
-        inventory.write_text(json.dumps({"walg": {"hosts": {"db": host}}}))
+        local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        hosts = {name: {**local, **one} for name, one in {"db": variables, **(others or {})}.items()}
+        inventory.write_text(json.dumps({"walg": {"hosts": hosts}}))
         if os.geteuid() == 0 and self.as_user:
             os.chown(inventory, pwd.getpwnam(self.user).pw_uid, -1)
         argv = [self.python, "-m", "ansible", "playbook", "-i", str(inventory), playbook, *arguments]

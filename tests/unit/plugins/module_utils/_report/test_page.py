@@ -6,17 +6,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import lookers
-import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._report import _page, _page_file
-from locations import ToolError
 from support import reported
+from support.browser import Parsed, in_browser
 
 NOW = reported.NOW
 HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=document.title='taken'>\"'&"
@@ -24,40 +20,6 @@ HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=do
 
 def page(*facts: dict[str, Any]) -> str:
     return _page.page([{"facts": one, "name": one.get("host")} for one in facts], NOW)
-
-
-def in_browser(tmp_path: Path, text: str, script: str = "") -> str:
-    """Return the document as the browser has it after the page's script and one of the test."""
-    try:
-        program = lookers.ensure("chromium")
-    except ToolError as error:
-        pytest.skip(f"chromium is missing: {error}")
-    file = tmp_path / "page.html"
-    more = f"<script>{script}</script></body>" if script else "</body>"
-    file.write_text(text.replace("</body>", more), encoding="utf-8")
-    argv = [
-        str(program),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path}/profile",
-        "--dump-dom",
-    ]
-    done = subprocess.run([*argv, file.as_uri()], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-class Parsed(HTMLParser):
-    """Tags with their attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
 
 
 def test_nothing_comes_from_the_network_and_there_is_one_script() -> None:
@@ -106,12 +68,7 @@ def test_choosing_a_moment_prints_its_command(tmp_path: Path) -> None:
       document.body.dataset.end = document.querySelector(".bar").getAttribute("aria-valuetext");
     """
     dom = in_browser(tmp_path, page(reported.facts(10, hole=True, host="db1")), script)
-    told = {
-        name: " ".join((value or "").split())
-        for tag, found in Parsed(dom).tags
-        if tag == "body"
-        for name, value in found.items()
-    }
+    told = {name: " ".join(value.split()) for name, value in Parsed(dom).body().items()}
     assert told["data-good"] == (
         "ansible-playbook mapswipe.walg.restore -i inventory \\ -e walg_hosts=db1 \\ -e walg_restore_request=moment-20260128T010203Z \\ "
         "-e walg_restore_target_time=2026-01-28T01:02:03Z"

@@ -75,6 +75,10 @@ verdict:
       description: When a restore or a whole re-read last proved the archive; none if none has.
       type: str
       sample: "2026-01-21T04:05:06Z"
+    proved_to:
+      description: The last commit that this restore replayed; none if a re-read proved the archive, or the commit is not known.
+      type: str
+      sample: "2026-01-21T03:59:58Z"
     exit_code:
       description: What C(walg-job status) ends with. V(0) well, V(5) needs attention, V(6) not restorable, V(7) unknown.
       type: int

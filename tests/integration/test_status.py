@@ -8,6 +8,7 @@ What the page says to type is typed after the first one's disk is gone, and give
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -165,3 +166,18 @@ def test_what_the_page_says_to_type_gives_the_rows_of_that_moment(site: Site, tm
     done = site.sandbox.run(["sh", "-c", told["data-typed"]], env=environment, timeout=300)
     assert done.returncode == 0, done.stdout
     assert main.rows("t") == site.rows
+
+
+def test_the_restore_is_the_proof_that_module_and_job_tell(site: Site) -> None:
+    """Root did it, in root's own directory; the job is the cluster's owner."""
+    program = str(site.sandbox.host / "program" / "walg-job")
+    argv = [program, "status", "--config-dir", str(site.sandbox.host / "config"), "--json"]
+    done = site.sandbox.run(argv, user=site.sandbox.user)
+    told = json.loads(done.stdout)
+    answer = site.status("main")
+    assert answer["verdict"]["proved"] == told["verdict"]["proved"]
+    assert site.moment < answer["verdict"]["proved"] <= datetime.now(UTC).isoformat()
+    assert answer["verdict"]["proved_to"] < site.moment
+    (reason,) = [one["text"] for one in answer["verdict"]["reasons"] if one["code"] == "proved"]
+    assert f"time {site.moment[:-1]}" in reason
+    assert f"proved {answer['verdict']['proved'][:10]}" in answer["lines"][0]

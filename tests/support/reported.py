@@ -262,6 +262,8 @@ def facts(
         "progress": None,
         "proved": ago(now, days=10),
         "proved_by": "verification",
+        "proved_to": None,
+        "proved_target": None,
         "notes": {"backups": {}, "gaps": []},
         **more,
     }

@@ -74,6 +74,11 @@ class StateFiles:
         return os.path.join(self.directory, "restore.json")
 
     @property
+    def restored(self) -> str:
+        """When a restore last proved the archive, and to which moment."""
+        return os.path.join(self.directory, "restored.json")
+
+    @property
     def give_up(self) -> str:
         """There while wal-push may give WAL up: the time until which (seconds since 1970)."""
         return os.path.join(self.directory, "give-up")

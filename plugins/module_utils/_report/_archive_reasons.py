@@ -183,9 +183,16 @@ def _proof(facts: Mapping[str, Any], now: datetime) -> Reason:
         more = f" A segment came back from it {span(age)} ago." if age is not None else ""
         text = f"No restore and no whole re-read has proved this archive.{more}"
         return Reason("never_proved", INFO, text, "Restore it beside: docs/restore.md, walg_restore_action=pause.")
-    text = f"Last proved by a {how} {span(age)} ago."
+    to = _proved_to(facts) if how == "restore" else ""
+    text = f"Last proved by a {how} {span(age)} ago{to}."
     remedy = "Restore it beside again: docs/restore.md, walg_restore_action=pause." if age > _PROOF_AGE else ""
     return Reason("proved", INFO, text, remedy)
+
+
+def _proved_to(facts: Mapping[str, Any]) -> str:
+    """Return to what the restore came: the last commit that it replayed, and what was asked for."""
+    last = f", to the commit of {clock(facts['proved_to'])}" if facts.get("proved_to") else ""
+    return last + (f" ({line(facts['proved_target'])})" if facts.get("proved_target") else "")
 
 
 def _lower(text: str) -> str:

@@ -8,7 +8,6 @@ The storage is asked once. If it does not answer, that is a fact like others, an
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from .._archive import _health, _info, _notes, _pressure
 from .._errors import WalgError
 from .._host import _history, _times
 from .._host._files import read_state
+from .._instance import _restored
 from .._walg._client import Walg
 from ._shown import table
 
@@ -56,13 +56,14 @@ def gather(
     if archive is not None:
         told["lost"] = _health.lost(told, archive)
     runs = _history.read(instance.files.history)
+    identifier = str(told.get("system_identifier") or instance.cluster.system_identifier)
     return {
         "format": FORMAT,
         "time": _times.text(now),
         "host": socket.gethostname(),
         "instance": instance.name,
         "storage": instance.storage,
-        "system_identifier": told.get("system_identifier") or instance.cluster.system_identifier or None,
+        "system_identifier": identifier or None,
         "data_dir": instance.cluster.data_dir,
         "pg_version": _pg_version(archive),
         "health": told,
@@ -77,7 +78,7 @@ def gather(
         "runs": {verb: asdict(run) for verb, run in _history.last(runs).items()},
         "history": [asdict(run) for run in _recent(runs)],
         "progress": max(running(instance), key=lambda one: str(one.get("updated")), default=None),
-        **proved(instance),
+        **proved(instance, identifier),
         "notes": notes,
     }
 
@@ -148,16 +149,20 @@ def _lives(pid: Any) -> bool:
     return type(pid).__name__ == "int" and os.path.exists(f"/proc/{pid}")
 
 
-def proved(instance: Instance) -> dict[str, Any]:
-    """Return when the archive was last proved, and by what; a restore proves more than a re-read, and that more than one segment."""
-    restored, verified = read_state(instance.files.restore_state), table(verification(instance))
+def proved(instance: Instance, system_identifier: str) -> dict[str, Any]:
+    """Return when the archive was last proved, and by what; a restore proves more than a re-read, and that more than one segment.
+
+    ``proved_to``: the last commit that the restore replayed; ``proved_target``: what it was asked for.
+    """
+    verified, proof = table(verification(instance)), read_state(instance.files.proof)
     cycle, last = table(verified.get("last_cycle")), table(verified.get("last"))
-    proof = read_state(instance.files.proof)
-    if restored.get("state") == "done":
-        with contextlib.suppress(OSError):
-            return {"proved": _times.of_seconds(os.stat(instance.files.restore_state).st_mtime), "proved_by": "restore"}
+    told: dict[str, Any] = dict.fromkeys(("proved", "proved_by", "proved_to", "proved_target"))
+    restored = _restored.read(instance, system_identifier)
+    if restored is not None:
+        more = {"proved_to": restored.last_commit, "proved_target": f"{restored.target}, from {restored.backup}"}
+        return {"proved": restored.time, "proved_by": "restore", **more}
     if cycle.get("ended") and last.get("sound") is True:
-        return {"proved": str(cycle["ended"]), "proved_by": "verification"}
+        return {**told, "proved": str(cycle["ended"]), "proved_by": "verification"}
     if proof.get("checked"):
-        return {"proved": str(proof["checked"]), "proved_by": "archive check"}
-    return {"proved": None, "proved_by": None}
+        return {**told, "proved": str(proof["checked"]), "proved_by": "archive check"}
+    return told

@@ -28,7 +28,8 @@ _CODES = {"no": _exit_codes.NOT_RESTORABLE, "unknown": _exit_codes.UNKNOWN}
 class Verdict:
     """``restorable``: yes, no or unknown. ``to``: the last point (RFC 3339), which is an upload's time unless ``to_known``.
 
-    ``proved``: when a restore or a whole re-read last proved it. ``reasons``: the worst first. ``exit_code``: of _exit_codes.
+    ``proved``: when a restore or a whole re-read last proved it; ``proved_to``: the last commit that this restore replayed. ``reasons``: the
+    worst first. ``exit_code``: of _exit_codes.
     """
 
     restorable: str
@@ -37,6 +38,7 @@ class Verdict:
     proved: str | None
     reasons: tuple[Reason, ...]
     exit_code: int
+    proved_to: str | None = None
 
     @property
     def light(self) -> str:
@@ -48,7 +50,7 @@ class Verdict:
 
 def as_dict(verdict: Verdict) -> dict[str, Any]:
     """Return a verdict as results and files have it."""
-    told = ("restorable", "to", "to_known", "proved", "exit_code")
+    told = ("restorable", "to", "to_known", "proved", "proved_to", "exit_code")
     reasons = [{name: getattr(one, name) for name in ("code", "level", "text", "remedy")} for one in verdict.reasons]
     return {**{name: getattr(verdict, name) for name in told}, "reasons": reasons}
 
@@ -79,12 +81,18 @@ def judge(facts: Mapping[str, Any], now: datetime) -> Verdict:
     wrong = any(one.level != INFO for one in reasons)
     return Verdict(
         verdict,
-        last.get("time") if isinstance(last.get("time"), str) else None,
+        _time(last, "time"),
         last.get("time_known") is True,
-        facts.get("proved") if facts.get("proved_by") in ("restore", "verification") else None,
+        _time(facts, "proved") if facts.get("proved_by") in ("restore", "verification") else None,
         tuple(sorted(reasons, key=lambda one: _ORDER[one.level])),
         _CODES.get(verdict, _exit_codes.WARNING if wrong else _exit_codes.OK),
+        _time(facts, "proved_to") if facts.get("proved_by") == "restore" else None,
     )
+
+
+def _time(told: Mapping[str, Any], name: str) -> str | None:
+    value = told.get(name)
+    return value if isinstance(value, str) else None
 
 
 def _old(reasons: list[Reason]) -> bool:
@@ -101,9 +109,10 @@ def of_dict(told: Mapping[str, Any]) -> Verdict:
     restorable, code = told.get("restorable"), number(told.get("exit_code"))
     return Verdict(
         str(restorable) if restorable in ("yes", "no") else "unknown",
-        told.get("to") if isinstance(told.get("to"), str) else None,
+        _time(told, "to"),
         told.get("to_known") is True,
-        told.get("proved") if isinstance(told.get("proved"), str) else None,
+        _time(told, "proved"),
         reasons,
         _exit_codes.UNKNOWN if code is None else int(code),
+        _time(told, "proved_to"),
     )

@@ -26,6 +26,7 @@ from . import (
     _fetched,
     _own_settings,
     _own_settings_check,
+    _proved,
     _recovery_server,
     _roll_back,
     _salvage,
@@ -272,6 +273,7 @@ class RestoreRun:
             self.progress.watch = None
         if ended == "paused":
             saved.answer.connect = f"psql -h {saved.socket_dir} -p {_recovery_server.PORT} -U {instance.cluster.user}"
+        _proved.tell(self.instance, saved)
         _state.move_to(self.instance, saved, ended if ended in ("paused", "shut down") else "recovered")
 
     def _own_settings(self, saved: _state.RestoreState, work: str) -> _own_settings.Own:

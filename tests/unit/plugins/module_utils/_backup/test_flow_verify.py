@@ -361,7 +361,7 @@ def test_what_was_found_is_told_by_whoever_reports(shelf: Shelf) -> None:
     fine = _facts.verification(shelf.world.instance)
     assert fine is not None
     assert (fine["last"]["sound"], set(fine)) == (True, {"time", "last_cycle", "last"})
-    assert _facts.proved(shelf.world.instance)["proved_by"] == "verification"
+    assert _facts.proved(shelf.world.instance, "1")["proved_by"] == "verification"
     shelf.broken = {f"wal_005/{segment(1, 20)}.lz4": ["unexpected EOF"] * 9}
     verify(shelf, 1, everything=True)
     known = {**reported.facts(10), "verification": _facts.verification(shelf.world.instance)}

@@ -35,6 +35,17 @@ def test_all_is_well() -> None:
     assert [one.code for one in verdict.reasons] == ["proved"]
 
 
+def test_to_what_a_restore_came_is_told() -> None:
+    more = {"proved_to": reported.ago(days=10, minutes=5), "proved_target": "latest, from base_1"}
+    verdict = _verdict.judge(changed(proved_by="restore", **more), NOW)
+    assert verdict.proved_to == more["proved_to"]
+    assert verdict.reasons[0].text == (
+        "Last proved by a restore 10 d ago, to the commit of 2026-01-21 11:55:00 UTC (latest, from base_1)."
+    )
+    assert _verdict.of_dict(_verdict.as_dict(verdict)) == verdict
+    assert _verdict.judge(changed(**more), NOW).proved_to is None  # a re-read reaches no commit
+
+
 BROKEN = reported.archive(10)["backups"]
 DAMAGED = {
     "object": "wal_005/x.lz4",

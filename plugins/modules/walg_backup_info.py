@@ -15,7 +15,8 @@ author:
 description:
   - Lists the base backups in an instance's storage, their chains, the timelines of its WAL, and the recoverable windows. A window
     reaches from the end of a base backup to the last WAL before a gap.
-  - It reads the storage only; the server does not have to run, and its data directory may be lost.
+  - It reads the storage, and what the job's runs on this host came to (RV(history)). The server does not have to run, and its data
+    directory may be lost.
   - Base backups of another cluster in the same storage are shown and marked, not hidden.
 extends_documentation_fragment:
   - mapswipe.walg._attributes
@@ -391,17 +392,57 @@ segment_size:
   returned: success
   type: int
   sample: 16777216
+history:
+  description: What the host's job did, the newest first, at most 50 runs of each verb; empty if it never ran on this host.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    verb:
+      description: What was run, such as V(backup), V(check), V(expire) or V(verify).
+      type: str
+      sample: backup
+    started:
+      description: When it began (RFC 3339).
+      type: str
+      sample: "2026-01-31T02:17:00Z"
+    ended:
+      description: When it ended.
+      type: str
+      sample: "2026-01-31T02:26:14Z"
+    seconds:
+      description: How long it took.
+      type: float
+      sample: 553.9
+    code:
+      description: Its exit code, see docs/monitoring.md.
+      type: int
+      sample: 0
+    changed:
+      description: Whether it changed anything in the storage.
+      type: bool
+    text:
+      description: What came of it, in one line.
+      type: str
+    details:
+      description: Names and numbers, which depend on the verb.
+      type: raw
 """
 
+from dataclasses import asdict
 from datetime import datetime, timezone
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _info
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _history
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import instance_from
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _enter, _specs
+
+_RUNS = 50  # of each verb
 
 
 def main() -> None:
@@ -414,10 +455,12 @@ def main() -> None:
     try:
         instance = instance_from(module.params, module.check_mode)
 
-        def look() -> object:
-            return _info.read(
+        def look() -> dict[str, Any]:
+            told = _info.read(
                 Runner(), instance, datetime.now(timezone.utc), read_last_commit=module.params["read_last_commit"]
             )
+            runs = _history.newest(_history.read(instance.files.history), _RUNS)
+            return {**told, "history": [asdict(run) for run in runs]}
 
         answer = call_as(instance.owner, look)
     except (WalgError, OSError) as exc:

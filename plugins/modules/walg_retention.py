@@ -86,7 +86,7 @@ text:
   description: What was done, or would be, in one line.
   returned: success
   type: str
-  sample: deleted 1 base backups, 130 segments (2204041728 bytes)
+  sample: deleted 1 base backup, 130 segments (2204041728 bytes)
 shown_only:
   description: Whether something would be deleted, but the plan must be shown first.
   returned: success

@@ -77,7 +77,9 @@ def site(sandbox: Sandbox) -> Site:
     for number in range(3):
         hole.sql(f"INSERT INTO t VALUES ({number})")
         hole.ship()
-    segments = (one for one in (sandbox.storage_dir / "hole" / "wal_005").iterdir() if len(one.name.split(".")[0]) == 24)
+    segments = (
+        one for one in (sandbox.storage_dir / "hole" / "wal_005").iterdir() if len(one.name.split(".")[0]) == 24
+    )
     sorted(segments)[-2].unlink()
     shutil.rmtree(sandbox.storage_dir / "gone")
     made.variables["away"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}

@@ -202,7 +202,7 @@ def facts(
         for day in range(min(many, 20), -1, -1)
         for verb, hour, seconds, text in (
             ("backup", 14.4, 540 + day * 7, "base backup taken"),
-            ("expire", 14.2, 4.0, "deleted 1 base backups, 130 segments (2204041728 bytes)"),
+            ("expire", 14.2, 4.0, "deleted 1 base backup, 130 segments (2204041728 bytes)"),
             ("verify", 13.0, 611.0, "no damage found. 400 objects read, 41% of this cycle."),
         )
     ]
@@ -252,7 +252,7 @@ def facts(
             "journal": {},
             "last": {
                 "time": ago(now, hours=14.2),
-                "text": "deleted 1 base backups, 130 segments (2204041728 bytes)",
+                "text": "deleted 1 base backup, 130 segments (2204041728 bytes)",
                 "deleted": 140,
                 "locked": [],
             },

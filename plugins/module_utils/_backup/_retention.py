@@ -247,12 +247,12 @@ def text(made: Plan, done: bool) -> str:
     if made.empty():
         return "nothing to delete"
     parts = [
-        f"{number} {word}"
+        f"{number} {word}" if number == 1 else f"{number} {word}s"
         for number, word in (
-            (len(made.drop), "base backups"),
-            (made.segments(), "segments"),
-            (len(made.leftovers), "leftovers"),
-            (len(made.unmark), "marks"),
+            (len(made.drop), "base backup"),
+            (made.segments(), "segment"),
+            (len(made.leftovers), "leftover"),
+            (len(made.unmark), "mark"),
         )
         if number
     ]

@@ -14,7 +14,7 @@ from . import _times
 from ._files import read_text, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 #: Runs of each verb that are kept: a check every five minutes must not push out the base backups of a month.
 KEPT = 200
@@ -72,14 +72,19 @@ def _run(told: Mapping[str, Any]) -> Run:
 
 def append(path: str, run: Run) -> None:
     """Add a run, and drop the oldest of its verb beyond KEPT. Raises WalgError; hold a lock meanwhile."""
-    runs = [*_runs(path), run]
-    left = dict.fromkeys({one.verb for one in runs}, KEPT)
+    kept = newest([*_runs(path), run], KEPT)
+    write_atomic(path, "".join(json.dumps(asdict(one), sort_keys=True) + "\n" for one in reversed(kept)), 0o644)
+
+
+def newest(runs: Sequence[Run], most: int) -> list[Run]:
+    """Return the runs, the newest first, so many of each verb at most."""
+    left = dict.fromkeys({one.verb for one in runs}, most)
     kept: list[Run] = []
     for one in reversed(runs):
         left[one.verb] -= 1
         if left[one.verb] >= 0:
             kept.append(one)
-    write_atomic(path, "".join(json.dumps(asdict(one), sort_keys=True) + "\n" for one in reversed(kept)), 0o644)
+    return kept
 
 
 def last(runs: Iterable[Run]) -> dict[str, Run]:

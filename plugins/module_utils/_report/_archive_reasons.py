@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._reason import CRITICAL, INFO, UNKNOWN, WARNING, Reason
-from ._shown import clock, line, many, number, rows, since, span, table
+from ._shown import agree, clock, line, many, number, rows, since, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,11 +45,15 @@ def storage(facts: Mapping[str, Any], now: datetime) -> list[Reason]:
     usable = good(archive)
     if not usable:
         listed = len(rows(archive.get("backups")))
-        text = (
-            f"None of {many(listed, 'base backup')} can be restored." if listed else "The storage holds no base backup."
-        )
+        text = _none_of(listed) if listed else "The storage holds no base backup."
         return [*found, Reason("no_backup", CRITICAL, text, _BACKUP_NOW, denies=True)]
     return [*found, *_reach(archive), *_ages(facts, archive, now), *_oddities(facts, archive)]
+
+
+def _none_of(listed: int) -> str:
+    return (
+        "The only base backup can't be restored." if listed == 1 else f"None of {listed} base backups can be restored."
+    )
 
 
 def _old(facts: Mapping[str, Any], now: datetime) -> list[Reason]:
@@ -125,8 +129,7 @@ def _oddities(facts: Mapping[str, Any], archive: Mapping[str, Any]) -> list[Reas
     corrupt = {name: note for name, note in table(notes.get("backups")).items() if table(note).get("corrupt_blocks")}
     if corrupt:
         last = good(archive)[-1].get("name") in corrupt  # an old one will expire, and is no alarm until then
-        verb = "holds" if len(corrupt) == 1 else "hold"
-        text = f"{many(len(corrupt), 'base backup')} {verb} pages with wrong checksums: {line(sorted(corrupt)[-1])}."
+        text = f"{agree(len(corrupt), 'base backup', 'holds', 'hold')} pages with wrong checksums: {line(sorted(corrupt)[-1])}."
         remedy = "The cluster itself is damaged: see pg_amcheck, and restore a base backup without them beside it to compare."
         found.append(Reason("corrupt_pages", CRITICAL if last else INFO, text, remedy))
     return found
@@ -155,7 +158,8 @@ def soundness(facts: Mapping[str, Any], now: datetime) -> list[Reason]:
 def _damage(archive: Mapping[str, Any], last: Mapping[str, Any], damaged: list[dict[str, Any]]) -> Reason:
     """Return the damage, and whether it takes the way to the present."""
     first = damaged[0]
-    text = f"{len(damaged)} stored objects are damaged. {line(first.get('object'))}: {line(first.get('what'))}; {line(first.get('costs'))}."
+    count = agree(len(damaged), "stored object", "is", "are")
+    text = f"{count} damaged. {line(first.get('object'))}: {line(first.get('what'))}; {line(first.get('costs'))}."
     names = {str(name) for one in damaged for name in one.get("backups") or ()}
     chain = table(last.get("chain"))
     left = chain.get("left")
@@ -172,7 +176,7 @@ def _pace(verified: Mapping[str, Any], last: Mapping[str, Any], days: float, now
         ]
     if age > 2.5 * _DAY or (behind or 0) > 2 * _DAY:
         late = span(behind) if behind and behind > 2 * _DAY else span(age)
-        text = f"The re-read of the storage is behind by {late}; all of it is due within {days:.0f} days."
+        text = f"The re-read of the storage is behind by {late}; all of it is due within {many(round(days), 'day')}."
         return [Reason("verification_behind", WARNING, text, "Raise its rate (walg_backup_verify), or the days.")]
     return []
 

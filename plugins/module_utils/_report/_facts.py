@@ -124,13 +124,7 @@ def _pg_version(archive: Mapping[str, Any] | None) -> int | None:
 
 def _recent(runs: Sequence[_history.Run]) -> list[_history.Run]:
     """Return the newest runs, so many of each verb at most, the newest last."""
-    found: list[_history.Run] = []
-    many: dict[str, int] = {}
-    for run in reversed(runs):
-        many[run.verb] = many.get(run.verb, 0) + 1
-        if many[run.verb] <= _RUNS_OF_VERB and len(found) < _RUNS:
-            found.append(run)
-    return found[::-1]
+    return _history.newest(runs, _RUNS_OF_VERB)[:_RUNS][::-1]
 
 
 def running(instance: Instance) -> list[dict[str, Any]]:

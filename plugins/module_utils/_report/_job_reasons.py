@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._host import _exit_codes
 from ._reason import CRITICAL, INFO, UNKNOWN, WARNING, Reason
-from ._shown import clock, line, number, since, span, table
+from ._shown import clock, line, many, number, since, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,6 +121,6 @@ def _retention(facts: Mapping[str, Any]) -> list[Reason]:
         found.append(Reason("retention_shown", INFO, text, remedy))
     locked = last.get("locked")
     if isinstance(locked, list) and locked:
-        text = f"The storage does not let {len(locked)} objects go (the first: {line(locked[0])})."
+        text = f"The storage does not let {many(len(locked), 'object')} go (the first: {line(locked[0])})."
         found.append(Reason("retention_locked", INFO, text, "A retention policy or a hold: they go when it ends."))
     return found

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from .._host import _exit_codes
-from ._shown import clock, line, moment, number, rows, size, span, table
+from ._shown import clock, line, many, moment, number, rows, size, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +92,7 @@ def history(facts: Mapping[str, Any]) -> str:
 def _strip(verb: str, runs: Sequence[Mapping[str, Any]]) -> str:
     cells = "".join(_cell(run) for run in runs[-_RUNS:])
     bad = sum(_look(run)[0] == "no" for run in runs[-_RUNS:])
-    label = f"{len(runs[-_RUNS:])} runs, {bad} failed"
+    label = f"{many(len(runs[-_RUNS:]), 'run')}, {bad} failed"
     return (
         f'<div class=strip><b>{escape(line(verb))}</b><span class=cells role=img aria-label="{label}">{cells}</span>'
         f"<span class=info>{label}</span>"

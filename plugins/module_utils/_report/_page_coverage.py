@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ._archive_reasons import good
-from ._shown import clock, line, moment, number, rows, table
+from ._shown import agree, clock, line, many, moment, number, rows, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,9 @@ def section(facts: Mapping[str, Any], name: str, now: datetime) -> str:
     labels = "".join(
         f"<span>{_label(begin + length * place / (_LABELS - 1), length)}</span>" for place in range(_LABELS)
     )
-    spoken = f"Restorable moments from {clock(_text(begin))} to {clock(_text(found[-1][1]))}, {len(found) - 1} holes"
+    spoken = (
+        f"Restorable moments from {clock(_text(begin))} to {clock(_text(found[-1][1]))}, {many(len(found) - 1, 'hole')}"
+    )
     return (
         f'<section><h3>What can be restored</h3><div class=bar aria-label="{spoken}" role=img>{bands}'
         f'<svg viewBox="0 0 1000 38" preserveAspectRatio="none" aria-hidden="true"><path d="{ticks}"/></svg></div>'
@@ -111,7 +113,7 @@ def _holes(facts: Mapping[str, Any], found: list[tuple[float, float]], now: date
     ]
     told += [
         f"<li>{escape(line(gap.get('first')))} to {escape(line(gap.get('last')))}: "
-        f"{number(gap.get('segments')) or 0:.0f} segments are missing</li>"
+        f"{agree(round(number(gap.get('segments')) or 0), 'segment', 'is', 'are')} missing</li>"
         for gap in gaps
     ]
     rest = f"<li>and {len(told) - _HOLES} more</li>" if len(told) > _HOLES else ""

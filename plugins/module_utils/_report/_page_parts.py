@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _page_charts, _page_coverage, _verdict
 from ._archive_reasons import good
-from ._shown import clock, line, number, rows, since, size, span, table
+from ._shown import clock, line, many, number, rows, since, size, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,7 +133,7 @@ def _ages(one: Shown, now: datetime) -> str:
             _fact(
                 "Re-read of this cycle",
                 f"{number(reread['done_share']):.0%}",
-                f"{len(rows(last.get('damaged')))} objects damaged",
+                f"{many(len(rows(last.get('damaged'))), 'object')} damaged",
             )
         )
     if room:
@@ -190,8 +190,8 @@ def _backups(facts: Mapping[str, Any], now: datetime) -> str:
     )
     shown, rest = told[:_SHOWN_BACKUPS], told[_SHOWN_BACKUPS:]
     more = (
-        f"<details class=more><summary>{len(rest)} older base backups</summary><div class=scroll><table>{head}<tbody>{''.join(rest)}"
-        "</tbody></table></div></details>"
+        f"<details class=more><summary>{many(len(rest), 'older base backup')}</summary>"
+        f"<div class=scroll><table>{head}<tbody>{''.join(rest)}</tbody></table></div></details>"
         if rest
         else ""
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._reason import CRITICAL, INFO, WARNING, Reason
-from ._shown import line, number, since, size, span, table
+from ._shown import agree, line, number, since, size, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,12 +46,13 @@ def _archiver(health: Mapping[str, Any], now: datetime) -> list[Reason]:
             Reason("not_archiving", CRITICAL, text, "Run the role mapswipe.walg.walg_backup, which sets archiving up.")
         ]
     waiting = table(health.get("waiting"))
-    many, oldest = int(number(waiting.get("files")) or 0), number(waiting.get("oldest"))
+    files, oldest = int(number(waiting.get("files")) or 0), number(waiting.get("oldest"))
+    waiting_files = agree(files, "file", "waits", "wait")
     if health.get("failing") is True:
         failed = table(health.get("failed"))
         when = since(failed.get("time"), now)
         text = (
-            f"The archiver fails: {line(failed.get('segment') or 'a segment')} was not taken {span(when)} ago; {many} files wait, the "
+            f"The archiver fails: {line(failed.get('segment') or 'a segment')} was not taken {span(when)} ago; {waiting_files}, the "
             f"oldest for {span(oldest)}."
         )
         return [Reason("archiver_failing", CRITICAL, text, _PUSH)]
@@ -59,7 +60,7 @@ def _archiver(health: Mapping[str, Any], now: datetime) -> list[Reason]:
     if promise is None:
         promise = 900.0  # seconds; without archive_timeout only what waits is late
     if behind is not None and behind > promise:
-        text = f"The archive is {span(behind)} behind; {span(promise)} is promised. {many} files wait."
+        text = f"The archive is {span(behind)} behind; {span(promise)} is promised, and {waiting_files}."
         level = CRITICAL if behind > 4 * promise else WARNING
         return [Reason("archive_behind", level, text, _PUSH)]
     if behind is None and health.get("server") == "primary":
@@ -71,11 +72,11 @@ def _lost(health: Mapping[str, Any]) -> list[Reason]:
     found = []
     dropped = [str(one) for one in health.get("dropped") or ()]
     if dropped:
-        text = f"{len(dropped)} segments were given up because pg_wal was filling (the first: {line(dropped[0])})."
+        text = f"{agree(len(dropped), 'segment', 'was', 'were')} given up because pg_wal was filling (the first: {line(dropped[0])})."
         found.append(Reason("dropped", CRITICAL, text, _FULL, denies=True))
     lost = [str(one) for one in health.get("lost") or () if one not in dropped]
     if lost:
-        text = f"{len(lost)} segments are neither in the storage nor will be sent (the first: {line(lost[0])})."
+        text = f"{agree(len(lost), 'segment', 'is', 'are')} neither in the storage nor will be sent (the first: {line(lost[0])})."
         found.append(Reason("lost", CRITICAL, text, _FULL, denies=True))
     return found
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _archive_reasons, _facts, _watch
 from ._reason import CRITICAL, INFO, UNKNOWN, WARNING
-from ._shown import clock, line, number, rows, since, size, span, table
+from ._shown import agree, clock, line, number, rows, since, size, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,11 +66,11 @@ def _known(facts: Mapping[str, Any], now: datetime) -> list[str]:
         usable = _archive_reasons.good(archive)
         newest = usable[-1] if usable else {}
         stored = sum(number(one.get("compressed_size")) or 0 for one in rows(archive.get("backups")))
-        many = f"{len(usable)} of {len(rows(archive.get('backups')))} restorable, {size(stored)}"
+        counts = f"{len(usable)} of {len(rows(archive.get('backups')))} restorable, {size(stored)}"
         last = (
             f"; the newest ended {_ago(newest.get('finish_time'), now)} ({line(newest.get('name'))})" if newest else ""
         )
-        found.append(f"backups   {many}{last}")
+        found.append(f"backups   {counts}{last}")
         window = _archive_reasons.newest(archive)
         if window:
             first, end = (clock(table(window.get(name)).get("time")) for name in ("first", "last"))
@@ -79,9 +79,9 @@ def _known(facts: Mapping[str, Any], now: datetime) -> list[str]:
     if room:
         hours = number(room.get("hours_left"))
         lasts = f", {span(hours * 3600)} at the present rate" if hours is not None else ""
-        found.append(
-            f"pg_wal    {size(room.get('bytes'))}, {size(room.get('free'))} free{lasts}; {waiting.get('files', '?')} files wait"
-        )
+        files = number(waiting.get("files"))
+        queue = agree(int(files), "file", "waits", "wait") if files is not None else "how many files wait is not known"
+        found.append(f"pg_wal    {size(room.get('bytes'))}, {size(room.get('free'))} free{lasts}; {queue}")
     runs = table(facts.get("runs"))
     if runs:
         ended = [

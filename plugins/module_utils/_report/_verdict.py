@@ -28,8 +28,8 @@ _CODES = {"no": _exit_codes.NOT_RESTORABLE, "unknown": _exit_codes.UNKNOWN}
 class Verdict:
     """``restorable``: yes, no or unknown. ``to``: the last point (RFC 3339), which is an upload's time unless ``to_known``.
 
-    ``proved``: when a restore or a whole re-read last proved it; ``proved_to``: the last commit that this restore replayed. ``reasons``: the
-    worst first. ``exit_code``: of _exit_codes.
+    ``proved``: when a restore or a whole re-read last proved it; ``proved_to``: the last commit that this restore replayed. ``reasons``:
+    the worst first. ``exit_code``: of _exit_codes.
     """
 
     restorable: str

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _history
 from ansible_collections.mapswipe.walg.plugins.modules import walg_backup_info
 from support.module_call import Call
 from support.observe import files
@@ -38,6 +39,23 @@ def test_it_answers_what_it_documents(world: World, call: Call) -> None:
             name for name, told in yaml.safe_load(walg_backup_info.RETURN).items() if told["returned"] == "success"
         }
         assert documented <= set(answer)
+
+
+def test_what_the_job_did_comes_newest_first(world: World, call: Call) -> None:
+    path = world.instance.files.history
+    for number in range(60):
+        verb, details = ("check", {}) if number else ("backup", {"name": "base_1"})
+        stamp = f"2026-01-02T13:{number:02}:00Z"
+        _history.append(
+            path, _history.Run(verb, stamp, stamp, 0.5, 0, changed=not number, text="well", details=details)
+        )
+    objects = "type size last modified name\nobj 1 2026-01-02 13:00:00 +0000 UTC " + segment(1, 5) + ".lz4\n"
+    asked = [*world.lists(), world.shows(), world.walg("st", "ls", "wal_005", stdout=objects), world.owner()]
+    found = call(Scripted(calls=asked))["history"]
+    assert [one["ended"][14:16] for one in found] == [*(f"{number:02}" for number in range(59, 9, -1)), "00"]
+    assert (found[-1]["verb"], found[-1]["changed"], found[-1]["details"]) == ("backup", True, {"name": "base_1"})
+    told = yaml.safe_load(walg_backup_info.RETURN)["history"]["contains"]
+    assert set(told) == set(found[0])
 
 
 def test_a_storage_that_does_not_answer_is_no_empty_archive(world: World, call: Call) -> None:

@@ -46,6 +46,32 @@ def test_to_what_a_restore_came_is_told() -> None:
     assert _verdict.judge(changed(**more), NOW).proved_to is None  # a re-read reaches no commit
 
 
+def test_one_is_singular() -> None:
+    lost, given_up = reported.segment(3), reported.segment(4)
+    failing = {"failing": True, "failed": {"segment": lost, "time": reported.ago(minutes=1)}}
+    one = changed(
+        health={
+            **reported.health(**failing, waiting={"files": 1, "oldest": 60.0, "first": lost}),
+            "lost": [lost],
+            "dropped": [given_up],
+        },
+        verification=verified(sound=False, damaged=[DAMAGED]),
+        retention={"last": {"locked": ["a"]}},
+    )
+    text = " ".join(reason.text for reason in _verdict.judge(one, NOW).reasons)
+    for words in (
+        "1 file waits, ",
+        "1 segment is neither",
+        "1 segment was given up",
+        "1 stored object is damaged",
+        "not let 1 object go",
+    ):
+        assert words in text
+    assert "The only base backup can't be restored" in " ".join(
+        reason.text for reason in _verdict.judge(changed(archive__backups=[{"name": "a"}]), NOW).reasons
+    )
+
+
 BROKEN = reported.archive(10)["backups"]
 DAMAGED = {
     "object": "wal_005/x.lz4",

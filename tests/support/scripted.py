@@ -53,6 +53,7 @@ class Scripted(Runner):
         bare: bool = False,
         descriptors: Sequence[int] = (),
         errors: str = "replace",
+        tied: bool = False,
     ) -> Result:
         """Compare with the next expected call and return its answer."""
         place = len(self.timeouts)

@@ -126,7 +126,12 @@ def denied(exc: WalgError) -> bool:
 
 def render(owner: Owner) -> str:
     """Return the marker's text."""
-    return json.dumps({"format": _FORMAT, **asdict(owner)}, indent=2, sort_keys=True) + "\n"
+    return render_of(asdict(owner))
+
+
+def render_of(told: Mapping[str, Any]) -> str:
+    """Return the text of a marker that was told as a dictionary."""
+    return json.dumps({"format": _FORMAT, **told}, indent=2, sort_keys=True) + "\n"
 
 
 def parse(text: str, where: str) -> Owner:

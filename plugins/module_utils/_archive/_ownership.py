@@ -12,7 +12,7 @@ import platform
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .._errors import WalgError
+from .._errors import RefusedError, WalgError
 from .._host import _facts, _inside, _times
 from .._host._files import read_text, write_atomic
 from .._host._users import call_as
@@ -86,6 +86,16 @@ def read(walg: Walg) -> _owner.Owner | None:
     Compare ``owner.system_identifier`` with the backup's before you follow it.
     """
     return _find(walg)[0]
+
+
+def trouble(told: Mapping[str, Any], system_identifier: str, data_dir: str, timeline: int, storage: str) -> str:
+    """Say why a server may not write to the archive whose marker is ``told``, "" if it may."""
+    try:
+        owner = _owner.parse(_owner.render_of(told), storage)
+        _owner.refuse_foreign(owner, system_identifier, writer_on(data_dir), timeline, storage)
+    except WalgError as exc:
+        return exc.msg
+    return ""
 
 
 def place(walg: Walg) -> StoragePrefix:
@@ -277,7 +287,7 @@ def _path(walg: Walg, place: StoragePrefix) -> str:
 def refuse_lost(walg: Walg, made: OwnerPlan, facts: ServerFacts, state_dir: str) -> None:
     """Raise WalgError if the storage has no marker though this host saw one: for those who write none."""
     if made.before is None and call_as(walg.user, _owner_seen.seen, state_dir, walg.storage, facts.system_identifier):
-        raise WalgError(
+        raise RefusedError(
             f"The storage {walg.storage} has lost the marker {_owner.OBJECT}, which said whose archive it is: was it emptied, or is this "
             f"another place? Nothing is written to it. If WAL of this cluster is in it, mapswipe.walg.site writes the marker again. "
             f"{_owner_seen.way_on(state_dir)}"

@@ -58,7 +58,7 @@ def held(runner: Runner, instance: Instance, standby: bool) -> Iterator[None]:
     if env is None:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="lock-", dir=instance.state_dir) as directory:
+    with tempfile.TemporaryDirectory(prefix="mapswipe-walg-lock-") as directory:
         session = _session(runner, server, env, directory)
         try:
             if _answer(session, os.path.join(directory, "out")) == "lock false":
@@ -100,7 +100,8 @@ def _session(runner: Runner, server: Server, env: Mapping[str, str], directory: 
         stream.write(_SCRIPT)
     settings = {"PGAPPNAME": "mapswipe.walg base backup", "PGCONNECT_TIMEOUT": "10", "PGOPTIONS": _server.OPTIONS}
     argv = [server.psql(), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", script]
-    return runner.start(argv, output=os.path.join(directory, "out"), env={**env, **settings})
+    # Tied: a session that nobody ends would hold the lock for ever.
+    return runner.start(argv, output=os.path.join(directory, "out"), env={**env, **settings}, tied=True)
 
 
 def _answer(session: Background, path: str) -> str:

@@ -167,6 +167,14 @@ def _delete(this: _Run, made: Plan | None) -> Deletion:
     this.state.journal = _retention_state.journal_of(objects, this.now)
     this.save("deleting")
     progress.phase("deleting", objects=len(objects), deleted=0)
+    with progress.ending():
+        _carry_out(this, made, deletion)
+    this.state.journal = {}
+    progress.done({"deleted": len(deletion.gone)})
+    return deletion
+
+
+def _carry_out(this: _Run, made: Plan | None, deletion: Deletion) -> None:
     deletion.remove(this.resumed)
     if made:
         _unmark(this, made)
@@ -179,9 +187,6 @@ def _delete(this: _Run, made: Plan | None) -> Deletion:
             wal = _retention.holding(made, this.seen.known, this.seen.wal, held, this.policy, this.now)
         deletion.remove(wal)
     _compare(this, made, deletion)
-    this.state.journal = {}
-    progress.done({"deleted": len(deletion.gone)})
-    return deletion
 
 
 def _every(made: Plan) -> list[str]:

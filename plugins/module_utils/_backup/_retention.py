@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from .._archive import _recoverable
-from .._errors import WalgError
+from .._errors import RefusedError, WalgError
 from .._postgres import _wal
 from .._walg._objects import BACKUPS, WAL
 from . import _keep, _needed_wal
@@ -78,11 +78,11 @@ def check(policy: Retention) -> None:
     """Raise WalgError for a policy that can't be meant."""
     for name, number in asdict(policy).items():
         if not 0 <= number <= _MOST:
-            raise WalgError(
+            raise RefusedError(
                 f"{name} of the retention is {number}; expected a whole number from 0 to {_MOST}.", found=number
             )
     if not any(asdict(policy).values()):
-        raise WalgError(
+        raise RefusedError(
             "This retention keeps nothing: days, backups, weekly, monthly, minimum_backups and minimum_days are all 0. Nothing is deleted. "
             "Set at least one of them; to delete nothing ever, turn retention off."
         )
@@ -96,7 +96,7 @@ def plan(policy: Retention, known: Known, wal: Sequence[Object], files: Sequence
     check(policy)
     counting = known.counting
     if not known.leading(known.lines[0]):
-        raise WalgError(
+        raise RefusedError(
             f"No base backup that counts leads to timeline {known.lines[0]}, on which the server is, so nothing is deleted: see "
             "walg_backup_info for why none counts. Take one first.",
             found=known.lines[0],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .._archive import _notes, _ownership, _trunk
-from .._errors import WalgError
+from .._errors import RefusedError, WalgError
 from .._host import _times
 from .._host._files import read_text
 from .._instance import _job_spec
@@ -56,7 +56,7 @@ def archive(runner: Runner, instance: Instance, facts: ServerFacts, now: datetim
     owner = _ownership.plan(walg, facts)
     _ownership.refuse_lost(walg, owner, facts, instance.state_dir)
     if owner.before is None:
-        raise WalgError(
+        raise RefusedError(
             f"The storage {walg.storage} does not say whose archive it is, so nothing is deleted from it. Run the role "
             "mapswipe.walg.walg_backup, which writes the marker."
         )
@@ -96,7 +96,7 @@ def refuse_nested(folders: Sequence[str], storage: str) -> None:
 
 
 def _nested(what: str, storage: str) -> WalgError:
-    return WalgError(
+    return RefusedError(
         f"The storage {storage} holds {what}, which is not WAL-G's: is it the archive of another cluster, or does somebody keep files "
         "there? Nothing is deleted from a prefix that is shared. Move it elsewhere; each cluster needs a prefix of its own.",
         found=what,
@@ -115,7 +115,7 @@ def refuse_restoring(instance: Instance) -> None:
     except (ValueError, KeyError, TypeError, AttributeError, WalgError):
         return
     if what == "restore" and phase != "done" and abs(age.total_seconds()) < _FRESH:
-        raise WalgError(
+        raise RefusedError(
             f"A restore of the instance {instance.name!r} is under way on this host ({phase}), so nothing is deleted. Run again after it.",
             found=phase,
         )
@@ -146,7 +146,7 @@ def refuse_unsettled(known: Known, timeline: int, most: float, now: datetime) ->
     leading = known.leading(timeline)
     good = [one for one in known.along(timeline) if one.name in leading]
     if not good:
-        raise WalgError(
+        raise RefusedError(
             f"No base backup that counts leads to timeline {timeline}, on which the server is, so nothing is deleted: see walg_backup_info "
             "for why none counts. Take one first.",
             found=timeline,
@@ -154,7 +154,7 @@ def refuse_unsettled(known: Known, timeline: int, most: float, now: datetime) ->
     ended = _times.moment(good[-1].finish_time)
     age = (now - ended).total_seconds()
     if age > most:
-        raise WalgError(
+        raise RefusedError(
             f"The newest base backup that counts, {good[-1].name}, is {age / _DAY:.1f} days old; at most {most / _DAY:.1f} are allowed by "
             "the schedule. Nothing is deleted while no new ones succeed: see `walg-job status`.",
             found=good[-1].name,
@@ -171,7 +171,7 @@ def refuse_unsettled(known: Known, timeline: int, most: float, now: datetime) ->
 
 
 def _clocks(why: str) -> WalgError:
-    return WalgError(
+    return RefusedError(
         f"The clocks disagree, so ages can't be told and nothing is deleted: {why}. Set the clock of this host, and of the one that "
         "takes the base backups; the next base backup under a right clock ends this.",
         found=why,

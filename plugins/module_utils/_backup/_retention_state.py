@@ -43,9 +43,12 @@ class State:
 
 
 def load(path: str) -> State:
-    """Return what is remembered. Of a damaged file nothing: then plans are shown again, and leftovers are found after a day."""
+    """Return what is remembered. Of a damaged file nothing: then plans are shown again, and leftovers are found after a day.
+
+    Raises WalgError for one that can't be read: it may tell what is being deleted.
+    """
     try:
-        told = json.loads(read_text(path) or "{}")
+        told = json.loads(read_text(path, "replace") or "{}")
         parts = {name: dict(told.get(name) or {}) for name in ("shown", "journal", "last")}
         for part, names in (("shown", "names"), ("journal", "objects")):
             parts[part] = (

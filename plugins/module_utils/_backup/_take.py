@@ -61,19 +61,25 @@ def ensure(
             # Another run may just have taken it.
             made = plan(runner, instance, max_age, datetime.now(timezone.utc), source=source)
             if made.needed:
-                with _cluster_lock.held(runner, instance, made.facts.in_recovery):
-                    return _take(runner, instance, made, full, limit, page_checksums)
+                progress = _progress.Progress(instance.files.progress, "backup")
+                with _cluster_lock.held(runner, instance, made.facts.in_recovery), progress.ending():
+                    return _take(runner, instance, made, full, limit, page_checksums, progress)
     backup = _backups.as_dict(made.existing) if made.existing else None
     return {"changed": False, "reason": made.reason, "backup": backup, "corrupt_blocks": {}, "log": ""}
 
 
 def _take(
-    runner: Runner, instance: Instance, made: BackupPlan, full: bool, timeout: float, page_checksums: bool
+    runner: Runner,
+    instance: Instance,
+    made: BackupPlan,
+    full: bool,
+    timeout: float,
+    page_checksums: bool,
+    progress: _progress.Progress,
 ) -> dict[str, Any]:
     server, walg = Server(runner, instance.cluster), Walg.of(runner, instance)
     if made.owner is not None and made.owner.before is not None:  # it follows our timeline; only walg_archive makes one
         _ownership.apply(walg, made.owner, instance.state_dir)
-    progress = _progress.Progress(instance.files.progress, "backup")
     runner.tick = progress.touch
     progress.phase("backup-push")
     _readable.refuse_closed(instance.cluster.data_dir, instance.owner)

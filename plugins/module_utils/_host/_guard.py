@@ -15,10 +15,13 @@ import os
 import select
 import signal
 import time
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .._errors import WalgError
 from . import _proc
+
+if TYPE_CHECKING:
+    from ._users import PreExec
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -54,6 +57,20 @@ def end_with_parent() -> None:
     for what, value in ((_PR_SET_PDEATHSIG, signal.SIGKILL), (_PR_SET_DUMPABLE, 0)):
         if libc.prctl(what, value, 0, 0, 0) != 0:
             raise WalgError(f"Cannot tie a child to its parent: {os.strerror(ctypes.get_errno())}")
+
+
+def tied(before: PreExec | None) -> PreExec:
+    """Return what a child does to be killed when this process ends; ``before``: what it does first, such as becoming another user."""
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def tie() -> None:
+        if before is not None:
+            before()
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it has just ended
+            os._exit(_KILLED)
+
+    return tie
 
 
 def fork(life: int) -> None:

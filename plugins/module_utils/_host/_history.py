@@ -37,20 +37,20 @@ class Run:
 def read(path: str) -> list[Run]:
     """Return the runs, oldest first; none where the file can't be read."""
     try:
-        return _runs(path)
+        return _runs(path)[0]
     except WalgError:
         return []
 
 
-def _runs(path: str) -> list[Run]:
-    """Return the runs. A damaged line, as a full disk leaves it, is passed over."""
-    found = []
+def _runs(path: str) -> tuple[list[Run], int]:
+    """Return the runs, and how many lines were passed over because they are damaged."""
+    found, damaged = [], 0
     for line in (read_text(path, "replace") or "").splitlines():
         try:
             found.append(_run(json.loads(line)))
         except (ValueError, TypeError, KeyError, AttributeError, WalgError):
-            continue
-    return found
+            damaged += 1
+    return found, damaged
 
 
 def _run(told: Mapping[str, Any]) -> Run:
@@ -70,10 +70,12 @@ def _run(told: Mapping[str, Any]) -> Run:
     )
 
 
-def append(path: str, run: Run) -> None:
-    """Add a run, and drop the oldest of its verb beyond KEPT. Raises WalgError; hold a lock meanwhile."""
-    kept = newest([*_runs(path), run], KEPT)
+def append(path: str, run: Run) -> int:
+    """Add a run, and drop the oldest of its verb beyond KEPT. Raises WalgError; hold a lock meanwhile. Returns damaged lines dropped."""
+    runs, damaged = _runs(path)
+    kept = newest([*runs, run], KEPT)
     write_atomic(path, "".join(json.dumps(asdict(one), sort_keys=True) + "\n" for one in reversed(kept)), 0o644)
+    return damaged
 
 
 def newest(runs: Sequence[Run], most: int) -> list[Run]:

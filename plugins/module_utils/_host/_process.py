@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from .._errors import WalgError
+from . import _guard
 from ._pipes import Pipe, SilentError
 from ._users import MOST_ANSWER, User, call_apart, call_as, dropper
 
@@ -128,18 +129,19 @@ class Runner:
         bare: bool = False,
         descriptors: Sequence[int] = (),
         errors: str = "replace",
+        tied: bool = False,
     ) -> Result:
         """Run a program to its end or its time-out (seconds). Never raises for a non-zero exit. ``bare``: no variables but ``env``.
 
-        ``descriptors``: open ones that the program gets too; ``errors``: how what it writes is read where it is not UTF-8.
-        Raises WalgError when the program can't be started.
+        ``descriptors``: open ones that the program gets too; ``errors``: how what it writes is read where it is not UTF-8; ``tied``:
+        whether the program is killed when this process is. Raises WalgError when the program can't be started.
         """
         started = time.monotonic()
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as inp:
             inp.write(stdin.encode("utf-8", "surrogateescape"))
             inp.seek(0)
             whole = dict(env or {}) if bare else environment(user, env)
-            process = self._spawn(argv, user, whole, cwd, inp, out, err, descriptors)
+            process = self._spawn(argv, user, whole, cwd, inp, out, err, descriptors, tied=tied)
 
             def ended(timed_out: bool) -> Result:
                 seconds = time.monotonic() - started
@@ -203,10 +205,12 @@ class Runner:
         user: User | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str = "/",
+        tied: bool = False,
     ) -> Background:
         """Start a program in a session of its own and leave it running; both streams go to the file ``output``.
 
-        The file is opened with the rights of ``user``, whose directory it may be in.
+        The file is opened with the rights of ``user``, whose directory it may be in. ``tied``: whether the program is killed when this
+        process is.
         """
         drop = dropper(user)
         try:
@@ -222,7 +226,7 @@ class Runner:
             os.dup2(log, 2)
 
         with open(os.devnull, "r+b") as null:
-            process = self._spawn(argv, user, environment(user, env), cwd, null, null, null, prepare=prepare)
+            process = self._spawn(argv, user, environment(user, env), cwd, null, null, null, prepare=prepare, tied=tied)
         return Background(list(argv), process)
 
     def launch(
@@ -253,8 +257,10 @@ class Runner:
         err: IO[bytes],
         descriptors: Sequence[int] = (),
         prepare: PreExec | None = None,
+        tied: bool = False,
     ) -> subprocess.Popen[bytes]:
         drop = dropper(user)
+        before = prepare or drop
         try:
             with _starting(argv[0], user) if drop else contextlib.nullcontext():
                 return subprocess.Popen(
@@ -265,7 +271,7 @@ class Runner:
                     cwd=cwd,
                     env=dict(env),
                     start_new_session=True,
-                    preexec_fn=prepare or drop,
+                    preexec_fn=_guard.tied(before) if tied else before,
                     pass_fds=descriptors,
                 )
         except (OSError, subprocess.SubprocessError) as exc:

@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .._errors import WalgError
 from ._files import write_atomic
 from ._times import now
 from ._users import call_as
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ._users import User
 
@@ -51,7 +53,20 @@ class Progress:
         """Rewrite the file with fresh details."""
         details = self.watch() if self.watch else {}
         state = {**self.state, **details, "updated": now(), "pid": os.getpid()}
-        call_as(self.owner, write_atomic, self.path, json.dumps(state, indent=2, sort_keys=True) + "\n", 0o644)
+        text = json.dumps(state, indent=2, sort_keys=True) + "\n"
+        # It is for whoever watches: a disk that is full must not end a base backup. Of a child that is held up, who waits for it must know.
+        with contextlib.suppress(*((WalgError,) if self.owner is None else ())):
+            call_as(self.owner, write_atomic, self.path, text, 0o644)
+
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """Note it where the block ends with an error: what says nothing of its end was killed."""
+        try:
+            yield
+        except BaseException:
+            self.watch = None
+            self.phase("failed")
+            raise
 
     def done(self, details: dict[str, Any]) -> None:
         """Write the last state."""

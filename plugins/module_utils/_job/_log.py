@@ -33,7 +33,7 @@ class _Handler(logging.handlers.RotatingFileHandler):
 
     def __init__(self, path: str, troubles: list[str]) -> None:
         self._troubles = troubles
-        super().__init__(path, maxBytes=_BYTES, backupCount=_FILES)
+        super().__init__(path, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
@@ -41,7 +41,7 @@ class _Handler(logging.handlers.RotatingFileHandler):
             if self.shouldRollover(record):
                 self.doRollover()
             stream = self.stream or self._open()
-            stream.write(self.format(record) + "\n")
+            stream.write(self.format(record).encode("utf-8", "backslashreplace").decode() + "\n")
             stream.flush()
         except OSError as exc:
             what = f"cannot write the log {self.baseFilename}: {exc}"

@@ -114,9 +114,11 @@ def _work(runner: Runner, options: argparse.Namespace, spec: JobSpec) -> tuple[d
     log = _log.opened(instance.log_dir, mask, troubles)
     work = _verbs.Work(runner, instance, spec, options, log, [], troubles)
     outcome = work.do(options.verb, _verb(work))
+    work.keep(lambda: _metrics_file.write_own(instance, work.metrics()))
+    if work.own_state():
+        work.keep(lambda: _metrics_file.write_own(instance, work.metrics()))
     for one in work.told:
         one["text"] = one["complaint"] = mask.text(one["text"])
-    work.keep(lambda: _metrics_file.write_own(instance, work.metrics()))
     return {"runs": work.told, "troubles": work.troubles, "metrics": _metrics_file.kept(instance)}, outcome.code
 
 
@@ -133,8 +135,9 @@ def _verb(work: _verbs.Work) -> Callable[[], _outcome.Outcome]:
 
 def _tell(runner: Runner, options: argparse.Namespace, spec: JobSpec, told: Mapping[str, Any], code: int) -> int:
     """Tell hooks, cron and the metrics' reader what happened, outside of any container. Returns the exit code."""
-    troubles = [str(one) for one in told.get("troubles") or ()]
-    host = platform.node() or "?"
+    troubles: list[str] = []
+    unkept, host = bool(told.get("troubles")), platform.node() or "?"
+    hooks = replace(spec.hooks, ping="") if unkept else spec.hooks  # all is not well
     for run in told.get("runs") or ():
         locked = run["code"] == _exit_codes.LOCKED and run["verb"] == options.verb and not options.scheduled
         if run["occasion"] == _outcome.FAILURE or locked or options.verb in _QUIET:
@@ -143,7 +146,7 @@ def _tell(runner: Runner, options: argparse.Namespace, spec: JobSpec, told: Mapp
                 f"{run['verb']}: {run['complaint']}" if run["verb"] != options.verb else run["complaint"],
             )
         if options.scheduled or run["occasion"] == _outcome.FAILURE:
-            failed = _hooks.tell(runner, spec.hooks, _hooks.message(options.instance, host, run), run["occasion"])
+            failed = _hooks.tell(runner, hooks, _hooks.message(options.instance, host, run), run["occasion"])
             troubles += failed
             _note(options, run, failed)
     if spec.metrics_dir and told.get("metrics"):
@@ -153,7 +156,7 @@ def _tell(runner: Runner, options: argparse.Namespace, spec: JobSpec, told: Mapp
             troubles.append(f"The metrics can't be written: {exc}")
     for one in troubles:
         complain(options.instance, one)
-    return _exit_codes.HOOK if troubles and code in (_exit_codes.OK, _exit_codes.WARNING) else code
+    return _exit_codes.HOOK if (troubles or unkept) and code in (_exit_codes.OK, _exit_codes.WARNING) else code
 
 
 def _note(options: argparse.Namespace, run: Mapping[str, Any], failed: Sequence[str]) -> None:

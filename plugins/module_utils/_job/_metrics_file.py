@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .._container import _placed
+from .._errors import WalgError
 from .._host import _trust
 from .._host._files import read_text, write_atomic
 
@@ -26,8 +27,11 @@ def write_own(instance: Instance, text: str) -> None:
 
 
 def kept(instance: Instance) -> str:
-    """Return the metrics as they were written last."""
-    return read_text(instance.files.metrics) or ""
+    """Return the metrics as they were written last; nothing where they can't be read."""
+    try:
+        return read_text(instance.files.metrics) or ""
+    except WalgError:
+        return ""
 
 
 def publish(config_dir: str, name: str, directory: str, text: str) -> None:

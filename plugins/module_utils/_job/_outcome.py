@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _QUIET = (_exit_codes.OK, _exit_codes.LOCKED)
 #: Occasions to tell somebody: it failed, it no longer does, it went well; nothing new is no occasion.
 FAILURE, RECOVERY, SUCCESS, NOTHING = "failure", "recovery", "success", ""
+#: No verb, but kept in the history as one: whether the job could write down what it knows.
+STATE = "state"
 _AGAIN = 6 * 3600.0  # seconds after which the same failure is told again
 _PATIENCE = 10.0  # seconds for another run to write its line
 #: Errors that say what class of end they are; the first that fits. Others are failures.
@@ -92,18 +94,21 @@ def done(verb: str, work: Callable[[], Outcome], log: logging.Logger) -> tuple[O
 
 
 def record(instance: Instance, run: Run) -> None:
-    """Add a run to the history. Raises WalgError."""
+    """Add a run to the history. Raises WalgError if it can't be added, and once it is, if the file was damaged."""
+    damaged: list[int] = []
 
     def add() -> bool:
         try:
             with _locks.locked(instance.files.history_lock, "The history"):
-                _history.append(instance.files.history, run)
+                damaged.append(_history.append(instance.files.history, run))
         except _locks.LockedError:
             return False
         return True
 
     if not wait_until(add, _PATIENCE):
         raise WalgError(f"{instance.files.history_lock} is held for more than {_PATIENCE:.0f} s.")
+    if any(damaged):
+        raise WalgError(f"{instance.files.history} had {damaged[0]} damaged lines, which are dropped: was a disk full?")
 
 
 def occasion(run: Run, before: Run | None, scheduled: bool) -> str:

@@ -28,6 +28,8 @@ from ._outcome import Outcome
 
 #: Seconds that the primary leaves to a standby that should take the base backup.
 _STANDBY_FIRST = 7200.0
+#: Verbs with a progress file, which shows afterwards that they were killed.
+_KILLED = ("backup", "expire", "verify")
 
 if TYPE_CHECKING:
     import argparse
@@ -61,17 +63,34 @@ class Work:
         before = _history.last(_history.read(self.instance.files.history)).get(verb)
         parts = "parts" in outcome.details  # each of them has told its own
         occasion = _outcome.NOTHING if parts else _outcome.occasion(run, before, self.options.scheduled)
-        if outcome.code != _exit_codes.LOCKED:
+        self.tell(run, occasion)
+        return outcome
+
+    def tell(self, run: _history.Run, occasion: str) -> None:
+        """Add a run to the history, and to what the hooks are told."""
+        if run.code != _exit_codes.LOCKED:
             self.keep(lambda: _outcome.record(self.instance, run))
         self.told.append({**_outcome.as_dict(run), "occasion": occasion})
-        return outcome
+
+    def own_state(self) -> bool:
+        """Have hooks, status and metrics know that something could not be written down, or can be again. The last of all."""
+        last = _history.last(_history.read(self.instance.files.history)).get(_outcome.STATE)
+        if self.troubles:
+            text = " ".join(self.troubles)
+            self.do(_outcome.STATE, lambda: Outcome(_exit_codes.HOOK, False, text))
+        elif last is not None and last.code != _exit_codes.OK:
+            self.do(_outcome.STATE, lambda: Outcome(_exit_codes.OK, False, "state and log can be written again"))
+        else:
+            return False
+        return True
 
     def keep(self, act: Callable[[], None]) -> None:
         """Write something down; that it can't be is said at the end, and stops no work."""
         try:
             act()
         except (WalgError, OSError) as exc:
-            self.troubles.append(exc.msg if isinstance(exc, WalgError) else str(exc))
+            trouble = exc.msg if isinstance(exc, WalgError) else str(exc)
+            self.troubles += [trouble] if trouble not in self.troubles else []
 
     def facts(self, heartbeat: bool) -> tuple[dict[str, Any], _verdict.Verdict]:
         """Look at server, pg_wal, storage and what the job has kept, and judge it."""
@@ -190,7 +209,26 @@ def run(work: Work) -> Outcome:
         return _due_work(work)
 
 
+def _note_killed(work: Work) -> None:
+    """Add to the history what could not do it itself. So it is told, and rests a while before it is tried again."""
+    known = _history.last(_history.read(work.instance.files.history))
+    for one in _facts.interrupted(work.instance):
+        verb, before = str(one.get("what")), known.get(str(one.get("what")))
+        try:
+            began, ended = _times.moment(str(one.get("started"))), _times.moment(str(one.get("updated")))
+        except WalgError:
+            continue
+        if verb not in _KILLED or (before is not None and _times.moment(before.ended) >= ended):
+            continue
+        seconds = max(0.0, (ended - began).total_seconds())
+        text = f"it was killed, or the host went down, during {one.get('phase')}; it is done again"
+        run = _history.Run(verb, _times.text(began), _times.text(ended), seconds, _exit_codes.FAILED, False, text, {})
+        work.log.error("%s: %s", verb, text)
+        work.tell(run, _outcome.occasion(run, before, work.options.scheduled))
+
+
 def _due_work(work: Work) -> Outcome:
+    _note_killed(work)
     history, spec, codes, did = work.instance.files.history, work.spec, [], []
 
     def part(verb: str, act: Callable[[], Outcome]) -> Outcome:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._reason import CRITICAL, INFO, UNKNOWN, WARNING, Reason
-from ._shown import agree, clock, line, many, number, rows, since, span, table
+from ._shown import agree, clock, line, many, moment, number, rows, since, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +101,9 @@ def _ages(facts: Mapping[str, Any], archive: Mapping[str, Any], now: datetime) -
 
 def _oddities(facts: Mapping[str, Any], archive: Mapping[str, Any]) -> list[Reason]:
     found = []
+    if facts.get("owner_trouble"):
+        remedy = "Give one of them a prefix of its own (walg_storage). Base backups and retention of this host wait."
+        found.append(Reason("owner_foreign", CRITICAL, line(facts["owner_trouble"]), remedy, denies=True))
     if archive.get("owner_problem"):
         text = f"Whose the archive is can't be read: {line(archive['owner_problem'])}"
         found.append(Reason("owner_unreadable", WARNING, text, "See docs/storages.md on the owner's marker."))
@@ -142,7 +145,7 @@ def soundness(facts: Mapping[str, Any], now: datetime) -> list[Reason]:
     last, days = table(verified.get("last")), number(table(facts.get("limits")).get("verify_days"))
     damaged = rows(last.get("damaged"))
     if damaged:
-        found.append(_damage(table(facts.get("archive")), last, damaged))
+        found.append(_damage(table(facts.get("archive")), verified, damaged))
     elif last.get("sound") is False:
         found.append(Reason("not_sound", WARNING, line(last.get("text") or ""), "See `walg_verify`."))
     elif last and last.get("sound") is None:
@@ -155,9 +158,9 @@ def soundness(facts: Mapping[str, Any], now: datetime) -> list[Reason]:
     return [*found, _proof(facts, now)]
 
 
-def _damage(archive: Mapping[str, Any], last: Mapping[str, Any], damaged: list[dict[str, Any]]) -> Reason:
-    """Return the damage, and whether it takes the way to the present."""
-    first = damaged[0]
+def _damage(archive: Mapping[str, Any], verified: Mapping[str, Any], damaged: list[dict[str, Any]]) -> Reason:
+    """Return the damage, and whether it takes the way to the present; a full base backup that was taken since opens one."""
+    first, last = damaged[0], table(verified.get("last"))
     count = agree(len(damaged), "stored object", "is", "are")
     text = f"{count} damaged. {line(first.get('object'))}: {line(first.get('what'))}; {line(first.get('costs'))}."
     names = {str(name) for one in damaged for name in one.get("backups") or ()}
@@ -165,7 +168,12 @@ def _damage(archive: Mapping[str, Any], last: Mapping[str, Any], damaged: list[d
     left = chain.get("left")
     gone = bool(good(archive)) and all(one.get("name") in names for one in good(archive))
     cut = isinstance(left, list) and not any(one.get("missing") is None for one in rows(left))
-    return Reason("damage", CRITICAL, text, line(first.get("remedy") or _BACKUP_NOW), denies=gone or cut)
+    found = moment(verified.get("time"))
+    since_then = [one for one in good(archive) if not one.get("delta") and one.get("name") not in names]
+    times = [moment(one.get("start_time")) for one in since_then]
+    healed = found is not None and any(when is not None and when > found for when in times)
+    denies = (gone or cut) and not healed
+    return Reason("damage", CRITICAL, text, line(first.get("remedy") or _BACKUP_NOW), denies=denies)
 
 
 def _pace(verified: Mapping[str, Any], last: Mapping[str, Any], days: float, now: datetime) -> list[Reason]:

@@ -13,7 +13,7 @@ import socket
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .._archive import _health, _info, _notes, _pressure
+from .._archive import _health, _info, _notes, _ownership, _pressure
 from .._errors import WalgError
 from .._host import _history, _times
 from .._host._files import read_state
@@ -70,6 +70,7 @@ def gather(
         "archive": archive,
         "archive_problem": problem,
         "archive_time": _times.text(now) if archive is not None else None,
+        "owner_trouble": _owner_trouble(instance, archive, told),
         "limits": limits(spec, told),
         "schedule": _schedule(spec),
         "policy": asdict(spec.retention) if spec.retention else None,
@@ -117,6 +118,17 @@ def _archive(
         return archive, None, {"problem": getattr(exc, "msg", None) or str(exc)}
 
 
+def _owner_trouble(instance: Instance, archive: Mapping[str, Any] | None, health: Mapping[str, Any]) -> str | None:
+    """Return why the archive is not this primary's; None where it is, and where that is not known."""
+    if not archive or not archive["owner"] or health.get("server") != "primary":
+        return None
+    system_identifier, timeline = str(health["system_identifier"]), int(health["timeline"])
+    told = _ownership.trouble(
+        archive["owner"], system_identifier, instance.cluster.data_dir, timeline, instance.storage
+    )
+    return told or None
+
+
 def _pg_version(archive: Mapping[str, Any] | None) -> int | None:
     known = [one["pg_version"] for one in archive["backups"] if one.get("pg_version")] if archive else []
     return known[-1] if known else None
@@ -129,14 +141,27 @@ def _recent(runs: Sequence[_history.Run]) -> list[_history.Run]:
 
 def running(instance: Instance) -> list[dict[str, Any]]:
     """Return the progress of what is under way: of each progress file whose process lives."""
+    return [one for one in _begun(instance) if _lives(one.get("pid"))]
+
+
+def interrupted(instance: Instance) -> list[dict[str, Any]]:
+    """Return the progress of what was killed: its process is gone and has not said how it ended."""
+    return [one for one in _begun(instance) if not _lives(one.get("pid"))]
+
+
+def _begun(instance: Instance) -> list[dict[str, Any]]:
     files = (read_state(instance.files.progress), read_state(instance.files.verify_progress))
-    return [one for one in files if one and one.get("phase") != "done" and _lives(one.get("pid"))]
+    return [one for one in files if one and one.get("phase") not in ("done", "failed")]
 
 
 def verification(instance: Instance) -> dict[str, Any] | None:
     """Return what the verification has found; not what it remembers for itself, which has an entry for each part of a base backup."""
     told = read_state(instance.files.verification)
-    return {name: told[name] for name in ("time", "last_cycle", "last") if name in told} or None
+    found: dict[str, Any] = {name: told[name] for name in ("time", "last_cycle", "last") if name in told}
+    if not found and os.path.lexists(instance.files.verification):
+        text = f"{instance.files.verification} can't be read; the next verification writes a whole one, and begins with all objects again"
+        return {"last": {"sound": None, "text": text}}
+    return found or None
 
 
 def _lives(pid: Any) -> bool:

@@ -70,6 +70,11 @@ def runs(facts: Mapping[str, Any], now: datetime) -> list[Reason]:
 
 def _failed(verb: str, code: int, run: Mapping[str, Any]) -> Reason:
     when, text = clock(run.get("ended")), line(run.get("text") or "")
+    if verb == "state":
+        remedy = "Make room, or give the files back to the job's user: docs/files.md names them."
+        return Reason(
+            "state_unwritable", WARNING, f"The job could not write down what it knows ({when}): {text}", remedy
+        )
     remedy = f"See the job's log, then run `walg-job {line(verb)} --instance NAME`."
     if code == _exit_codes.HOOK:
         return Reason(

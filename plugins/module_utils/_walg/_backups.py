@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .._errors import WalgError
+from .._errors import RefusedError, WalgError
 from .._host._times import moment
 from .._postgres._wal import SEGMENT_NAME, timeline_of
 from . import _foreign_json
@@ -164,7 +164,7 @@ def refuse_foreign(backups: Iterable[Backup], system_identifier: str, storage: s
     """Raise WalgError if the storage holds base backups of another cluster."""
     foreign = [found for found in identifiers(backups) if found != system_identifier]
     if foreign:
-        raise WalgError(
+        raise RefusedError(
             f"The storage {storage} already holds base backups of another cluster (system identifier "
             f"{', '.join(foreign)}); this cluster is {system_identifier}. WAL-G's retention would delete across both. "
             "Give this cluster a prefix of its own in walg_storage. To restore the other one here, move this one away first "

@@ -81,11 +81,18 @@ class Walg:
         )
 
     def _run(
-        self, arguments: Sequence[str], timeout: float, cwd: str = "/", place: Mapping[str, str] | None = None
+        self,
+        arguments: Sequence[str],
+        timeout: float,
+        cwd: str = "/",
+        place: Mapping[str, str] | None = None,
+        tied: bool = False,
     ) -> Result:
         argv = [self.binary, "--config", self.config, *arguments]
         env = {**self.environment, **(place or {})}
-        return self.runner.run(argv, user=self.user, env=env, timeout=timeout, cwd=cwd, descriptors=self.descriptors)
+        return self.runner.run(
+            argv, user=self.user, env=env, timeout=timeout, cwd=cwd, descriptors=self.descriptors, tied=tied
+        )
 
     def _ask(self, arguments: Sequence[str], place: Mapping[str, str] | None = None) -> str:
         result = self._run(arguments, self.ask_timeout, place=place)
@@ -272,7 +279,8 @@ class Walg:
         arguments = ["backup-push", data_dir, *(["--full"] if full else []), *(["--verify"] if page_checksums else [])]
         # Not as an argument: everybody on the host may read those.
         env = {"WALG_SENTINEL_USER_DATA": json.dumps(user_data, sort_keys=True), **_corruption.ENVIRONMENT}
-        return self._run(arguments, timeout, cwd=data_dir, place={**env, **({"PGOPTIONS": options} if options else {})})
+        place = {**env, **({"PGOPTIONS": options} if options else {})}
+        return self._run(arguments, timeout, cwd=data_dir, place=place, tied=True)  # two must never run at once
 
     def backup_fetch(self, destination: str, name: str, timeout: float, restore_spec: str = "") -> Result:
         """Fetch a base backup by name into a directory that is absent or empty. ``restore_spec``: a file, see restore_spec_text."""

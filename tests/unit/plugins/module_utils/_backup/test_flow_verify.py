@@ -343,8 +343,7 @@ def test_another_run(shelf: Shelf) -> None:
         "[]",
         '{"format": 1}',
         '{"format": 1, "time": "x", "last_cycle": {}, "memory": {"cycle": 5}}',
-        '{"format": 1, "time": "x", "last_cycle": {}, "last": {}, "memory": {"cycle": null, "doubts": {"a": {}}, "parts": {}, '
-        '"cleared": {}}}',
+        '{"format": 1, "time": "x", "last_cycle": {}, "last": {}, "memory": {"cycle": null, "doubts": {"a": {}}}}',
     ],
 )
 def test_a_damaged_state_costs_a_cycle(shelf: Shelf, text: str) -> None:

@@ -67,11 +67,12 @@ def test_a_clock_that_was_set_back_shows_again() -> None:
         '{"journal": {"objects": 5}}',
         '{"shown": {"names": 5}}',
         "null",
+        "\0\xff{",
     ],
 )
 def test_a_damaged_file_remembers_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "retention.json"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
     assert _retention_state.load(str(path)) == State()
 
 

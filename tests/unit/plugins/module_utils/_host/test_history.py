@@ -60,8 +60,9 @@ def test_a_line_that_is_no_run_is_passed_over(tmp_path: Path, change: dict[str, 
     path = tmp_path / "history"
     path.write_text(json.dumps({**asdict(run("check", 0)), **change}) + "\n")
     assert _history.read(str(path)) == []
-    _history.append(str(path), run("check", 1))
-    assert [one.text for one in _history.read(str(path))] == ["number 1"]
+    assert _history.append(str(path), run("check", 1)) == 1
+    assert _history.append(str(path), run("check", 1)) == 0
+    assert [one.text for one in _history.read(str(path))] == ["number 1", "number 1"]
 
 
 def test_bytes_that_are_no_text_cost_their_line_only(tmp_path: Path) -> None:

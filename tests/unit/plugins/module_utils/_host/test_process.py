@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _process
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Result, Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User, call_as
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._waiting import wait_until
 
 PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -442,3 +444,25 @@ def test_call_as_leaves_no_zombie_and_no_descriptor() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("start", ["run", "start"])
+def test_a_tied_program_ends_with_whoever_started_it(tmp_path: Path, start: str) -> None:
+    """A base backup, or the session that holds its lock, must not go on when the job is killed."""
+    script = tmp_path / "starter.py"
+    script.write_text(
+        "import sys\n"
+        "from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner\n"
+        "argv = ['/bin/sh', '-c', f'echo $$ >{sys.argv[1]}; exec sleep 60']\n"
+        "if sys.argv[2] == 'run':\n"
+        "    Runner().run(argv, tied=True)\n"
+        "left = Runner().start(argv, output=sys.argv[1] + '.out', tied=True)\n"
+        "left.process.wait()\n"
+    )
+    mark = tmp_path / "pid"
+    starter = subprocess.Popen([sys.executable, str(script), str(mark), start], env=os.environ)
+    assert wait_until(lambda: mark.exists() and bool(mark.read_text().strip()), 20)
+    pid = int(mark.read_text())
+    starter.kill()
+    starter.wait()
+    assert gone(pid)

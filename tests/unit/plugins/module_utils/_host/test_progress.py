@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._progress import Progress
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._times import moment, now
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
@@ -60,3 +62,24 @@ def test_details_are_asked_for_at_each_rewrite_and_not_after_the_end(tmp_path: P
     assert len(asked) == 2
     assert (read(path)["phase"], read(path)["backup"]) == ("done", "base_1")
     assert "bytes" not in read(path)
+
+
+def test_a_disk_that_is_full_ends_no_run(tmp_path: Path) -> None:
+    progress = Progress(str(tmp_path / "none" / "progress.json"), "backup")
+    progress.phase("push")
+    progress.done({})
+    held = Progress(str(tmp_path / "none" / "progress.json"), "restore", owner=User.current())
+    with pytest.raises(WalgError):
+        held.phase("fetch")
+
+
+def test_what_fails_says_that_it_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "progress.json"
+    progress = Progress(str(path), "backup")
+    progress.phase("push")
+    with pytest.raises(ZeroDivisionError), progress.ending():
+        raise ZeroDivisionError
+    assert read(path)["phase"] == "failed"
+    with progress.ending():
+        progress.done({})
+    assert read(path)["phase"] == "done"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _ownership
-from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _take
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _due, _take
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _locks
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
@@ -184,3 +185,57 @@ def test_an_unexpected_error_is_no_yes(world: World, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(_main.signal, "signal", lambda *_: None)
     with pytest.raises(ZeroDivisionError):
         ask(world)
+
+
+def kept(world: World) -> dict[str, Any]:
+    """The newest run of each verb."""
+    runs = [json.loads(line) for line in (world.root / "state" / "history.jsonl").read_text().splitlines()]
+    return {run["verb"]: run for run in runs}
+
+
+def test_what_can_t_be_written_is_kept_and_its_end_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever looks at status or metrics sees it; the one who is told is told once of each end."""
+    record = world.root / "config" / "main.env"
+    whole = record.read_text()
+    record.write_text(render(replace(world.instance, log_dir="/no/such/directory")))
+    run(world, monkeypatch, DONE)
+    assert kept(world)["state"]["code"] == 8
+    assert capfd.readouterr().err.count("cannot write the log") == 1
+    record.write_text(whole)
+    assert run(world, monkeypatch, DONE)[0] == 0
+    assert kept(world)["state"]["code"] == 0
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "noted"),
+    [
+        ({"what": "backup", "phase": "backup-push"}, True),
+        ({"what": "backup", "phase": "done"}, False),
+        ({"what": "backup", "phase": "failed"}, False),
+        ({"what": "restore", "phase": "fetching"}, False),
+        ({"what": "backup", "phase": "backup-push", "pid": os.getpid()}, False),
+        ({"what": "backup", "phase": "backup-push", "updated": "soon"}, False),
+    ],
+)
+def test_a_run_that_was_killed_is_told_by_the_next(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    told: dict[str, Any],
+    noted: bool,
+) -> None:
+    times = {"started": "2026-01-31T04:05:06Z", "updated": "2026-01-31T04:15:06Z", "pid": 2**22 + 1}
+    (world.root / "state" / "progress.json").write_text(json.dumps({**times, **told}))
+    for part in ("check_due", "expire_due", "verify_due"):
+        monkeypatch.setattr(_due, part, lambda *_: False)
+    monkeypatch.setattr(_due, "backup_due", lambda *_: ("", None))
+    for turn in range(2):
+        assert _main.main(["run", "--config-dir", str(world.root / "config")]) == 0
+        assert ("it was killed" in capfd.readouterr().err) is (noted and not turn)
+    runs = kept(world)
+    assert ("backup" in runs) is noted
+    if noted:
+        assert (runs["backup"]["code"], runs["backup"]["seconds"]) == (1, 600.0)

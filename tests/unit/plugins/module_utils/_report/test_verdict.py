@@ -118,7 +118,21 @@ CASES: list[tuple[dict[str, Any], str, str, int]] = [
         5,
     ),
     ({"verification": verified(damaged=[DAMAGED], sound=False, chain={"left": []})}, "damage", "no", 6),
+    (
+        {
+            "verification": verified(damaged=[DAMAGED], sound=False, chain={"left": []}),
+            "archive__backups": [
+                *BROKEN,
+                {**BROKEN[-1], "name": "base_new", "delta": False, "start_time": reported.ago(minutes=5)},
+            ],
+        },
+        "damage",
+        "yes",
+        5,
+    ),
     ({"verification": verified(sound=None, text="unknown: 403")}, "verification_unknown", "yes", 5),
+    ({"owner_trouble": "it is the archive of db2"}, "owner_foreign", "no", 6),
+    ({"runs__state": {"code": 8, "ended": reported.ago(minutes=5), "text": "full"}}, "state_unwritable", "yes", 5),
     ({"verification": verified(reread={"behind": 3 * 86400.0})}, "verification_behind", "yes", 5),
     ({"runs__check__ended": reported.ago(days=-1)}, "job_silent", "yes", 5),
     ({"notes__backups": {BROKEN[-1]["name"]: {"corrupt_blocks": {"base/5/1": 2}}}}, "corrupt_pages", "yes", 5),

@@ -23,7 +23,7 @@ from .._postgres import _server, _sessions, _wal
 from .._postgres._server import Server
 from .._walg import _backups, _corruption
 from .._walg._client import Walg
-from . import _cluster_lock
+from . import _cluster_lock, _pushed
 from ._need import BackupPlan, plan
 
 if TYPE_CHECKING:
@@ -81,12 +81,13 @@ def _take(
     if made.owner is not None and made.owner.before is not None:  # it follows our timeline; only walg_archive makes one
         _ownership.apply(walg, made.owner, instance.state_dir)
     runner.tick = progress.touch
-    progress.phase("backup-push")
     _readable.refuse_closed(instance.cluster.data_dir, instance.owner)
     # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is rejected.
     whole = full or made.existing is None or not made.deltas
     told, options = _user_data(instance, server, made), _sessions.options(made.facts.major)
     verified = page_checksums and server.ask("SHOW data_checksums") == "on"
+    progress.watch = _pushed.Pushed(runner, instance.cluster.data_dir, whole or not _pushed.deltas(instance)).details
+    progress.phase("backup-push")
     pushed = walg.backup_push(instance.cluster.data_dir, told, whole, timeout, options, verified)
     if pushed.timed_out:
         raise WalgError(
@@ -106,6 +107,7 @@ def _take(
             f"WAL-G reported success, but {instance.storage} lists no new base backup of this cluster.",
             **pushed.fields(),
         )
+    progress.watch = None
     progress.phase("waiting for WAL")
     archive = _awaited(walg, made.facts.segment_size, new[0], listed)
     if made.look is not None:

@@ -116,6 +116,7 @@ class Runner:
 
     tick: Tick | None = None
     tick_every: float = 2.0
+    child: int | None = None  # the process id of what run() waits for, for a tick that looks at it
 
     def run(
         self,
@@ -142,6 +143,7 @@ class Runner:
             inp.seek(0)
             whole = dict(env or {}) if bare else environment(user, env)
             process = self._spawn(argv, user, whole, cwd, inp, out, err, descriptors, tied=tied)
+            self.child = process.pid
 
             def ended(timed_out: bool) -> Result:
                 seconds = time.monotonic() - started
@@ -159,6 +161,7 @@ class Runner:
                 exc.fields["said"] = result.first_error()
                 raise
             finally:  # a tick that fails must not leave the program behind
+                self.child = None
                 if timed_out:
                     _end_group(process)
             return ended(timed_out)

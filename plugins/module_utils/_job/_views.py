@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from .._host import _exit_codes
 from .._host._files import write_atomic
@@ -54,15 +54,30 @@ def _width() -> int:
 
 
 def _watch(instance: Instance) -> int:
-    """Show how far what runs is, until nothing does."""
-    shown = False
-    while True:
-        lines = _status.watched(instance, datetime.now(timezone.utc), _width())
-        if not lines:
-            sys.stdout.write("\n" if shown else "nothing runs\n")
-            return _exit_codes.OK
-        sys.stdout.write(("\r\x1b[K" if shown and sys.stdout.isatty() else "") + " | ".join(lines))
-        sys.stdout.write("" if sys.stdout.isatty() else "\n")
-        sys.stdout.flush()
-        shown = True
-        time.sleep(_EVERY)
+    """Show how far what runs is, until nothing does or whoever looks has seen enough (Ctrl-C)."""
+    out, shown = sys.stdout, 0
+    try:
+        while True:
+            lines = _status.watched(instance, datetime.now(timezone.utc), _width(), ascii_only=not _draws(out))
+            if not lines:
+                out.write("done\n" if shown else "nothing runs\n")
+                return _exit_codes.OK
+            if out.isatty() and shown:
+                out.write(f"\x1b[{shown}A\x1b[J")  # up to the first line of before, and nothing of it is left
+            out.write("".join(f"{line}\n" for line in lines))
+            out.flush()
+            shown = len(lines)
+            time.sleep(_EVERY)
+    except KeyboardInterrupt:
+        if out.isatty():
+            out.write("\n")
+        return _exit_codes.OK
+
+
+def _draws(stream: TextIO) -> bool:
+    """Say whether a terminal can show the characters of a bar."""
+    try:
+        "█░".encode(stream.encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True

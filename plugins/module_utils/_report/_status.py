@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._verdict import Verdict
 
 _NARROWEST = 30
+_WIDEST = 200
 _COLOURS = {"ok": "32", "warning": "33", "no": "31", "unknown": "35", CRITICAL: "31", UNKNOWN: "35", INFO: "2"}
 _MARKS = {CRITICAL: "!!", UNKNOWN: "??", WARNING: " !", INFO: "  "}
 
@@ -41,9 +42,10 @@ def lines(
     return [*found, *(row for text in _known(facts, now) for row in _wrapped(text, width, "   ", "      "))]
 
 
-def watched(instance: Instance, now: datetime, width: int = 100) -> list[str]:
-    """Return a line for each base backup, restore, deletion or verification that is under way."""
-    return [_watch.line_of(one, now, width=width) for one in _facts.running(instance)]
+def watched(instance: Instance, now: datetime, width: int = 100, *, ascii_only: bool = False) -> list[str]:
+    """Return lines for each base backup, restore, deletion or verification that is under way: one each, on a narrow terminal two."""
+    found = (_watch.lines_of(one, now, width=width, ascii_only=ascii_only) for one in _facts.running(instance))
+    return [line for lines in found for line in lines]
 
 
 def _until(verdict: Verdict, now: datetime) -> str:
@@ -82,6 +84,8 @@ def _known(facts: Mapping[str, Any], now: datetime) -> list[str]:
         files = number(waiting.get("files"))
         queue = agree(int(files), "file", "waits", "wait") if files is not None else "how many files wait is not known"
         found.append(f"pg_wal    {size(room.get('bytes'))}, {size(room.get('free'))} free{lasts}; {queue}")
+    if facts.get("progress"):
+        found.append(f"running   {_watch.line_of(table(facts['progress']), now, width=_WIDEST, bar=False)}")
     runs = table(facts.get("runs"))
     if runs:
         ended = [

@@ -74,6 +74,31 @@ def test_a_run_that_is_silent_is_not_shown_as_moving() -> None:
     assert _watch.line_of(state, NOW) == "verify: re-reading; no word for 1 min 30 s"
 
 
+def test_a_narrow_terminal_gets_two_lines() -> None:
+    state = progress(bytes=25_000_000, bytes_planned=100_000_000)
+    assert _watch.lines_of(state, NOW, width=40, ascii_only=True) == [
+        "[####..........]  25% verify: re-reading",
+        "  25 MB of 100 MB, 250 kB/s, 5 min left",
+    ]
+    assert len(_watch.lines_of(state, NOW, width=80)) == 1
+    assert _watch.lines_of(state, NOW, width=30, ascii_only=True)[1] == "  25 MB, 250 kB/s, 5 min left"
+    assert _watch.lines_of(state, NOW, width=24)[1] == "  25 MB, 5 min left"
+    assert _watch.lines_of(progress(bytes=25_000_000), NOW, width=30) == [
+        "verify: re-reading",
+        "  25 MB, for 1 min 40 s",
+    ]
+
+
+def test_recovery_says_what_it_may_take_at_most() -> None:
+    state = progress(what="restore", phase="recover", seconds_left_at_most=90)
+    assert _watch.line_of(state, NOW) == "restore: recover, 1 min 30 s left at most"
+
+
+def test_what_runs_is_part_of_the_status() -> None:
+    told = lines(reported.facts(3, progress=progress(bytes=25_000_000, bytes_planned=100_000_000)))
+    assert "   running   verify: re-reading, 25 MB of 100 MB, 250 kB/s, 5 min left (25%)" in told
+
+
 @pytest.mark.parametrize("width", [20, 40, 60, 80])
 def test_the_line_fits(width: int) -> None:
     for state in (
@@ -82,6 +107,7 @@ def test_the_line_fits(width: int) -> None:
         progress(deleted=3, objects=9),
     ):
         assert len(_watch.line_of(state, NOW, width=width)) <= width
+        assert max(map(len, _watch.lines_of(state, NOW, width=width))) <= width
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def _take(
     server, walg = Server(runner, instance.cluster), Walg.of(runner, instance)
     if made.owner is not None and made.owner.before is not None:  # it follows our timeline; only walg_archive makes one
         _ownership.apply(walg, made.owner, instance.state_dir)
+    progress.phase("preparing")
     runner.tick = progress.touch
     _readable.refuse_closed(instance.cluster.data_dir, instance.owner)
     # WAL-G's delta would build on the newest of all: after a restore to an earlier point that one lies ahead of us, and is rejected.

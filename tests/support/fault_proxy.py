@@ -33,12 +33,16 @@ _HOP = ("connection", "transfer-encoding", "content-length", "keep-alive")
 
 @dataclass(frozen=True)
 class Rule:
-    """Requests that meet all conditions get ``answer``: an HTTP status, HANG or RESET. An empty condition is met by all."""
+    """Requests that meet all conditions get ``answer``: an HTTP status, HANG or RESET. An empty condition is met by all.
+
+    ``after``: so many of them are passed on before.
+    """
 
     answer: int | str
     methods: tuple[str, ...] = ()
     path: str = ""  # regular expression, searched in path and query
     account: str = ""  # the service account that the token was issued to
+    after: int = 0
 
     def meets(self, method: str, path: str, account: str) -> bool:
         """Say whether a request is meant."""
@@ -71,6 +75,7 @@ class FaultProxy(ThreadingHTTPServer):
         self.upstream = upstream
         self.rules: list[Rule] = []
         self.seen: list[tuple[str, str, int | str]] = []  # method, path, what was answered
+        self.met: dict[Rule, int] = {}  # how many requests met a rule
         self.present(certificate, key)
         self.released = threading.Event()
         super().__init__(address, _Handler)
@@ -91,6 +96,16 @@ class FaultProxy(ThreadingHTTPServer):
         self.released.set()
         self.shutdown()
         self.server_close()
+
+    def answer_to(self, method: str, path: str, account: str) -> int | str | None:
+        """Return what the first rule answers that is due; None where the request is passed on."""
+        due: int | str | None = None
+        for rule in self.rules:
+            if rule.meets(method, path, account):
+                self.met[rule] = self.met.get(rule, 0) + 1
+                if due is None and self.met[rule] > rule.after:
+                    due = rule.answer
+        return due
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Shake hands in the connection's thread."""
@@ -123,10 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         account = self.headers.get("Authorization", "").replace("Bearer for:", "")
-        answer = next(
-            (one.answer for one in self.server.rules if one.meets(self.command, self.path, account)),
-            None,
-        )
+        answer = self.server.answer_to(self.command, self.path, account)
         body = self._body()
         if answer is None and _ASKS.search(self.path):
             self._permissions(account)

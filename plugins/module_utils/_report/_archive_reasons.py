@@ -129,6 +129,9 @@ def _oddities(facts: Mapping[str, Any], archive: Mapping[str, Any]) -> list[Reas
         text = f"The timeline has {holes} before the newest window: no moment in them can be restored."
         found.append(Reason("old_gap", INFO, text))
     notes = table(facts.get("notes"))
+    if notes.get("problem"):
+        text = f"The notes on base backups can't be read, so corrupt pages and given-up WAL may be untold: {line(notes['problem'])}"
+        found.append(Reason("notes_unreadable", WARNING, text, "Fix the way to the storage, then `walg-job check`."))
     corrupt = {name: note for name, note in table(notes.get("backups")).items() if table(note).get("corrupt_blocks")}
     if corrupt:
         last = good(archive)[-1].get("name") in corrupt  # an old one will expire, and is no alarm until then

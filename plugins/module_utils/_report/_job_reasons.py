@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: Check intervals after which facts say nothing any more.
 INTERVALS = 3
+_LONGEST = 2 * 86400.0  # seconds for the work that is due: a base backup may take a day
 _AHEAD = 300.0  # seconds that clocks of hosts may differ
 #: What a run may end with when nothing failed: the verdict itself says what a check found.
 _FINE = (
@@ -113,6 +114,12 @@ def _silent(facts: Mapping[str, Any], last: Mapping[str, Mapping[str, Any]], now
                 "job_silent", WARNING, f"The job's last check was {late}; one is due every {span(interval)}.", remedy
             )
         ]
+    work = since(table(last.get("run")).get("ended"), now)
+    if work is not None and work > _LONGEST:
+        text = (
+            f"The work that is due last ended {span(work)} ago, though checks run: it hangs, or is no longer started."
+        )
+        return [Reason("job_silent", WARNING, text, f"See `walg-job status --watch`. {remedy}")]
     return []
 
 

@@ -136,12 +136,14 @@ CASES: list[tuple[dict[str, Any], str, str, int]] = [
     ({"verification": verified(reread={"behind": 3 * 86400.0})}, "verification_behind", "yes", 5),
     ({"runs__check__ended": reported.ago(days=-1)}, "job_silent", "yes", 5),
     ({"notes__backups": {BROKEN[-1]["name"]: {"corrupt_blocks": {"base/5/1": 2}}}}, "corrupt_pages", "yes", 5),
+    ({"notes": {"problem": "403"}}, "notes_unreadable", "yes", 5),
     ({"archive__owner_problem": "damaged"}, "owner_unreadable", "yes", 5),
     ({"archive__foreign": ["7"]}, "foreign", "yes", 5),
     ({"runs__backup__code": 1}, "backup_failed", "yes", 5),
     ({"runs__expire__code": 3}, "retention_refused", "yes", 5),
     ({"runs__check__code": 8}, "hook_failing", "yes", 5),
     ({"runs__check__ended": reported.ago(hours=2)}, "job_silent", "yes", 5),
+    ({"runs__run": {"code": 0, "ended": reported.ago(days=3)}}, "job_silent", "yes", 5),
     ({"runs": {}, "history": []}, "job_never", "yes", 5),
 ]
 

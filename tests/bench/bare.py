@@ -31,20 +31,20 @@ class BareWalg:
         where = {"PGHOST": str(self.cluster.socket_dir), "PGPORT": str(self.cluster.port), "PGUSER": "postgres"}
         self.settings = {**settings, **where, "PGDATABASE": "postgres", "PGDATA": str(self.cluster.data_dir)}
 
-    def run(self, arguments: list[str], values: Mapping[str, str]) -> tuple[float, float]:
-        """Return seconds and MiB of memory of one WAL-G."""
+    def run(self, arguments: list[str], values: Mapping[str, str]) -> clusters.Spent:
+        """Return what one WAL-G took."""
         env = {"HOME": str(self.sandbox.pg_dir), **self.settings, **values}
         return clusters.as_owner(self.sandbox, [str(self.sandbox.walg), *arguments], env, self.cluster.data_dir)
 
     def push(self, values: Mapping[str, str]) -> float:
         self.cluster.sql("CHECKPOINT")
         os.sync()
-        return self.run(["backup-push", str(self.cluster.data_dir)], values)[0]
+        return self.run(["backup-push", str(self.cluster.data_dir)], values).seconds
 
     def fetch(self, values: Mapping[str, str]) -> float:
         target = self.sandbox.pg_dir / "fetched"
         os.sync()
-        seconds, _mib = self.run(["backup-fetch", str(target), "LATEST"], values)
+        seconds = self.run(["backup-fetch", str(target), "LATEST"], values).seconds
         shutil.rmtree(target)
         return seconds
 
@@ -74,7 +74,7 @@ class BareWalg:
         runs = [self.run(["wal-push", f"pg_wal/{name}"], {**values, prefix: place}) for name in names]
         # What WAL-G notes of segments that it sent ahead would spare it the work of the next round.
         shutil.rmtree(self.cluster.data_dir / "pg_wal" / "walg_data", ignore_errors=True)
-        return sum(seconds for seconds, _mib in runs), max(mib for _seconds, mib in runs)
+        return sum(one.seconds for one in runs), max(one.mib for one in runs)
 
     def archive(self, names: list[str]) -> None:
         """Send what base backups and recoveries want."""

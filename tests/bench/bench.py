@@ -4,7 +4,7 @@
 """Figures of what has to be fast, side by side, in one table and one JSON file. No test depends on them.
 
     make bench                            all parts; about 20 minutes on two cores
-    make bench ONLY=site,wrappers         some of them: site, wrappers, own_time, listing, tuning, containers, others
+    make bench ONLY=site,wrappers         some of them: site, wrappers, own_time, job, listing, tuning, containers, others
     make bench MIB=50 ROUNDS=2            small, for trying
     make bench JSON=/tmp/bench.json       where the file goes; else into the tools folder, log/bench.json
 
@@ -33,7 +33,7 @@ import figures
 from locations import link_root
 from support.sandbox import load_tools
 
-PARTS = ("site", "wrappers", "own_time", "listing", "tuning", "containers", "others")
+PARTS = ("site", "wrappers", "own_time", "job", "listing", "tuning", "containers", "others")
 _SIZES = {"mib": 1024, "rounds": 5, "fetches": 40, "backups": 1000, "segments": 200_000}
 _TROUBLE = (SystemExit, AssertionError, OSError, LookupError, ValueError, subprocess.SubprocessError)
 

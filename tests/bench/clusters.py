@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from support.gcs import BUCKET, Gcs
 from support.sandbox import Cluster, Sandbox
@@ -33,6 +33,14 @@ _PART = "CREATE TABLE {table} PARTITION OF bench FOR VALUES FROM ({first}) TO ({
 #: Tables of one cluster: half of the rows are in the first, as in databases with one large table among others.
 _SMALLER = 12
 _ROWS_A_MIB = 6900
+
+
+class Spent(NamedTuple):
+    """What a program took: seconds, MiB of memory at most, and seconds of CPU with those of the programs that it started."""
+
+    seconds: float
+    mib: float
+    cpu: float
 
 
 def fill(cluster: Cluster, mib: int) -> None:
@@ -56,11 +64,8 @@ def module(sandbox: Sandbox, name: str, **options: Any) -> dict[str, Any]:
     return answer
 
 
-def as_owner(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], directory: Path) -> tuple[float, float]:
-    """Run a program as PostgreSQL would: its user, few variables, its directory. Output goes to a file.
-
-    Returns seconds and the MiB of memory that it took at most.
-    """
+def as_owner(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], directory: Path) -> Spent:
+    """Run a program as PostgreSQL would: its user, few variables, its directory. Output goes to a file."""
     who = pwd.getpwnam(sandbox.user)
     user: dict[str, Any] = {}
     if os.geteuid() == 0:
@@ -77,13 +82,13 @@ def as_owner(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], 
         said = log.read().decode(errors="replace")[-2000:] if process.returncode else ""
     if process.returncode:
         raise SystemExit(f"{argv} ended with {process.returncode}: {said}")
-    return took, usage.ru_maxrss / 1024
+    return Spent(took, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
 
 
 def seconds(sandbox: Sandbox, argv: list[str], environment: Mapping[str, str], directory: Path) -> float:
     """Return how long such a program takes. What others have still to write to the disk is written before."""
     os.sync()
-    return as_owner(sandbox, argv, environment, directory)[0]
+    return as_owner(sandbox, argv, environment, directory).seconds
 
 
 @contextlib.contextmanager

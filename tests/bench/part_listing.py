@@ -71,25 +71,28 @@ def make_archive(root: Path, backups: int, segments: int, holes: int) -> None:
         (base / f"{name}_backup_stop_sentinel.json").write_text(json.dumps(sentinel))
 
 
+def instance(directory: str, binary: str) -> Any:
+    """Return an instance whose storage is the archive in a directory."""
+    record, process = library("_instance._record"), library("_host._process")
+    user = process.User.current().name
+    cluster = record.Cluster("/data", "/bin", "/tmp", os_user=user, system_identifier="7310203040506070809")
+    paths = {"config_dir": directory, "state_dir": directory, "log_dir": directory, "program_dir": directory}
+    return record.Instance("main", binary=binary, storage=f"file://{directory}/archive", cluster=cluster, **paths)
+
+
 def measure(directory: str, binary: str) -> dict[str, Any]:
     """In a process of its own: one look, its seconds, its memory, and WAL-G's."""
-    flow, instances, process = library("_archive._info"), library("_instance._record"), library("_host._process")
-    user = process.User.current().name
-    cluster = instances.Cluster("/data", "/bin", "/tmp", os_user=user, system_identifier="7310203040506070809")
-    paths = {"config_dir": directory, "state_dir": directory, "log_dir": directory, "program_dir": directory}
-    instance = instances.Instance(
-        "main", binary=binary, storage=f"file://{directory}/archive", cluster=cluster, **paths
-    )
-    spent = Counted()
+    flow = library("_archive._info")
+    runner, runs = counted()
     before, cpu_before = time.monotonic(), time.process_time()
-    answer = flow.look(spent, instance, datetime.now(UTC))
+    answer = flow.look(runner, instance(directory, binary), datetime.now(UTC))
     seconds, cpu = time.monotonic() - before, time.process_time() - cpu_before
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     kib = {"library": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "WAL-G": children.ru_maxrss}
     return {
         "seconds": seconds,
         "CPU seconds": {"library": cpu, "WAL-G": children.ru_utime + children.ru_stime},
-        "seconds in WAL-G": {" ".join(argv[3:6]): round(used, 3) for argv, used in spent.runs},
+        "seconds in WAL-G": {" ".join(argv[3:6]): round(used, 3) for argv, used in runs},
         "MiB": {name: round(value / 1024) for name, value in kib.items()},
         "backups": len(answer["backups"]),
         "windows": len(answer["windows"]),
@@ -97,17 +100,18 @@ def measure(directory: str, binary: str) -> dict[str, Any]:
     }
 
 
-class Counted:
-    """The Runner, with the time of each program that it ran."""
+def counted() -> tuple[Any, list[tuple[list[str], float]]]:
+    """Return a Runner, and the list in which it notes what it ran and how long that took."""
+    runner = library("_host._process").Runner()
+    run, runs = runner.run, []
 
-    def __init__(self) -> None:
-        self.runner = library("_host._process").Runner()
-        self.runs: list[tuple[list[str], float]] = []
-
-    def run(self, argv: list[str], **options: Any) -> Any:
-        result = self.runner.run(argv, **options)
-        self.runs.append((argv, result.seconds))
+    def noting(argv: list[str], **options: Any) -> Any:
+        result = run(argv, **options)
+        runs.append((argv, result.seconds))
         return result
+
+    runner.run = noting
+    return runner, runs
 
 
 def one_listing(directory: Path, binary: str) -> float:

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive._notes import BackupNote, Notes
-from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _needed_wal, _retention, _retention_look
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _needed_wal, _retention_look
 from ansible_collections.mapswipe.walg.plugins.module_utils._backup._keep import Known
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._job_spec import Retention
@@ -182,23 +180,3 @@ def test_a_permanent_one_does_not_stop_the_rest() -> None:
     assert len(plan.drop) == 3
     archive.delete(plan)
     assert archive.reach(permanent, 1) == permanent.last + 1
-
-
-def test_planning_is_fast() -> None:
-    """A thousand base backups and 200,000 segments; the bound is a multiple of what an idle machine takes."""
-    wal = [Object(f"{name(1, number)}.lz4", 100, number * 432.0) for number in range(200_000)]
-    listed, files = [], []
-    for place in range(1000):
-        number, base = place * 200, f"_D_{name(1, place * 200 - 200)}" if place % 7 else ""
-        title, when = f"base_{name(1, number)}{base}", clock(place)
-        listed.append(
-            Backup(title, when, when, number * SIZE + 40, number * SIZE + 256, "7", 14, "/d", "h", 1, 1, False)
-        )
-        files.append(Object(f"{title}{_retention.SENTINEL}", 10, 0.0))
-    known = Known(listed, Inventory({1: TimelineWal(1, name(1, 0), name(1, 199_999))}, SIZE), [1])
-    started = time.process_time()
-    plan = _retention.plan(
-        Retention(weekly=8, monthly=12), known, wal, files, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=1000)
-    )
-    assert time.process_time() - started < 6
-    assert len(plan.drop) > 900

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +82,6 @@ def test_an_old_page_says_that_it_is_old_and_hostile_names_do_nothing(tmp_path: 
     dom = in_browser(tmp_path, page(reported.facts(2, host=HOSTILE)))
     assert re.search(r'id="stale"[^>]*>This page is \d+ days old', dom)
     assert "<title>taken" not in dom
-
-
-def test_fifty_hosts_with_four_hundred_backups_are_quick() -> None:
-    items = [{"facts": reported.facts(400, hole=True), "name": f"db{number}"} for number in range(50)]
-    began = time.process_time()
-    _page.page(items, NOW)
-    assert time.process_time() - began < 3
 
 
 def test_the_file_counts_as_changed_only_if_more_than_times_differ(tmp_path: Path) -> None:

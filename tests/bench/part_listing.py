@@ -85,7 +85,7 @@ def measure(directory: str, binary: str) -> dict[str, Any]:
     flow = library("_archive._info")
     runner, runs = counted()
     before, cpu_before = time.monotonic(), time.process_time()
-    answer = flow.look(runner, instance(directory, binary), datetime.now(UTC))
+    answer = flow.read(runner, instance(directory, binary), datetime.now(UTC))
     seconds, cpu = time.monotonic() - before, time.process_time() - cpu_before
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     kib = {"library": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "WAL-G": children.ru_maxrss}

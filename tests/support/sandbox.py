@@ -508,7 +508,6 @@ class Sandbox:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "RECORDER_FILE": str(record),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": os.pathsep.join([*_hook(), self.collections, *self._python_path]),
             **{name: value for name, value in os.environ.items() if name.startswith("WALG_COVERAGE")},
         }

@@ -104,8 +104,8 @@ def make_venv(part: str, folder: Path, requirements: Sequence[str | Path], base:
         if subprocess.run([base, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
             raise ToolError(f"{base} has neither ensurepip nor pip: install them (Debian: python3-venv) and try again")
         pip = [base, "-m", "pip", "--python", python]
-    # Python compiles what is used; all of it up front is a third of the time.
-    run(part, [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-compile", *requirements])
+    # Compiled: Ansible starts hundreds of times, and some environments let Python write no bytecode.
+    run(part, [*pip, "install", "--quiet", "--disable-pip-version-check", *requirements])
 
 
 def venv_part() -> Part:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .._walg._client import Walg
     from .._walg._inventory import Inventory
     from ._owner import Owner
+    from ._ownership import StoragePrefix
     from ._recoverable import Bound, Window
     from ._trunk import Trunk
 
@@ -34,7 +35,13 @@ _READ_BACK = 16
 
 def read(runner: Runner, instance: Instance, now: datetime, *, read_last_commit: bool = False) -> dict[str, Any]:
     """Return backups, chains, timelines and recoverable windows of an instance's archive, and whose it is by its marker."""
-    walg = Walg.of(runner, instance)
+    return look(Walg.of(runner, instance), instance, now, read_last_commit=read_last_commit)[0]
+
+
+def look(
+    walg: Walg, instance: Instance, now: datetime, *, read_last_commit: bool = False
+) -> tuple[dict[str, Any], StoragePrefix | None]:
+    """Return the same, and where the marker stands (None: there is none, or it can't be read)."""
     listed = _oldest_first(walg.backups())
     size = _segment_size.of(instance, listed)
     archive = walg.archive(size, listed)
@@ -46,7 +53,7 @@ def read(runner: Runner, instance: Instance, now: datetime, *, read_last_commit:
     found = {one: _recoverable.windows(members, archive, uploaded) for one, members in clusters.items()}
     there = _backups.identifiers(listed)
     own = instance.cluster.system_identifier or (there[0] if len(there) == 1 else "")
-    owner, problem = _owner_of(walg)
+    owner, place, problem = _owner_of(walg)
     ours = owner if owner and owner.system_identifier == own else None
     trunk = _trunk.trunk(
         archive, clusters.get(own, []), ours.timeline if ours else None, ours.highest_timeline if ours else 0
@@ -59,7 +66,7 @@ def read(runner: Runner, instance: Instance, now: datetime, *, read_last_commit:
         for one, members in clusters.items()
         for name, why in _recoverable.unrestorable(members, archive, found[one]).items()
     }
-    return {
+    answer = {
         "owner": asdict(owner) if owner else None,
         "owner_problem": problem,
         "system_identifiers": there,
@@ -73,14 +80,15 @@ def read(runner: Runner, instance: Instance, now: datetime, *, read_last_commit:
         "ages": _ages(clusters.get(own, []), reasons, trunk, archive, uploaded, now),
         "segment_size": size,
     }
+    return answer, place
 
 
-def _owner_of(walg: Walg) -> tuple[Owner | None, str | None]:
-    """Return the archive's marker, or why it can't be read: an archive with a damaged one is looked at all the more."""
+def _owner_of(walg: Walg) -> tuple[Owner | None, StoragePrefix | None, str | None]:
+    """Return the archive's marker and its place, or why it can't be read: an archive with a damaged one is looked at all the more."""
     try:
-        return _ownership.read(walg), None
+        return (*_ownership.find(walg), None)
     except WalgError as exc:
-        return None, exc.msg
+        return None, None, exc.msg
 
 
 def _oldest_first(listed: Sequence[Backup]) -> list[Backup]:

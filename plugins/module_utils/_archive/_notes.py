@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from .._walg._client import Walg
+    from ._ownership import StoragePrefix
 
 OBJECT = "mapswipe_walg_notes.json"
 _FORMAT = 1
@@ -71,9 +72,12 @@ class Notes:
         return replace(self, backups={**others, name: note} if note != BackupNote() else others)
 
 
-def read(walg: Walg) -> Notes:
-    """Return the notes; none where the storage has no such object. Raises WalgError if it can't be asked."""
-    text = walg.cat(OBJECT, _ownership.place(walg))
+def read(walg: Walg, place: StoragePrefix | None = None) -> Notes:
+    """Return the notes; none where the storage has no such object. Raises WalgError if it can't be asked.
+
+    ``place``: where the marker was found, if somebody knows; else it is looked for.
+    """
+    text = walg.cat(OBJECT, _ownership.place(walg) if place is None else place, seldom=True)
     return parse(text) if text is not None else Notes()
 
 

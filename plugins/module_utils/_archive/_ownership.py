@@ -85,7 +85,23 @@ def read(walg: Walg) -> _owner.Owner | None:
     on. Timelines of the archive that neither is, nor leads to, ``owner.timeline`` are old drills or a past that was left.
     Compare ``owner.system_identifier`` with the backup's before you follow it.
     """
-    return _find(walg)[0]
+    return find(walg)[0]
+
+
+def find(walg: Walg) -> tuple[_owner.Owner | None, StoragePrefix | None]:
+    """Return both in one: whose archive the storage is, and where that is said (None: nowhere). Raises WalgError."""
+    beside = _beside(walg)
+    if beside is not None and _readable(walg, beside):
+        try:
+            text = walg.cat(_owner.OBJECT, beside)
+        except WalgError as exc:
+            if not _owner.denied(exc):
+                raise
+            text = None  # the credentials end at the prefix: it is inside
+        if text is not None:
+            return _owner.parse(text, walg.storage), beside
+    text = walg.cat(_owner.OBJECT)
+    return (None, None) if text is None else (_owner.parse(text, walg.storage), {})
 
 
 def trouble(told: Mapping[str, Any], system_identifier: str, data_dir: str, timeline: int, storage: str) -> str:
@@ -100,7 +116,7 @@ def trouble(told: Mapping[str, Any], system_identifier: str, data_dir: str, time
 
 def place(walg: Walg) -> StoragePrefix:
     """Return what leads WAL-G to where the marker is; {} is the prefix itself, and where nobody has marked the archive."""
-    return _find(walg)[1] or {}
+    return find(walg)[1] or {}
 
 
 def refuse_other_cluster(walg: Walg, system_identifier: str) -> None:
@@ -139,7 +155,7 @@ def plan(walg: Walg, facts: ServerFacts, take_over: str = "") -> OwnerPlan:
 
     A standby is no writer: it passes by the identifier, and enters itself as a successor of its primary, whose marker it is.
     """
-    found, place = _find(walg)
+    found, place = find(walg)
     if facts.in_recovery:
         if found is not None:
             _owner.refuse_other_cluster(found, facts.system_identifier, walg.storage)
@@ -175,7 +191,7 @@ def apply(walg: Walg, made: OwnerPlan, state_dir: str) -> None:
 
 def record_rollback(walg: Walg, facts: ServerFacts, left: int, state_dir: str) -> None:
     """Have an existing marker say that this writer is back on its timeline, and that ``left`` is none to follow."""
-    found, place = _find(walg)
+    found, place = find(walg)
     if found is None:
         return
     writer = writer_on(facts.data_directory)
@@ -192,7 +208,7 @@ def succeed(walg: Walg, data_dir: str, state_dir: str) -> None:
 
     A key that may only read can't; then this cluster's WAL waits until the role runs with one that can.
     """
-    found, place = _find(walg)
+    found, place = find(walg)
     walg = replace(walg, environment={**walg.environment, **_client.FEW_TRIES})
     after = _owner.with_successor(found, writer_on(data_dir), _times.now()) if found is not None else None
     try:
@@ -216,7 +232,7 @@ def confirm_push(walg: Walg, instance: Instance, data_dir: str, name: str) -> No
     found = _data_dir.inspect(data_dir, walg.user)
     if found.kind != "cluster":
         raise WalgError(f"{data_dir} is not a data directory, and it is there that PostgreSQL calls archive_command.")
-    owner, place = _find(walg)
+    owner, place = find(walg)
     if owner is None:
         raise WalgError(
             f"The storage {walg.storage} does not say whose archive it is: it has no {_owner.OBJECT}. Run the role "
@@ -236,21 +252,6 @@ def confirm_push(walg: Walg, instance: Instance, data_dir: str, name: str) -> No
         timeline = max(timeline, timeline_of(name))
     _owner.refuse_foreign(owner, found.system_identifier, writer_on(data_dir), timeline, walg.storage)
     _wal_level.minimal_segments(instance.state_dir, data_dir, found.system_identifier, _SEARCH)
-
-
-def _find(walg: Walg) -> tuple[_owner.Owner | None, StoragePrefix | None]:
-    beside = _beside(walg)
-    if beside is not None and _readable(walg, beside):
-        try:
-            text = walg.cat(_owner.OBJECT, beside)
-        except WalgError as exc:
-            if not _owner.denied(exc):
-                raise
-            text = None  # the credentials end at the prefix: it is inside
-        if text is not None:
-            return _owner.parse(text, walg.storage), beside
-    text = walg.cat(_owner.OBJECT)
-    return (None, None) if text is None else (_owner.parse(text, walg.storage), {})
 
 
 def _put(walg: Walg, source: str, place: StoragePrefix | None) -> StoragePrefix:

@@ -69,7 +69,7 @@ def archive(runner: Runner, instance: Instance, facts: ServerFacts, now: datetim
     trunk = _trunk.trunk(found, mine, owner.before.timeline, owner.before.highest_timeline)
     lines = [facts.timeline, *(one for one in trunk.candidates if one != facts.timeline)]
     written = {one.name[: -len(SENTINEL)]: one.time for one in files if one.name.endswith(SENTINEL)}
-    known = Known(listed, found, lines, written, _notes.read(walg))
+    known = Known(listed, found, lines, written, _notes.read(walg, owner.place))
     refuse_unsettled(known, facts.timeline, limit(instance), now)
     return Seen(walg, wal, files, known)
 

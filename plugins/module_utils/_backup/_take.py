@@ -10,6 +10,7 @@ restore's plan asks: does this archive lead to what the server holds.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -51,19 +52,25 @@ def ensure(
     ``page_checksums``: whether they are verified, where the cluster has them; ``source``: from whom it is taken, see _job_spec.
     """
     limit = timeout or instance.backup_timeout
-    try:
-        made = plan(runner, instance, max_age, datetime.now(timezone.utc), source=source)
-    except _owner.ForeignError:
-        _ownership.invalidate_note(instance)
-        raise
-    if made.needed:
-        with _locks.locked(instance.files.backup_lock, f"A base backup of the instance {instance.name!r}"):
-            # Another run may just have taken it.
+    with contextlib.ExitStack() as held:
+        busy = None
+        try:
+            held.enter_context(
+                _locks.locked(instance.files.backup_lock, f"A base backup of the instance {instance.name!r}")
+            )
+        except _locks.LockedError as exc:  # no matter where none is needed
+            busy = exc
+        try:
             made = plan(runner, instance, max_age, datetime.now(timezone.utc), source=source)
-            if made.needed:
-                progress = _progress.Progress(instance.files.progress, "backup")
-                with _cluster_lock.held(runner, instance, made.facts.in_recovery), progress.ending():
-                    return _take(runner, instance, made, full, limit, page_checksums, progress)
+        except _owner.ForeignError:
+            _ownership.invalidate_note(instance)
+            raise
+        if made.needed:
+            if busy is not None:
+                raise busy
+            progress = _progress.Progress(instance.files.progress, "backup")
+            with _cluster_lock.held(runner, instance, made.facts.in_recovery), progress.ending():
+                return _take(runner, instance, made, full, limit, page_checksums, progress)
     backup = _backups.as_dict(made.existing) if made.existing else None
     return {"changed": False, "reason": made.reason, "backup": backup, "corrupt_blocks": {}, "log": ""}
 

@@ -108,12 +108,13 @@ def _archive(
     runner: Runner, instance: Instance, now: datetime, read_last_commit: bool
 ) -> tuple[dict[str, Any] | None, str | None, dict[str, Any] | None]:
     """Return what the storage holds, or why it can't be read, and the notes in it."""
+    walg = Walg.of(runner, instance)
     try:
-        archive = _info.read(runner, instance, now, read_last_commit=read_last_commit)
+        archive, place = _info.look(walg, instance, now, read_last_commit=read_last_commit)
     except (WalgError, OSError) as exc:
         return None, getattr(exc, "msg", None) or str(exc), None
     try:
-        return archive, None, asdict(_notes.read(Walg.of(runner, instance)))
+        return archive, None, asdict(_notes.read(walg, place))
     except (WalgError, OSError) as exc:
         return archive, None, {"problem": getattr(exc, "msg", None) or str(exc)}
 

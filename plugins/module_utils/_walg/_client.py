@@ -235,21 +235,24 @@ class Walg:
         """Read an object that is listed, as it is stored."""
         return self._ask(["st", "cat", path])
 
-    def cat(self, name: str, place: Mapping[str, str] | None = None) -> str | None:
+    def cat(self, name: str, place: Mapping[str, str] | None = None, *, seldom: bool = False) -> str | None:
         """Return the text of an object at the top of the prefix, or None if the storage lists none of that name.
 
         ``place``: settings that override the file, as a prefix to look at instead. No exit code says "missing", so a
-        listing does, and what is listed but can't be read is an error.
+        listing does, and what is listed but can't be read is an error. ``seldom``: it is mostly missing, so that is asked first.
         """
+        if seldom and not self._lists(name, place):
+            return None
         try:
             return self._ask(["st", "cat", name], place)
         except WalgError as exc:
-            if exc.fields.get("timed_out"):
-                raise
-            names = [line.split()[-1] for line in self._ask(["st", "ls"], place).splitlines() if line.strip()]
-            if name in names:
+            if exc.fields.get("timed_out") or self._lists(name, place):
                 raise
             return None
+
+    def _lists(self, name: str, place: Mapping[str, str] | None) -> bool:
+        rows = self._ask(["st", "ls"], place).splitlines()
+        return name in [row.split()[-1] for row in rows if row.strip()]
 
     def put(self, source: str, name: str, place: Mapping[str, str] | None = None) -> None:
         """Write a local file as an object at the top of the prefix, over an old one, as it is."""

@@ -149,11 +149,6 @@ def test_the_wrong_server(world: World) -> None:
 # --- taking one -------------------------------------------------------------------------------------------------------
 
 
-def twice(world: World) -> list[Call]:
-    """Looked at before the lock and again under it."""
-    return [*looked(world), *looked(world)]
-
-
 def take(world: World, calls: list[Call], **options: Any) -> dict[str, Any]:
     runner = Scripted(calls=calls)
     answer = _take.ensure(runner, world.instance, **options)
@@ -224,7 +219,7 @@ def test_one_that_is_young_enough_stays(world: World) -> None:
 @pytest.mark.parametrize(("full", "more"), [(False, []), (True, ["--full"])])
 def test_a_backup_is_taken_and_its_wal_waited_for(world: World, full: bool, more: list[str]) -> None:
     calls = [
-        *twice(world),
+        *looked(world),
         *push(world, *more, stderr="INFO: Wrote backup"),
         second(world),
         wal_of(world, [shown(1, 1, 6)]),
@@ -240,7 +235,7 @@ def test_a_backup_is_taken_and_its_wal_waited_for(world: World, full: bool, more
 
 def test_the_time_out_is_the_instances_unless_given(world: World) -> None:
     for given, wanted in ((None, 86400), (77.0, 77.0)):
-        runner = Scripted(calls=[*twice(world), *push(world, rc=1)])
+        runner = Scripted(calls=[*looked(world), *push(world, rc=1)])
         with pytest.raises(WalgError):
             _take.ensure(runner, world.instance, max_age=0, timeout=given)
         assert runner.timeouts[-1] == wanted
@@ -255,20 +250,20 @@ def test_the_time_out_is_the_instances_unless_given(world: World) -> None:
 )
 def test_a_failing_push(world: World, answer: dict[str, Any], text: str) -> None:
     with pytest.raises(WalgError, match=text):
-        take(world, [*twice(world), *push(world, **answer)], max_age=0)
+        take(world, [*looked(world), *push(world, **answer)], max_age=0)
 
 
 def test_success_without_a_new_backup_is_none(world: World) -> None:
     """A standby's second backup within one checkpoint has the first one's name and silently replaces it."""
     with pytest.raises(WalgError, match="lists no new base backup"):
-        take(world, [*twice(world), *push(world), *world.lists()], max_age=0)
+        take(world, [*looked(world), *push(world), *world.lists()], max_age=0)
 
 
 def test_a_backup_whose_wal_never_comes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_take, "WAL_TIMEOUT", 0.0)
     late = wal_of(world, [shown(1, 1, 6)])
     with pytest.raises(WalgError, match=rf"but its WAL is not: {segment(1, 7)} missing") as caught:
-        take(world, [*twice(world), *push(world), second(world), late, late], max_age=0)
+        take(world, [*looked(world), *push(world), second(world), late, late], max_age=0)
     assert caught.value.fields == {"missing": [segment(1, 7)]}
 
 
@@ -282,17 +277,6 @@ def test_nothing_to_do_needs_no_lock(world: World) -> None:
     """A check or a second play is no failure while the job runs."""
     with _locks.locked(os.path.join(world.instance.state_dir, "backup.lock"), "x"):
         assert take(world, enough(world))["changed"] is False
-
-
-def nothing(world: World) -> list[Call]:
-    """An empty storage is asked about twice."""
-    names = (("--detail", "--json"), ("--json",))
-    return [world.walg("backup-list", *arguments, stdout="[]") for arguments in names]
-
-
-def test_one_that_another_run_took_meanwhile_is_enough(world: World) -> None:
-    empty = [world.facts(), world.version(), world.owner(), *nothing(world), world.present()]
-    assert take(world, [*empty, *enough(world)])["backup"]["name"] == NAME
 
 
 def test_now_is_in_the_backups_zone(world: World) -> None:
@@ -331,7 +315,7 @@ def test_the_marker_follows_a_failover_before_the_first_backup(world: World) -> 
     before = [world.facts(timeline=2), world.version(), world.owner(writer="w1"), *world.lists(), world.present()]
     stale = world.owner(writer="w1")  # here the storage keeps the old one, which must not go unnoticed
     with pytest.raises(WalgError, match="reads differently"):
-        take(world, [*before, *before, put(world), stale])
+        take(world, [*before, put(world), stale])
     owner = plan(world, before).owner
     assert owner is not None
     assert owner.after is not None
@@ -343,4 +327,4 @@ def test_a_backup_marks_no_archive_that_has_no_marker(world: World) -> None:
     world.backups = []
     before = [world.facts(), world.version(), *world.no_owner(), *world.lists(), world.present()]
     with pytest.raises(WalgError, match="ended with 1"):
-        take(world, [*before, *before, *push(world, "--full", rc=1)])
+        take(world, [*before, *push(world, "--full", rc=1)])

@@ -13,6 +13,7 @@ import os
 import pwd
 import random
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Background
 from support.expiring import age
-from support.job_host import Host, Receiver, killed, lives, ready, receiving
+from support.job_host import Host, Receiver, below, killed, lives, ready, receiving
 from support.restoring import until
 from support.sandbox import Sandbox
 
@@ -104,21 +106,31 @@ def test_killed_during_a_base_backup(host: Host) -> None:
     well(host)
 
 
+def at_work(host: Host, *words: str) -> Background:
+    """Start the job; return it when it has started a program, or has ended."""
+    job = host.begun(*words)
+    until(lambda: bool(below(job.pid)) or job.poll() is not None)
+    return job
+
+
 def test_killed_at_random(host: Host) -> None:
     """Each verb at any instant: no state is torn, no lock stays, no base backup is lost, and what comes next ends well."""
     dice = random.Random(7)
     before = host.backups()
-    for words in (["check"], ["verify", "--all"], ["expire", "--confirm"], ["run"]):
-        job = host.begun(*words)
-        time.sleep(dice.uniform(0.3, 2.0))
-        killed(job)
+    kill, term, interrupt = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
+    for words, number in (("check", kill), ("verify --all", interrupt), ("expire --confirm", kill), ("run", term)):
+        job = at_work(host, *words.split())
+        time.sleep(dice.uniform(0.0, 1.5))
+        if job.poll() is None:
+            killed(job, number)
         for name in ("facts", "health", "retention", "verification", "progress", "verify-progress"):
             path = host.state / f"{name}.json"
             assert not path.exists() or isinstance(json.loads(path.read_text()), dict)
         assert [json.loads(line)["verb"] for line in (host.state / "history.jsonl").read_text().splitlines()]
-    for words in (["verify"], ["expire", "--confirm"]):
-        done = host.job(*words)
-        assert (done.rc, done.stderr) == (0, ""), words
+    assert "Traceback" not in (host.sandbox.pg_dir / "job.out").read_text()
+    for verb in ("verify", "expire"):
+        done = host.job(verb)
+        assert (done.rc, done.stderr) == (0, ""), verb
     well(host)
     assert set(before) <= set(host.backups())
 
@@ -138,7 +150,6 @@ def test_a_full_disk_for_state_and_log(host: Host) -> None:
         there = sorted(host.storage.rglob("*"))
         assert host.job("expire", "--confirm").rc in (0, 1, 8)
         assert sorted(host.storage.rglob("*")) == there
-        assert host.job("verify").rc in (1, 8)
         checked = host.job("check", "--scheduled")
         assert checked.rc == 8, checked.stderr
         assert len(host.receiver.pings) == pings
@@ -177,13 +188,13 @@ STATE = (
 )
 
 
-@pytest.mark.parametrize("kind", ["torn", "bytes", "foreign"])
+@pytest.mark.parametrize("kind", ["damaged", "foreign"])
 def test_damaged_state(host: Host, kind: str) -> None:
     """Files that are cut off, hold anything, or belong to root: no traceback, no run that stops for good, and no silence about it."""
     if kind == "foreign" and os.geteuid() != 0:
         pytest.skip("only root can make a file of root")
     owner = pwd.getpwnam(host.sandbox.user)
-    for name in STATE:
+    for number, name in enumerate(STATE):
         path = host.state / name
         if not path.exists():
             continue
@@ -192,7 +203,7 @@ def test_damaged_state(host: Host, kind: str) -> None:
             os.chown(path, 0, 0)
             path.chmod(0o600)
         else:
-            path.write_bytes(data[:-20] if kind == "torn" else b"\0\xff{[\n" + os.urandom(100))
+            path.write_bytes(data[:-20] if number % 2 == 0 else b"\0\xff{[\n" + os.urandom(100))
     checked = host.job("check", "--scheduled")
     assert checked.rc in (5, 8), checked.stderr
     assert host.restorable() == "yes"
@@ -200,14 +211,12 @@ def test_damaged_state(host: Host, kind: str) -> None:
     assert "history.jsonl" in checked.stderr
     assert "history.jsonl" in host.told()[-1]["text"]
     if kind == "foreign":
-        assert host.job("check", "--scheduled").rc == 8, "until somebody gives it back"
         assert "retention.json" in host.job("expire").stderr
         for name in ("history.jsonl", "retention.json", "archive-proof.json", "progress.json"):
             if (host.state / name).exists():
                 os.chown(host.state / name, owner.pw_uid, owner.pw_gid)
-    assert host.job("verify").rc == 0
-    assert host.job("expire").rc == 0
-    host.job("check", "--scheduled")
+    assert (host.job("verify").rc, host.job("expire").rc) == (0, 0)
+    host.job("check", "--scheduled")  # the file is whole again, but the run before had dropped lines
     well(host)
 
 

@@ -195,9 +195,9 @@ def lives(pid: int) -> bool:
         return False
 
 
-def killed(process: Background) -> list[int]:
-    """Kill the job alone, as the kernel does for want of memory. Returns what it had started."""
+def killed(process: Background, number: int = signal.SIGKILL) -> list[int]:
+    """Kill the job alone, as the kernel does for want of memory, or by another signal. Returns what it had started."""
     children = below(process.pid)
-    os.kill(process.pid, signal.SIGKILL)
+    os.kill(process.pid, number)
     process.process.wait()
     return children

@@ -63,7 +63,7 @@ class Progress:
         """Note it where the block ends with an error: what says nothing of its end was killed."""
         try:
             yield
-        except BaseException:
+        except Exception:  # not one that a signal raises: that is told as a run that was killed
             self.watch = None
             self.phase("failed")
             raise

@@ -32,7 +32,7 @@ from . import _hooks, _log, _metrics_file, _outcome, _usage, _verbs, _views
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .._instance._job_spec import JobSpec
 
@@ -107,8 +107,15 @@ def _work(runner: Runner, options: argparse.Namespace, spec: JobSpec) -> tuple[d
     _refuse_other_user(instance)
     if options.verb == "confirm":
         return {}, _confirm(instance, options)
-    if options.verb in _usage.LOOKING:
-        return {}, _views.show(runner, instance, spec, options)
+    with _ended_in_order():
+        if options.verb in _usage.LOOKING:
+            return {}, _views.show(runner, instance, spec, options)
+        return _worked(runner, instance, options, spec)
+
+
+def _worked(
+    runner: Runner, instance: _record.Instance, options: argparse.Namespace, spec: JobSpec
+) -> tuple[dict[str, Any], int]:
     mask = _mask(instance)
     troubles: list[str] = []
     log = _log.opened(instance.log_dir, mask, troubles)
@@ -192,6 +199,17 @@ def _mask(instance: _record.Instance) -> _shown.Mask:
 
 def _end(*_signal: object) -> None:
     raise SystemExit(_exit_codes.FAILED)
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Have a signal end what was started and give locks back. The next run tells that this one did not end by itself."""
+    before = {number: signal.signal(number, _end) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _confirm(instance: _record.Instance, options: argparse.Namespace) -> int:

@@ -79,6 +79,21 @@ def test_a_clock_that_was_set_back_makes_none_older() -> None:
     assert kept(archive, replace(NOTHING, days=3)) == names(archive)[-3:]
 
 
+@pytest.mark.parametrize("days", [1, 10, 4000])
+def test_a_clock_that_was_set_forward_leaves_the_rails(days: int) -> None:
+    """By it all that was there is old. The minimum stays, and the window of the minimum's days, whatever the ages look like."""
+    archive = nightly(20)
+    before = names(archive)
+    archive.ahead = days
+    archive.day += 1
+    archive.take(delta=False, segments=0, corrupt=False, permanent=False)
+    archive.day += days
+    stay = kept(archive, Retention())
+    assert set(stay) >= set(names(archive)[-2:])
+    assert set(stay) & set(before)
+    assert len(kept(archive, Retention(minimum_backups=5))) >= 5
+
+
 def test_a_timeline_of_unknown_origin_keeps_all_its_wal() -> None:
     """And so does one that left from it; what nobody can follow any more goes."""
     wal = {

@@ -121,7 +121,7 @@ def codes(facts: Mapping[str, object]) -> list[str]:
     """Return the codes of the reasons that the last check kept."""
     verdict = facts.get("verdict")
     reasons = verdict.get("reasons") if isinstance(verdict, dict) else None
-    return [str(one.get("code")) for one in reasons or [] if isinstance(one, dict)]
+    return [str(one.get("code")) for one in reasons if isinstance(one, dict)] if isinstance(reasons, list) else []
 
 
 def _last(runs: Iterable[Run], verb: str) -> Run | None:

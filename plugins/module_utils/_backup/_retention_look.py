@@ -78,7 +78,9 @@ def objects(walg: Walg) -> tuple[list[Object], list[Object]]:
     """Return what is in the folders of WAL and of base backups. Raises WalgError for another archive in them."""
     found = []
     for folder in (WAL, BACKUPS):
-        rows = [replace(one, name=one.name.lstrip("/")) if one.name.startswith("/") else one for one in walg.objects(folder)]
+        rows = [
+            replace(one, name=one.name.lstrip("/")) if one.name.startswith("/") else one for one in walg.objects(folder)
+        ]
         nested = [one.name for one in rows if f"/{WAL}/" in f"/{one.name}" or f"/{BACKUPS}/" in f"/{one.name}"]
         if nested:
             raise _nested(f"{folder}/{nested[0]}", walg.storage)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._reason import CRITICAL, INFO, UNKNOWN, WARNING, Reason
-from ._shown import agree, clock, line, many, moment, number, rows, since, span, table
+from ._shown import agree, clock, line, many, moment, number, rows, since, span, table, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ def _reach(archive: Mapping[str, Any]) -> list[Reason]:
     """Return whether the newest window reaches the archive's end."""
     trunk = table(archive.get("trunk"))
     if trunk.get("timeline") is None:
-        names = ", ".join(str(one) for one in trunk.get("candidates") or ())
+        names = ", ".join(texts(trunk.get("candidates")))
         text = f"Which timeline is the cluster's own is ambiguous (candidates: {line(names)}): {line(trunk.get('reason') or '')}"
         remedy = "Name one with walg_restore_timeline in a restore; see walg_backup_info for what each holds."
         return [Reason("trunk_unknown", UNKNOWN, text, remedy, hides=True)]
@@ -107,7 +107,7 @@ def _oddities(facts: Mapping[str, Any], archive: Mapping[str, Any]) -> list[Reas
     if archive.get("owner_problem"):
         text = f"Whose the archive is can't be read: {line(archive['owner_problem'])}"
         found.append(Reason("owner_unreadable", WARNING, text, "See docs/storages.md on the owner's marker."))
-    foreign = [str(one) for one in archive.get("foreign") or ()]
+    foreign = texts(archive.get("foreign"))
     if foreign:
         text = f"The storage also holds base backups of other clusters ({line(', '.join(foreign))})."
         found.append(Reason("foreign", WARNING, text, "Give each cluster a prefix of its own."))
@@ -166,7 +166,7 @@ def _damage(archive: Mapping[str, Any], verified: Mapping[str, Any], damaged: li
     first, last = damaged[0], table(verified.get("last"))
     count = agree(len(damaged), "stored object", "is", "are")
     text = f"{count} damaged. {line(first.get('object'))}: {line(first.get('what'))}; {line(first.get('costs'))}."
-    names = {str(name) for one in damaged for name in one.get("backups") or ()}
+    names = {name for one in damaged for name in texts(one.get("backups"))}
     chain = table(last.get("chain"))
     left = chain.get("left")
     gone = bool(good(archive)) and all(one.get("name") in names for one in good(archive))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .._host import _exit_codes
 from . import _archive_reasons
 from ._metric_names import HELP
-from ._shown import moment, number, rows, table
+from ._shown import moment, number, rows, table, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,8 +96,8 @@ def _server(samples: _Samples, health: Mapping[str, Any]) -> None:
     samples.add("walg_wal_free_bytes", room.get("free"))
     if room.get("hours_left") is not None:  # an idle server writes nothing, and fills nothing
         samples.add("walg_wal_hours_left", room.get("hours_left"))
-    samples.add("walg_wal_lost_segments", len(health.get("lost") or ()) if health else None)
-    samples.add("walg_wal_dropped_segments", len(health.get("dropped") or ()) if health else None)
+    samples.add("walg_wal_lost_segments", len(texts(health.get("lost"))) if health else None)
+    samples.add("walg_wal_dropped_segments", len(texts(health.get("dropped"))) if health else None)
 
 
 def _storage(samples: _Samples, facts: Mapping[str, Any]) -> None:
@@ -182,7 +182,7 @@ def _kept(samples: _Samples, facts: Mapping[str, Any]) -> None:
         samples.add("walg_retention_deleted_objects", ended.get("deleted", 0))
         if ended.get("bytes") is not None:
             samples.add("walg_retention_deleted_bytes", ended.get("bytes"))
-        samples.add("walg_retention_locked_objects", len(ended.get("locked") or ()))
+        samples.add("walg_retention_locked_objects", len(texts(ended.get("locked"))))
 
 
 def _family(name: str, samples: list[tuple[dict[str, str], float]]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _page_charts, _page_coverage, _verdict
 from ._archive_reasons import good
-from ._shown import clock, line, many, number, rows, since, size, span, table
+from ._shown import clock, line, many, number, rows, since, size, span, table, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -204,7 +204,7 @@ def _chains(facts: Mapping[str, Any], listed: Mapping[str, dict[str, Any]]) -> l
     found: list[list[dict[str, Any]]] = []
     seen: set[str] = set()
     for chain in rows(table(facts.get("archive")).get("chains")):
-        names = [chain.get("full"), *(chain.get("deltas") or ())]
+        names = [chain.get("full"), *texts(chain.get("deltas"))]
         members = [listed[str(name)] for name in names if str(name) in listed and str(name) not in seen]
         seen.update(str(one.get("name")) for one in members)
         if members:

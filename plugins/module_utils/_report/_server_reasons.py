@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._reason import CRITICAL, INFO, WARNING, Reason
-from ._shown import agree, line, number, since, size, span, table
+from ._shown import agree, line, number, since, size, span, table, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,11 +70,11 @@ def _archiver(health: Mapping[str, Any], now: datetime) -> list[Reason]:
 
 def _lost(health: Mapping[str, Any]) -> list[Reason]:
     found = []
-    dropped = [str(one) for one in health.get("dropped") or ()]
+    dropped = texts(health.get("dropped"))
     if dropped:
         text = f"{agree(len(dropped), 'segment', 'was', 'were')} given up because pg_wal was filling (the first: {line(dropped[0])})."
         found.append(Reason("dropped", CRITICAL, text, _FULL, denies=True))
-    lost = [str(one) for one in health.get("lost") or () if one not in dropped]
+    lost = [one for one in texts(health.get("lost")) if one not in dropped]
     if lost:
         text = f"{agree(len(lost), 'segment', 'is', 'are')} neither in the storage nor will be sent (the first: {line(lost[0])})."
         found.append(Reason("lost", CRITICAL, text, _FULL, denies=True))

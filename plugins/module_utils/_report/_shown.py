@@ -56,6 +56,11 @@ def rows(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
+def texts(value: Any) -> list[str]:
+    """Return what is in a list, as texts; nothing for what is no list."""
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
 def size(value: Any) -> str:
     """Return bytes with a unit of three digits, such as 1.23 GB."""
     left = number(value)

@@ -144,6 +144,11 @@ seconds:
   description: How long WAL-G took.
   returned: when one was taken
   type: float
+line:
+  description: How much it read and how fast, in the words of C(walg-job status --watch).
+  returned: when one was taken
+  type: str
+  sample: "backup: done, 9.4 GB, 97.9 MB/s, for 1 min 36 s"
 log:
   description: WAL-G's output.
   returned: when one was taken
@@ -164,6 +169,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options i
     pending,
     with_binary_at_hand,
 )
+from ansible_collections.mapswipe.walg.plugins.module_utils._report import _watch
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _enter, _specs
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups, _corruption
 
@@ -205,6 +211,8 @@ def main() -> None:
             return {"needed": made["changed"], **made}
 
         answer = call_as(instance.owner, look if module.check_mode else ensure)
+        if answer["changed"] and not module.check_mode:
+            answer["line"] = _watch.ended("backup", answer["backup"]["uncompressed_size"], answer["seconds"])
         if answer.get("corrupt_blocks"):
             _answer.warn(module, _corruption.told(answer["corrupt_blocks"]))
     except (WalgError, OSError) as exc:

@@ -87,6 +87,11 @@ text:
   returned: success
   type: str
   sample: deleted 1 base backup, 130 segments (2204041728 bytes)
+lines:
+  description: The plan for people; what goes, how many bytes that is, and which windows stay.
+  returned: success
+  type: list
+  elements: str
 shown_only:
   description: Whether something would be deleted, but the plan must be shown first.
   returned: success
@@ -216,11 +221,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _expire
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _expire, _retention_told
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import instance_from
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance._options import instance_from, with_binary_at_hand
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _answer, _enter, _specs
 
 
@@ -238,6 +243,8 @@ def main() -> None:
     params = module.params
     try:
         instance = instance_from(params, module.check_mode)
+        if module.check_mode:
+            instance = with_binary_at_hand(instance)
         given = {name: params[name] for name in _specs.retention_options() if params[name] is not None}
 
         def work() -> dict[str, Any]:
@@ -248,6 +255,7 @@ def main() -> None:
         answer = call_as(instance.owner, work)
     except (WalgError, OSError) as exc:
         _answer.fail(module, exc)
+    answer["lines"] = _retention_told.lines(answer["plan"], answer["text"], shown_only=answer["shown_only"])
     for warning in answer.pop("warnings"):
         _answer.warn(module, warning)
     _answer.succeed(module, **answer)

@@ -51,6 +51,13 @@ def lines_of(state: Mapping[str, Any], now: datetime, *, width: int = 80, ascii_
     return [first, f"  {fits[0]}" if fits else _cut(f"  {parts[0]}", width)]
 
 
+def ended(what: str, done: Any, seconds: Any) -> str:
+    """Return the line of a run that has ended: bytes, rate, and how long it took."""
+    most, took = number(done), number(seconds)
+    rate = f", {size(most / took)}/s" if most and took else ""
+    return f"{what}: done, {size(most)}{rate}, for {span(took)}"
+
+
 def _shorter(parts: list[str]) -> list[list[str]]:
     """Return the parts, and fewer and fewer of them: what there is in all goes first, then the rate."""
     brief = [parts[0].partition(" of ")[0], *parts[1:]]

@@ -89,6 +89,11 @@ def test_a_narrow_terminal_gets_two_lines() -> None:
     ]
 
 
+def test_the_line_of_the_end() -> None:
+    assert _watch.ended("backup", 9_400_000_000, 96.0) == "backup: done, 9.4 GB, 97.9 MB/s, for 1 min 36 s"
+    assert _watch.ended("backup", None, 0) == "backup: done, ?, for 0 s"
+
+
 def test_recovery_says_what_it_may_take_at_most() -> None:
     state = progress(what="restore", phase="recover", seconds_left_at_most=90)
     assert _watch.line_of(state, NOW) == "restore: recover, 1 min 30 s left at most"

@@ -32,6 +32,23 @@ if shutil.which("ip") is None:
 if shutil.which("gpg") is None:
     LEFT_OUT["test_encryption.py"] = "there is no gpg to make keys with"
 collect_ignore = list(LEFT_OUT)
+#: How many variants of each test are run (0: all): make test takes the first and one from the middle, make integration all.
+VARIANTS = int(os.environ.get("VARIANTS") or 0)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out variants beyond VARIANTS, always the same ones."""
+    of_test: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        of_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left = [
+        item
+        for variants in of_test.values()
+        for place, item in enumerate(variants)
+        if VARIANTS and place not in {turn * len(variants) // VARIANTS for turn in range(VARIANTS)}
+    ]
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
 
 
 def pytest_report_header() -> list[str]:
@@ -43,6 +60,7 @@ def pytest_report_header() -> list[str]:
     )
     return [
         first_line(),
+        *([f"of each test's variants {VARIANTS} are run; make integration runs all"] if VARIANTS else []),
         *(f"not run: {one}" for one in [*(f"{name}, {reason}" for name, reason in LEFT_OUT.items()), *real]),
     ]
 

@@ -8,6 +8,7 @@ The files come out of the module's own payload, so the job on the host is the ve
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import os
@@ -33,6 +34,8 @@ JOB = "walg-job"
 _IMPORT = re.compile(r"^from (\.+)([\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
 _COPY = re.compile(r"^v[0-9a-f]{16}\Z")
 _FLAT = re.compile(r"^_\w+\.py\Z")  # as up to the first release with folders
+_COMPILE = "import compileall, os, sys; os.umask(0o022); compileall.compile_dir(sys.argv[1], quiet=2)"
+_COMPILE_LIMIT = 60.0
 _LAUNCHER = """#!{python}
 # Managed by the Ansible collection mapswipe.walg.
 import sys
@@ -106,12 +109,17 @@ def interpreter(runner: Runner, user: User) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be written into the program directory, and what other versions left there."""
+    """What would be written into the program directory, and what other versions left there.
 
+    ``compiler``: argv that compiles the library for the job's Python; empty where there is no job.
+    """
+
+    runner: Runner
     directory: str
     wanted: list[FilePlan]
     written: list[FilePlan]
     left: list[str]
+    compiler: list[str]
 
     @property
     def files(self) -> list[str]:
@@ -122,6 +130,10 @@ class Plan:
         """Write and remove; return the files."""
         for one in self.written:
             one.apply()
+        if self.written and self.compiler:
+            # Half of a check's time otherwise. Where it fails, the job is slower and does the same.
+            with contextlib.suppress(WalgError):
+                self.runner.run(self.compiler, timeout=_COMPILE_LIMIT)
         left = stale(self.directory, self.wanted)  # a job may have started meanwhile, by the old launcher
         for name in left:
             remove(name)
@@ -134,9 +146,14 @@ def plan_all(runner: Runner, directory: str, user: User) -> Plan:
     In a container the wrappers alone: its job runs on the machine.
     """
     me = os.geteuid(), os.getegid()
-    inside = _inside.current() is not None
-    wanted = wrappers(directory, *me) if inside else plan(directory, interpreter(runner, user), *me)
-    return Plan(directory, wanted, [one for one in wanted if one.differs()], stale(directory, wanted))
+    compiler: list[str] = []
+    if _inside.current() is not None:
+        wanted = wrappers(directory, *me)
+    else:
+        python = interpreter(runner, user)
+        wanted = plan(directory, python, *me)
+        compiler = [python, "-I", "-c", _COMPILE, os.path.join(directory, PACKAGE, copy_name(library()))]
+    return Plan(runner, directory, wanted, [one for one in wanted if one.differs()], stale(directory, wanted), compiler)
 
 
 def plan(directory: str, python: str, uid: int, gid: int) -> list[FilePlan]:

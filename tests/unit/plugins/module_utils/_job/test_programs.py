@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._waiting import wait_until
 from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
@@ -121,6 +122,19 @@ def test_a_second_install_changes_nothing(tmp_path: Path) -> None:
         plan.apply()
     again = _programs.plan(str(tmp_path / "p"), sys.executable, os.geteuid(), os.getegid())
     assert [plan.path for plan in again if plan.differs()] == []
+
+
+def test_the_library_is_compiled_for_whoever_runs_the_job(tmp_path: Path) -> None:
+    umask = os.umask(0o077)
+    try:
+        _programs.plan_all(Runner(), str(tmp_path), User.current()).apply()
+    finally:
+        os.umask(umask)
+    sources, compiled = (list(tmp_path.rglob(pattern)) for pattern in ("*.py", "*.pyc"))
+    assert len(sources) == len(compiled) > 50
+    assert {path.stat().st_mode & 0o777 for path in compiled} == {0o644}
+    assert {path.parent.stat().st_mode & 0o777 for path in compiled} == {0o755}
+    assert _programs.plan_all(Runner(), str(tmp_path), User.current()).files == []
 
 
 def test_what_other_versions_left_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def history(facts: Mapping[str, Any]) -> str:
     head = "<thead><tr><th>Verb<th>Ended<th class=n>Took<th class=n>Exit code<th>What came of it</thead>"
     return (
         f"<section><h3>Runs, the newest last</h3><div class=runs>{strips}</div></section>"
-        f"<section class=scroll><table>{head}<tbody>{last}</tbody></table></section>"
+        f"<section class=scroll><table class='stacked ends'>{head}<tbody>{last}</tbody></table></section>"
     )
 
 

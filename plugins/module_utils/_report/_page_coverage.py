@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LABELS = 5
 _HOLES = 8
+#: Base backups beyond which those that are deltas have no mark on the bar: the marks would run into each other.
+_MARKS = 120
 
 
 def windows(facts: Mapping[str, Any]) -> list[tuple[float, float]]:
@@ -67,7 +69,9 @@ def section(facts: Mapping[str, Any], name: str, now: datetime) -> str:
         f'<span class=band style="left:{100 * (first - begin) / length:.3f}%;width:{100 * (last - first) / length:.3f}%"></span>'
         for first, last in found
     )
-    ends = [moment(one.get("finish_time")) for one in good(table(facts.get("archive")))]
+    usable = good(table(facts.get("archive")))
+    marked = usable if len(usable) <= _MARKS else [one for one in usable if not one.get("delta")]
+    ends = [moment(one.get("finish_time")) for one in marked]
     ticks = "".join(
         f"M{1000 * (one.timestamp() - begin) / length:.1f} 26V38" for one in ends if one and one.timestamp() >= begin
     )

@@ -191,11 +191,11 @@ def _backups(facts: Mapping[str, Any], now: datetime) -> str:
     shown, rest = told[:_SHOWN_BACKUPS], told[_SHOWN_BACKUPS:]
     more = (
         f"<details class=more><summary>{many(len(rest), 'older base backup')}</summary>"
-        f"<div class=scroll><table>{head}<tbody>{''.join(rest)}</tbody></table></div></details>"
+        f"<div class=scroll><table class='stacked backups'>{head}<tbody>{''.join(rest)}</tbody></table></div></details>"
         if rest
         else ""
     )
-    newest = f"<div class=scroll><table>{head}<tbody>{''.join(shown)}</tbody></table></div>"
+    newest = f"<div class=scroll><table class='stacked backups'>{head}<tbody>{''.join(shown)}</tbody></table></div>"
     return f"<section><h3>Base backups and chains</h3>{newest}{more}</section>"
 
 
@@ -218,7 +218,7 @@ def _backup(one: Mapping[str, Any], now: datetime, note: Mapping[str, Any]) -> s
     took = span(begin - end) if begin is not None and end is not None else "?"
     state, light = _state(one, note)
     return (
-        f"<tr><td class='name{' delta' if delta else ''}'>{'└ ' if delta else ''}{escape(line(one.get('name')))}"
+        f"<tr><td class='name{' delta' if delta else ''}'>{'└&nbsp;' if delta else ''}{escape(line(one.get('name')))}"
         f"<td>{'delta' if delta else 'full'}"
         f"<td>{clock(one.get('finish_time'))}<td class=n>{span(end)}<td class=n>{took}<td class=n>{size(one.get('compressed_size'))}"
         f"<td class=n>{size(one.get('uncompressed_size'))}<td class={light}>{escape(state)}"

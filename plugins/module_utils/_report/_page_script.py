@@ -109,8 +109,5 @@ SCRIPT = """
   }
   window.addEventListener("hashchange", opened);
   opened();
-  window.addEventListener("beforeprint", function () {
-    document.querySelectorAll("details.instance").forEach(function (one) { one.open = true; });
-  });
 })();
 """

@@ -87,7 +87,7 @@ overflow-wrap:anywhere;font:.84rem/1.5 ui-monospace,"DejaVu Sans Mono",monospace
 font-size:.84rem;overflow-wrap:anywhere}
 .fact .level{font-weight:700;font-size:.84rem}
 .meter{display:block;height:6px;margin:5px 0 2px;border-radius:3px;background:var(--line);overflow:hidden}
-.meter i{display:block;height:100%;background:currentColor}
+.fact .meter{color:inherit}.meter i{display:block;height:100%;background:currentColor}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:16px}
 .chart{min-width:0}.chart svg{display:block;width:100%;height:84px;background:var(--soft);border-radius:6px}
 .chart path{fill:var(--band)}.chart .title{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 8px;font-size:.86rem;
@@ -105,6 +105,12 @@ footer{color:var(--dim);font-size:.85rem;margin-top:24px}
 @media (max-width:640px){.page{padding:14px 10px 40px}.reasons li{grid-template-columns:1fr;gap:2px}.axis span:nth-child(even){
 display:none}
 .in>section,.instance>summary{padding:12px}.type{flex-direction:column}.type pre{width:100%}.strip{align-items:flex-start}
+td.w{min-width:0}.stacked thead{display:none}.stacked tr{display:block;padding:8px 0;border-top:1px solid var(--line)}
+.stacked td{display:inline-block;border:0;padding:0 10px 0 0;white-space:normal;min-width:0;overflow-wrap:anywhere;vertical-align:baseline}
+.stacked td:first-child,.stacked td:last-child{display:block}.stacked td.delta{padding-left:14px}.stacked td.n{text-align:left}
+.stacked td::before{color:var(--dim)}.backups td:nth-child(4)::before{content:"age "}.backups td:nth-child(5)::before{content:"took "}
+.backups td:nth-child(6)::before{content:"stored "}.backups td:nth-child(7)::before{content:"restored "}
+.ends td:first-child{font-weight:700}.ends td:nth-child(3)::before{content:"took "}.ends td:nth-child(4)::before{content:"exit code "}
 .overview thead{display:none}.overview tr{display:block;padding:8px 12px;border-top:1px solid var(--line)}.overview td{display:inline;
 border:0;
 padding:0 10px 0 0;white-space:normal}.overview td:first-child,.overview td.w{display:block}.overview td[data-k]::before{
@@ -112,10 +118,9 @@ content:attr(data-k) " ";color:var(--dim)}}
 @media print{:root{--bg:#fff;--card:#fff;--ink:#000;--dim:#444;--line:#bbb;--soft:#f3f3f3;--ok:#1a7f37;--warning:#8a5a00;--no:#c21f2e;
 --unknown:#6b3fc4;
 --band:#2f6fd6;--code:#fff;--okb:#fff;--warningb:#fff;--nob:#fff;--unknownb:#fff}
-*{-webkit-print-color-adjust:exact;print-color-adjust:exact}body{font-size:11px}.page{max-width:none;padding:0}.choose,.copy,
-.more>summary,
+*{-webkit-print-color-adjust:exact;print-color-adjust:exact}html{font-size:11px}body{font-size:11px}table{font-size:10px}
+td.name{overflow-wrap:anywhere}.page{max-width:none;padding:0}.choose,.copy,
 .instance>summary::after{display:none!important}.card{break-inside:auto;border-radius:0}.reasons li,.fact,tr,.chart{break-inside:avoid}
-.scroll{overflow:visible}td,th{white-space:normal;padding:3px 6px}h2,h3,summary{break-after:avoid}
-.instance::details-content{content-visibility:visible;display:block}}
+.scroll{overflow:visible}td,th{padding:3px 6px}td.name,td.w,td:last-child{white-space:normal}h2,h3,summary{break-after:avoid}}
 @media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}
 """

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,25 @@ def test_choosing_a_moment_prints_its_command(tmp_path: Path) -> None:
     assert told["data-left"] == "true"
     assert "walg_restore_target_time=2026-01-26T" in told["data-near"]
     assert told["data-end"] == "2026-01-31 12:00:00 UTC, can't be restored"
+
+
+def test_on_a_phone_nothing_is_cut_off(tmp_path: Path) -> None:
+    """Each state of a base backup and each end of a run is within 360 pixels, and the page is not wider either."""
+    facts = reported.facts(30, hole=True)
+    facts["archive"]["backups"][3].update(restorable=False, reason="a segment is missing")
+    frame = f'<body><iframe style="width:360px;height:2000px;border:0" srcdoc="{escape(page(facts))}"></iframe></body>'
+    script = """
+      window.addEventListener("load", function () {
+        var inner = document.querySelector("iframe").contentDocument, cells = inner.querySelectorAll("td:last-child");
+        document.body.dataset.cells = cells.length;
+        document.body.dataset.right = Math.max(...[...cells].map(one => one.getBoundingClientRect().right));
+        document.body.dataset.wide = inner.documentElement.scrollWidth;
+      });
+    """
+    told = Parsed(in_browser(tmp_path, frame, script)).body()
+    assert int(told["data-cells"]) > 30
+    assert float(told["data-right"]) <= 360
+    assert int(told["data-wide"]) <= 360
 
 
 def test_an_old_page_says_that_it_is_old_and_hostile_names_do_nothing(tmp_path: Path) -> None:

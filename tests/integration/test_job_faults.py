@@ -313,6 +313,28 @@ def test_a_policy_that_would_leave_nothing(host: Host) -> None:
     well(host)
 
 
+def test_the_record_of_a_base_backup_is_cut_off(host: Host) -> None:
+    """As a full disk or a power cut leaves it. WAL-G lists the base backup all the same; verification finds it, and the next one is a full
+    one: a delta could not be restored, and WAL-G can't even begin it."""
+    newest = host.backups()[-1]
+    record = host.storage / "basebackups_005" / f"{newest}_backup_stop_sentinel.json"
+    data, times = record.read_bytes(), record.stat()
+    record.write_bytes(data[:40])
+    assert host.job("verify").rc == 5
+    assert newest in host.told()[-1]["text"]
+    assert host.job("check", "--scheduled").rc in (5, 6)
+    assert "damage" in host.codes()
+    host.cluster.sql("INSERT INTO t VALUES (3000)")
+    assert host.job("backup").rc == 0
+    assert "_D_" not in host.backups()[-1]
+    assert host.job("check", "--scheduled").rc == 5
+    assert (host.restorable(), host.codes()) == ("yes", {"damage"})
+    record.write_bytes(data)
+    os.utime(record, ns=(times.st_atime_ns, times.st_mtime_ns))  # by which WAL-G finds the base of a delta
+    assert host.job("verify").rc == 0
+    well(host)
+
+
 def test_the_base_of_a_delta_is_deleted_by_hand(host: Host) -> None:
     """What is based on it can't be restored, and that is told; the next run takes a full one."""
     base = host.backups()[-1]

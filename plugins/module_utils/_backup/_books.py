@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .._archive import _recoverable
 from .._errors import StorageError
 from .._postgres import _wal
-from .._walg import _foreign_json, _objects
+from .._walg import _backups, _foreign_json, _objects
 from .._walg._client import sentinel_object
 
 if TYPE_CHECKING:
@@ -65,7 +65,19 @@ def compare(
         found.damaged.setdefault(sentinel_object(base), (name, f"the base backup is missing on which {name} is based"))
     for backup in backups:
         _compare(walg, backup, objects.get(backup.name, {}), known, found)
+    # Those of others are read in their turn. On this one it depends whether there is a way to the present, and WAL-G lists it without.
+    for newest in _backups.newest_first(one for one in backups if one.finish_time)[:1]:
+        path = sentinel_object(newest.name)
+        if path not in found.damaged and not _is_record(walg.text(path)):
+            found.damaged[path] = (newest.name, "it is no JSON of WAL-G's")
     return found
+
+
+def _is_record(text: str) -> bool:
+    try:
+        return isinstance(_foreign_json.parse(text), dict)
+    except ValueError:
+        return False
 
 
 def _compare(
@@ -141,12 +153,7 @@ def unreadable(walg: Walg, listed: Iterable[Object]) -> dict[str, tuple[str, str
             if path.partition("/")[2] not in names:
                 found[path] = (match["name"], "it is missing")
                 continue
-            text = walg.text(path)
-            try:
-                right = isinstance(_foreign_json.parse(text), dict)
-            except ValueError:
-                right = False
-            if not right:
+            if not _is_record(walg.text(path)):
                 found[path] = (match["name"], "it is no JSON of WAL-G's")
     return found
 

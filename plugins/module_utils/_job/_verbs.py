@@ -145,7 +145,7 @@ def backup(work: Work, max_age: float | None) -> Outcome:
         work.runner,
         work.instance,
         max_age=max_age,
-        full=bool(getattr(work.options, "full", False)),
+        full=bool(getattr(work.options, "full", False)) or _facts.newest_is_damaged(work.instance),
         page_checksums=rule.page_checksums,
         source=rule.source,
     )

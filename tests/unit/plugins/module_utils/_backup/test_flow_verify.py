@@ -365,3 +365,14 @@ def test_what_was_found_is_told_by_whoever_reports(shelf: Shelf) -> None:
     verify(shelf, 1, everything=True)
     known = {**reported.facts(10), "verification": _facts.verification(shelf.world.instance)}
     assert "damage" in [one.code for one in _verdict.judge(known, reported.NOW).reasons]
+
+
+@pytest.mark.parametrize("record", [b"", b'{"LSN": 1', b"[]"])
+def test_the_newest_record_is_read_in_each_run(shelf: Shelf, record: bytes) -> None:
+    """WAL-G 1.1.3 lists a base backup whose record is cut off, and can't restore it; the cursor may be a month away from it."""
+    assert verify(shelf)["sound"] is True
+    path = f"basebackups_005/base_{segment(1, 2)}_backup_stop_sentinel.json"
+    shelf.objects[path] = (40, record)
+    answer = verify(shelf, 1)
+    assert answer["sound"] is False
+    assert [(one["object"], one["backups"]) for one in answer["damaged"]] == [(path, [f"base_{segment(1, 2)}"])]

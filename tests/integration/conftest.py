@@ -32,23 +32,22 @@ if shutil.which("ip") is None:
 if shutil.which("gpg") is None:
     LEFT_OUT["test_encryption.py"] = "there is no gpg to make keys with"
 collect_ignore = list(LEFT_OUT)
-#: How many variants of each test are run (0: all): make test takes the first and one from the middle, make integration all.
+#: How many variants of each test are run, the first and the last among them (0: all). make test takes two, make integration all.
 VARIANTS = int(os.environ.get("VARIANTS") or 0)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out variants beyond VARIANTS, always the same ones."""
+    """Leave out variants beyond VARIANTS, always the same ones. Those that can't run here stay, and say why."""
     of_test: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        of_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    left = [
-        item
-        for variants in of_test.values()
-        for place, item in enumerate(variants)
-        if VARIANTS and place not in {turn * len(variants) // VARIANTS for turn in range(VARIANTS)}
-    ]
-    items[:] = [item for item in items if item not in left]
-    config.hook.pytest_deselected(items=left)
+    for item in items if VARIANTS else []:
+        if not item.get_closest_marker("skip"):
+            of_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left = set()
+    for variants in of_test.values():
+        kept = {turn * (len(variants) - 1) // max(VARIANTS - 1, 1) for turn in range(VARIANTS)}
+        left |= {item.nodeid for place, item in enumerate(variants) if place not in kept}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left])
+    items[:] = [item for item in items if item.nodeid not in left]
 
 
 def pytest_report_header() -> list[str]:

@@ -131,13 +131,17 @@ class Plan:
         for one in self.written:
             one.apply()
         if self.written and self.compiler:
-            # Half of a check's time otherwise. Where it fails, the job is slower and does the same.
-            with contextlib.suppress(WalgError):
-                self.runner.run(self.compiler, timeout=_COMPILE_LIMIT)
+            _compile(self.runner, self.compiler)
         left = stale(self.directory, self.wanted)  # a job may have started meanwhile, by the old launcher
         for name in left:
             remove(name)
         return [one.path for one in self.written] + left
+
+
+def _compile(runner: Runner, argv: list[str]) -> None:
+    """Compiling is half of a check's time otherwise. Where it fails, the job is slower and does the same."""
+    with contextlib.suppress(WalgError):
+        runner.run(argv, timeout=_COMPILE_LIMIT)
 
 
 def plan_all(runner: Runner, directory: str, user: User) -> Plan:

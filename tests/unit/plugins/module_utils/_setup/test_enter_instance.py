@@ -93,6 +93,7 @@ def host(tmp_path: Path, engine: Helpers, monkeypatch: pytest.MonkeyPatch) -> Ho
     monkeypatch.setattr(_enter.sys, "excepthook", _enter.sys.excepthook)
     monkeypatch.setattr(_inside, "_current", [])
     monkeypatch.setattr(_programs, "interpreter", lambda *_: "/usr/bin/python3")
+    monkeypatch.setattr(_programs, "_compile", lambda *_: None)
     return Host(tmp_path)
 
 

@@ -107,9 +107,12 @@ def _work(runner: Runner, options: argparse.Namespace, spec: JobSpec) -> tuple[d
     _refuse_other_user(instance)
     if options.verb == "confirm":
         return {}, _confirm(instance, options)
-    with _ended_in_order():
-        if options.verb in _usage.LOOKING:
+    if options.verb in _usage.LOOKING:
+        try:
             return {}, _views.show(runner, instance, spec, options)
+        except KeyboardInterrupt:
+            return {}, _exit_codes.FAILED
+    with _ended_in_order():
         return _worked(runner, instance, options, spec)
 
 

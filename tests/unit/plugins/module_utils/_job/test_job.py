@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -261,3 +262,30 @@ def test_no_delta_is_based_on_what_is_damaged(
         kept = {"archive": {"backups": [{"name": "base_0"}, {"name": newest}]}}
         (world.root / "state" / "facts.json").write_text(json.dumps(kept))
     assert run(world, monkeypatch, DONE)[1]["full"] is full
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_work_in_order(world: World, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    """What the work holds is given back, and the signals mean what they meant."""
+    before, left = signal.getsignal(number), []
+
+    def ensure(*_: Any, **_options: Any) -> Any:
+        try:
+            signal.raise_signal(number)
+        finally:
+            left.append("given back")
+
+    monkeypatch.setattr(_take, "ensure", ensure)
+    with pytest.raises(SystemExit) as caught:
+        _main.main(["backup", "--config-dir", str(world.root / "config")])
+    assert (caught.value.code, left) == (1, ["given back"])
+    assert signal.getsignal(number) == before
+
+
+def test_whoever_looks_may_stop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def show(*_: Any) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return 0
+
+    monkeypatch.setattr(_main._views, "show", show)
+    assert _main.main(["status", "--config-dir", str(world.root / "config")]) == 1

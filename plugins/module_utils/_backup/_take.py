@@ -17,18 +17,18 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from .._archive import _linked, _notes, _owner, _ownership, _pressure, _recorded, _wal_level, _wal_path
-from .._errors import WalgError
+from .._errors import StorageError, WalgError
 from .._host import _facts, _locks, _progress, _readable
 from .._host._users import call_as
 from .._postgres import _server, _sessions, _wal
 from .._postgres._server import Server
-from .._walg import _backups, _corruption
+from .._walg import _backups, _client, _corruption
 from .._walg._client import Walg
 from . import _cluster_lock, _pushed
 from ._need import BackupPlan, plan
 
 if TYPE_CHECKING:
-    from .._host._process import Runner
+    from .._host._process import Result, Runner
     from .._instance._record import Instance
     from .._walg._client import Walg
     from .._walg._inventory import Inventory
@@ -98,16 +98,15 @@ def _take(
     progress.phase("backup-push")
     pushed = walg.backup_push(instance.cluster.data_dir, told, whole, timeout, options, verified)
     if pushed.timed_out:
-        raise WalgError(
+        raise _failed(
+            walg,
             f"The base backup of {instance.cluster.data_dir} to {instance.storage} did not end within {timeout:.0f} s and was "
             "stopped. WAL-G waits for PostgreSQL's archiver at the end: see pg_stat_archiver and the server's log.",
-            **pushed.fields(),
+            pushed,
         )
     if pushed.rc != 0:
-        raise WalgError(
-            f"The base backup of {instance.cluster.data_dir} to {instance.storage} ended with {pushed.rc}: {pushed.last_line()}",
-            **pushed.fields(),
-        )
+        what = f"The base backup of {instance.cluster.data_dir} to {instance.storage} ended with {pushed.rc}"
+        raise _failed(walg, f"{what}: {pushed.last_line()}", pushed)
     listed = walg.backups()
     new = [one for one in _backups.of_cluster(listed, made.facts.system_identifier) if one.name not in made.names]
     if not new:
@@ -134,6 +133,15 @@ def _take(
         "seconds": round(pushed.seconds, 3),
         "log": pushed.stderr[-8192:],
     }
+
+
+def _failed(walg: Walg, text: str, pushed: Result) -> WalgError:
+    """Return the error of a base backup: the storage's, if that does not answer a small question either."""
+    try:
+        replace(walg, environment={**walg.environment, **_client.FEW_TRIES}).may_hold_backups()
+    except WalgError as exc:
+        return StorageError(f"{text} {exc.msg}", **pushed.fields())
+    return WalgError(text, **pushed.fields())
 
 
 def _note(walg: Walg, name: str, corrupt: dict[str, int], there: list[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _owner, _wal_path
 from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _need, _take
-from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
+from ansible_collections.mapswipe.walg.plugins.module_utils._errors import StorageError, WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _facts, _locks, _times
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups
 from support.scripted import Call, Scripted
@@ -199,6 +199,11 @@ def push(world: World, *more: str, **answer: Any) -> list[Call]:
     ]
 
 
+def answers(world: World) -> Call:
+    """After a failure: does the storage answer?"""
+    return world.walg("st", "ls", stdout="type size\n")
+
+
 SECOND = listed(1, 6, "2026-01-03T12:00:00Z", segments=1)
 
 
@@ -235,10 +240,10 @@ def test_a_backup_is_taken_and_its_wal_waited_for(world: World, full: bool, more
 
 def test_the_time_out_is_the_instances_unless_given(world: World) -> None:
     for given, wanted in ((None, 86400), (77.0, 77.0)):
-        runner = Scripted(calls=[*looked(world), *push(world, rc=1)])
+        runner = Scripted(calls=[*looked(world), *push(world, rc=1), answers(world)])
         with pytest.raises(WalgError):
             _take.ensure(runner, world.instance, max_age=0, timeout=given)
-        assert runner.timeouts[-1] == wanted
+        assert runner.timeouts[-2] == wanted
 
 
 @pytest.mark.parametrize(
@@ -250,7 +255,13 @@ def test_the_time_out_is_the_instances_unless_given(world: World) -> None:
 )
 def test_a_failing_push(world: World, answer: dict[str, Any], text: str) -> None:
     with pytest.raises(WalgError, match=text):
-        take(world, [*looked(world), *push(world, **answer)], max_age=0)
+        take(world, [*looked(world), *push(world, **answer), answers(world)], max_age=0)
+
+
+def test_a_push_fails_since_the_storage_does(world: World) -> None:
+    silent = world.walg("st", "ls", rc=1, stderr="ERROR: dial tcp: connection refused\n")
+    with pytest.raises(StorageError, match=r"ended with 1: ERROR: broken.*connection refused"):
+        take(world, [*looked(world), *push(world, rc=1, stderr="ERROR: broken\n"), silent], max_age=0)
 
 
 def test_success_without_a_new_backup_is_none(world: World) -> None:
@@ -327,4 +338,4 @@ def test_a_backup_marks_no_archive_that_has_no_marker(world: World) -> None:
     world.backups = []
     before = [world.facts(), world.version(), *world.no_owner(), *world.lists(), world.present()]
     with pytest.raises(WalgError, match="ended with 1"):
-        take(world, [*before, *push(world, "--full", rc=1)])
+        take(world, [*before, *push(world, "--full", rc=1), answers(world)])

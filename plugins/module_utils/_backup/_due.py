@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .._host import _exit_codes, _times
+from .._instance import _cron_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +26,6 @@ _RETRY = 1800.0  # seconds after a failure
 _AHEAD = 300.0  # seconds; a run that began later than this from now began under a clock that was wrong
 #: The work is done: a base backup with corrupt blocks is one, damage that was found was looked for.
 _WELL = (_exit_codes.OK, _exit_codes.WARNING, _exit_codes.HOOK)
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 #: What a check found that a new base backup heals, by the codes of its reasons.
 HEALED = frozenset({"no_backup", "gap", "lost", "dropped"})
 
@@ -35,8 +35,8 @@ def scheduled(rule: BackupRule, now: float) -> tuple[float, float] | None:
 
     Where the week has but one, the other is a week before.
     """
-    minutes, hours = _members(rule.minute, 0, 59), _members(rule.hour, 0, 23)
-    days = {one % 7 for one in _members(rule.weekday, 0, 7)}
+    minutes, hours = _cron_fields.members(rule.minute, 0, 59), _cron_fields.members(rule.hour, 0, 23)
+    days = _cron_fields.weekdays(rule.weekday)
     found: list[float] = []
     at = now - now % _MINUTE
     while at > now - _FURTHEST and len(found) < 2:
@@ -50,20 +50,6 @@ def scheduled(rule: BackupRule, now: float) -> tuple[float, float] | None:
     if not found:
         return None
     return (found[0], found[1]) if len(found) > 1 else (found[0], found[0] - 7 * _DAY)
-
-
-def _members(field: str, low: int, high: int) -> set[int]:
-    """Return the numbers that one of cron's fields means; it was judged when it was written."""
-    found: set[int] = set()
-    for part in field.lower().split(","):
-        if part in _WEEKDAYS:
-            found.add(_WEEKDAYS.index(part))
-            continue
-        span, _slash, step = part.partition("/")
-        first, dash, last = span.partition("-")
-        begin, end = (low, high) if span == "*" else (int(first), int(last) if dash else int(first))
-        found.update(range(begin, end + 1, int(step or 1)))
-    return found
 
 
 def backup_due(

@@ -13,7 +13,7 @@ from .._archive import _notes, _ownership, _trunk
 from .._errors import RefusedError, WalgError
 from .._host import _times
 from .._host._files import read_text
-from .._instance import _job_spec
+from .._instance import _cron_fields, _job_spec
 from .._walg import _backups, _client
 from .._walg._client import Walg
 from .._walg._objects import BACKUPS, WAL
@@ -126,21 +126,7 @@ def refuse_restoring(instance: Instance) -> None:
 def limit(instance: Instance) -> float:
     """Return how old the newest base backup may be, in seconds: twice the longest time between two by schedule, and half a day."""
     rule = _job_spec.load(instance.config_dir, instance.name, instance.owner.uid).backup
-    return (2 * (longest_gap(rule.weekday) if rule else 7) + 0.5) * _DAY
-
-
-def longest_gap(weekday: str) -> int:
-    """Return the most days between two runs by cron's field of weekdays (numbers, lists and ranges; 7 for what it can't read)."""
-    days: set[int] = set()
-    for part in weekday.split(","):
-        first, dash, last = part.partition("-")
-        if part == "*":
-            return 1
-        if not (first.isdigit() and (last.isdigit() or not dash)):
-            return 7
-        days |= {day % 7 for day in range(int(first), int(last or first) + 1)}
-    rows = sorted(days)
-    return max(after - before for before, after in zip(rows, [*rows[1:], rows[0] + 7]))
+    return (2 * (_cron_fields.longest_gap(rule.weekday) if rule else 7) + 0.5) * _DAY
 
 
 def refuse_unsettled(known: Known, timeline: int, most: float, now: datetime) -> None:

@@ -17,7 +17,7 @@ from .._archive import _health, _info, _notes, _ownership, _pressure
 from .._errors import WalgError
 from .._host import _history, _times
 from .._host._files import read_state
-from .._instance import _restored
+from .._instance import _cron_fields, _restored
 from .._walg._client import Walg
 from ._shown import rows, table, texts
 
@@ -87,10 +87,10 @@ def gather(
 def limits(spec: JobSpec, health: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ages beyond which something is wrong, in seconds; ``verify_days`` in days.
 
-    A base backup may be one missed night old: twice the schedule's day, and a margin for its own length. Where segments are switched
-    after a time, the promise says how old the archive may be; else nothing does.
+    A base backup may be one missed night old: twice the longest time between two by schedule, and a margin for its own length. Where
+    segments are switched after a time, the promise says how old the archive may be; else nothing does.
     """
-    days = 7 if spec.backup and spec.backup.weekday != "*" else 1
+    days = _cron_fields.longest_gap(spec.backup.weekday) if spec.backup else 1
     return {
         "backup_age": 2 * days * _DAY + _DAY // 2 if spec.backup else None,
         "archive_age": health.get("promise"),

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive._notes import BackupNote, Notes
-from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _needed_wal, _retention_look
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _needed_wal
 from ansible_collections.mapswipe.walg.plugins.module_utils._backup._keep import Known
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._job_spec import Retention
@@ -139,13 +139,6 @@ def test_what_can_not_be_meant() -> None:
     ):
         with pytest.raises(WalgError, match=text):
             archive.plan(policy)
-
-
-@pytest.mark.parametrize(
-    ("weekday", "days"), [("*", 1), ("0", 7), ("1-5", 3), ("0,3", 4), ("1,2", 6), ("7", 7), ("mon", 7), ("0-6", 1)]
-)
-def test_the_longest_time_between_two_runs(weekday: str, days: int) -> None:
-    assert _retention_look.longest_gap(weekday) == days
 
 
 # What other tools' users reported; each ends here as it should.

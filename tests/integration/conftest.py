@@ -32,7 +32,8 @@ if shutil.which("ip") is None:
 if shutil.which("gpg") is None:
     LEFT_OUT["test_encryption.py"] = "there is no gpg to make keys with"
 collect_ignore = list(LEFT_OUT)
-#: How many variants of each test are run, the first and the last among them (0: all). make test takes two, make integration all.
+#: How many variants of each test are run, the first and, of several, the last among them (0: all). make test takes one, make
+#: integration all.
 VARIANTS = int(os.environ.get("VARIANTS") or 0)
 
 

@@ -60,7 +60,7 @@ def pytest_report_header() -> list[str]:
     )
     return [
         first_line(),
-        *([f"of each test's variants {VARIANTS} are run; make integration runs all"] if VARIANTS else []),
+        *([f"run: {VARIANTS} of each test's variants; make integration runs all"] if VARIANTS else []),
         *(f"not run: {one}" for one in [*(f"{name}, {reason}" for name, reason in LEFT_OUT.items()), *real]),
     ]
 

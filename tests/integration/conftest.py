@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from released import first_line
 from support.gcs import BUCKET, Gcs
+from support.job_host import Receiver, receiving
 from support.module_docs import require_documented
 from support.sandbox import ANSWER_CHECKS, Sandbox, load_tools
 
@@ -99,3 +100,10 @@ def gcs(sandbox: Sandbox, tools: dict[str, Any]) -> Iterator[Gcs]:
     directory.mkdir()
     with Gcs(tools["gcs_server"], directory, BUCKET) as storage:
         yield storage
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    """A chat system's webhook and a monitor's ping, for the tests of a file."""
+    with receiving() as made:
+        yield made

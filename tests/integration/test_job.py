@@ -12,17 +12,10 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
-from support.job_host import Host, Receiver, hook_of, receiving
+from support.job_host import Host, Receiver, hook_of
 from support.sandbox import Sandbox
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with receiving() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -24,15 +24,9 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Background
 from support.expiring import age
-from support.job_host import Host, Receiver, below, killed, lives, ready, receiving
+from support.job_host import Host, Receiver, below, killed, lives, ready
 from support.restoring import until
 from support.sandbox import Sandbox
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with receiving() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -16,19 +16,13 @@ from contextlib import contextmanager
 import pytest
 from support.fault_proxy import HANG, RESET, WRITES, Rule
 from support.gcs import BUCKET, Gcs
-from support.job_host import Host, Receiver, below, lives, ready, receiving
+from support.job_host import Host, Receiver, below, lives, ready
 from support.restoring import until
 from support.sandbox import Sandbox
 
 PREFIX = "job"
 SENTINEL = "_backup_stop_sentinel.json"
 FAILED = (1, 4)  # failed, or: the storage did not answer or forbade
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with receiving() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -39,12 +39,15 @@ VARIANTS = int(os.environ.get("VARIANTS") or 0)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out variants beyond VARIANTS, always the same ones. Those that can't run here stay, and say why."""
+    """Leave out variants beyond VARIANTS, always the same ones, and what is marked as long. What can't run here stays, and says why."""
     of_test: dict[str, list[pytest.Item]] = {}
-    for item in items if VARIANTS else []:
-        if not item.get_closest_marker("skip"):
-            of_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
     left = set()
+    for item in items if VARIANTS else []:
+        if item.get_closest_marker("skip"):
+            continue
+        if item.get_closest_marker("long"):
+            left.add(item.nodeid)
+        of_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for variants in of_test.values():
         kept = {turn * (len(variants) - 1) // max(VARIANTS - 1, 1) for turn in range(VARIANTS)}
         left |= {item.nodeid for place, item in enumerate(variants) if place not in kept}

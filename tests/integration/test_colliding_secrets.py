@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support.sandbox import Sandbox
 
 #: Secret settings that a file storage has no use for.
@@ -35,6 +36,7 @@ def _made(sandbox: Sandbox) -> set[str]:
     }
 
 
+@pytest.mark.long
 def test_the_same_is_made_as_with_any_other_secret(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox()
     cluster = sandbox.cluster("main")

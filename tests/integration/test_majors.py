@@ -16,6 +16,7 @@ TABLE = "CREATE TABLE ledger (id int PRIMARY KEY, note text, raw bytea, at times
 ROWS = "INSERT INTO ledger SELECT g, md5(g::text), decode(md5(g::text), 'hex'), now() FROM generate_series({0}, {1}) g;"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("major", each_major({pg_major(): "test_cycle.py does all this with it, and more"}))
 def test_cycle(major: int) -> None:
     """Site, and again; rows before and after the scheduled base backup; loss; restore; every row."""

@@ -30,6 +30,7 @@ def _live(tools: dict[str, Any], seed: int, answer: Any) -> None:
     answer.put((counts, wrong))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("seed", "reached"),
     [

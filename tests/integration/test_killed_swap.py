@@ -29,7 +29,6 @@ def everything(history: History) -> tuple[list[str], list[str]]:
     return history.cluster.rows("t"), history.cluster.rows("s0")
 
 
-@pytest.mark.long
 def test_killed_at_every_step_forth_and_back(sandbox: Sandbox, history: History) -> None:
     cluster = history.cluster
     lsn = cluster.sql("SELECT pg_current_wal_insert_lsn()")

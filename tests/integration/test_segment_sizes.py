@@ -80,7 +80,6 @@ def test_the_largest_segments(make_sandbox: Callable[..., Sandbox]) -> None:
     assert history.numbers() == list(range(int(then["rows"])))
 
 
-@pytest.mark.long
 def test_the_whole_play_a_new_host_and_a_time(sandbox: Sandbox) -> None:
     """64 MiB: min_wal_size is below two segments by default. The new host has no directory and no settings of the old one."""
     cluster = sandbox.cluster("main", sized(64))

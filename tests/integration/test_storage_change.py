@@ -72,7 +72,6 @@ def send_ahead(sandbox: Sandbox, cluster: Cluster) -> set[str]:
     return set(waiting)
 
 
-@pytest.mark.long
 def test_what_was_sent_ahead_arrives_in_the_new_storage(sandbox: Sandbox, cluster: Cluster) -> None:
     waiting = send_ahead(sandbox, cluster)
     assert notes(cluster) <= waiting

@@ -101,7 +101,6 @@ def test_the_look_at_the_host_is_named_where_it_is_left_out(sandbox: Sandbox, cl
     assert play.changed() == []
 
 
-@pytest.mark.long
 def test_the_parts_one_after_another(sandbox: Sandbox, cluster: Cluster) -> None:
     installed = run(sandbox, cluster, "--tags", "walg_install")
     assert (installed.rc, installed.changed()) == (0, [READY]), installed.stdout

@@ -154,7 +154,6 @@ def test_a_virgin_host_by_version_and_mirror(sandbox: Sandbox, cluster: Cluster,
     )
 
 
-@pytest.mark.long
 def test_up_and_down_while_segments_are_shipped(sandbox: Sandbox, cluster: Cluster, server: Releases) -> None:
     """Nothing fails, nothing is missing, both versions' base backups restore with either."""
     version, (_path, other) = sandbox.walg_version(), stamped(sandbox)

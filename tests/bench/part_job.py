@@ -11,14 +11,10 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import clusters
@@ -108,18 +104,8 @@ class _Bare:
 
 
 def _planning(binary: str, backups: int, segments: int) -> list[figures.Figure]:
-    directory = Path(tempfile.mkdtemp(prefix="mapswipe-walg-bench-"))
-    try:
-        part_listing.make_archive(directory / "archive", backups, segments, 0)
-        (directory / "main.json").write_text(json.dumps({"WALG_FILE_PREFIX": str(directory / "archive")}))
-        argv = [sys.executable, str(Path(__file__).resolve()), str(directory), binary]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        looks = [
-            json.loads(subprocess.run(argv, check=True, capture_output=True, text=True, env=env).stdout)
-            for _round in range(3)
-        ]
-    finally:
-        shutil.rmtree(directory)
+    with part_listing.archive(backups, segments, 0) as directory:
+        looks = [part_listing.apart(__file__, str(directory), binary) for _round in range(3)]
     what = f"plan of retention, {backups:,} base backups, {segments:,} segments, {looks[-1]['deleted']:,} of them to go"
     return [
         figures.measure(PART, f"{what}, CPU time over WAL-G's", [one["seconds"] for one in looks], 2.0),

@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -121,23 +122,35 @@ def one_listing(directory: Path, binary: str) -> float:
     return time.monotonic() - before
 
 
-def _one(binary: str, backups: int, segments: int, holes: int) -> list[figures.Figure]:
+@contextmanager
+def archive(backups: int, segments: int, holes: int) -> Iterator[Path]:
+    """Have a directory with such an archive, and WAL-G's settings for it, for the time of a block."""
     directory = Path(tempfile.mkdtemp(prefix="mapswipe-walg-bench-"))
-    looks: list[dict[str, Any]] = []
     try:
         make_archive(directory / "archive", backups, segments, holes)
         (directory / "main.json").write_text(json.dumps({"WALG_FILE_PREFIX": str(directory / "archive")}))
-        argv = [sys.executable, str(Path(__file__).resolve()), str(directory), binary]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def apart(program: str, *arguments: str) -> dict[str, Any]:
+    """Run a part of the benchmark in a process of its own, so that its memory can be told. Returns what it prints, as JSON."""
+    argv = [sys.executable, str(Path(program).resolve()), *arguments]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    found: dict[str, Any] = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True, env=env).stdout)
+    return found
+
+
+def _one(binary: str, backups: int, segments: int, holes: int) -> list[figures.Figure]:
+    looks: list[dict[str, Any]] = []
+    with archive(backups, segments, holes) as directory:
 
         def look() -> float:
-            shown = subprocess.run(argv, check=True, capture_output=True, text=True, env=env).stdout
-            looks.append(json.loads(shown))
+            looks.append(apart(__file__, str(directory), binary))
             return float(looks[-1]["seconds"])
 
         pairs = figures.alternate(_ROUNDS, look, lambda: one_listing(directory, binary))
-    finally:
-        shutil.rmtree(directory)
     what = f"{looks[-1]['backups']:,} base backups, {segments:,} segments, {looks[-1]['gaps']:,} gaps"
     return [
         figures.over(PART, f"walg_backup_info over one listing, {what}", pairs),

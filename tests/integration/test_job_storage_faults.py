@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from support.expiring import SENTINEL
 from support.fault_proxy import HANG, RESET, WRITES, Rule
 from support.gcs import BUCKET, Gcs
 from support.job_host import Host, Receiver, below, lives, ready
@@ -21,7 +22,6 @@ from support.restoring import until
 from support.sandbox import Sandbox
 
 PREFIX = "job"
-SENTINEL = "_backup_stop_sentinel.json"
 FAILED = (1, 4)  # failed, or: the storage did not answer or forbade
 
 

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _proc
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Background, Result, Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
+from support import expiring
 from support.restoring import archived
 from support.sandbox import Cluster, Sandbox
 
@@ -143,8 +145,7 @@ class Host:
 
     def backups(self) -> list[str]:
         """The names of the base backups that have a record, in the order of their names."""
-        names = (self.storage / "basebackups_005").glob("*_backup_stop_sentinel.json")
-        return sorted(path.name.removesuffix("_backup_stop_sentinel.json") for path in names)
+        return sorted(expiring.backups(self.storage))
 
 
 def ready(
@@ -177,24 +178,12 @@ def ready(
 
 def below(pid: int) -> list[int]:
     """Return the processes that a process has started, and theirs."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except OSError:
-                continue
-            if parent == pid:
-                found += [int(entry.name), *below(int(entry.name))]
-    return found
+    return [found for child in _proc.children(pid) for found in (child, *below(child))]
 
 
 def lives(pid: int) -> bool:
     """Say whether a process runs; a dead one that nobody has collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    return _proc.stat(pid)[:1] not in ([], ["Z"])
 
 
 def killed(process: Background, number: int = signal.SIGKILL) -> list[int]:

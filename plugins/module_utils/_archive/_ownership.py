@@ -18,7 +18,7 @@ from .._host._files import read_text, write_atomic
 from .._host._users import call_as
 from .._postgres import _data_dir, _wal_content
 from .._postgres._wal import timeline_of
-from .._walg import _client, _owner_seen
+from .._walg import _owner_seen
 from . import _owner, _wal_level
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def succeed(walg: Walg, data_dir: str, state_dir: str) -> None:
     A key that may only read can't; then this cluster's WAL waits until the role runs with one that can.
     """
     found, place = find(walg)
-    walg = replace(walg, environment={**walg.environment, **_client.FEW_TRIES})
+    walg = walg.hurried()
     after = _owner.with_successor(found, writer_on(data_dir), _times.now()) if found is not None else None
     try:
         apply(walg, OwnerPlan(found, after, place), state_dir)

@@ -21,7 +21,6 @@ from .._postgres._server import Server
 from .._walg import _backups, _client, _compatibility
 from .._walg._client import Walg
 from . import _on_standby
-from ._on_standby import too_old
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -139,7 +138,7 @@ class Look:
         if reason:
             return replace(made, reason=reason)
         made = replace(made, deltas=not self._unfit(spaces, True))
-        aged = too_old(newest, age, max_age)
+        aged = _on_standby.too_old(newest, age, max_age)
         if aged:
             return replace(made, reason=aged)
         self._refuse_failing()

@@ -14,7 +14,7 @@ from .._errors import RefusedError, WalgError
 from .._host import _times
 from .._host._files import read_text
 from .._instance import _cron_fields, _job_spec
-from .._walg import _backups, _client
+from .._walg import _backups
 from .._walg._client import Walg
 from .._walg._objects import BACKUPS, WAL
 from ._keep import Known
@@ -51,8 +51,7 @@ class Seen:
 def archive(runner: Runner, instance: Instance, facts: ServerFacts, now: datetime) -> Seen:
     """Look at the archive of a primary. Raises WalgError where nothing may be deleted, whatever the rules say."""
     refuse_restoring(instance)
-    walg = Walg.of(runner, instance)
-    walg = replace(walg, environment={**walg.environment, **_client.FEW_TRIES})
+    walg = Walg.of(runner, instance).hurried()
     owner = _ownership.plan(walg, facts)
     _ownership.refuse_lost(walg, owner, facts, instance.state_dir)
     if owner.before is None:

@@ -22,7 +22,7 @@ from .._host import _facts, _locks, _progress, _readable
 from .._host._users import call_as
 from .._postgres import _server, _sessions, _wal
 from .._postgres._server import Server
-from .._walg import _backups, _client, _corruption
+from .._walg import _backups, _corruption
 from .._walg._client import Walg
 from . import _cluster_lock, _pushed
 from ._need import BackupPlan, plan
@@ -138,7 +138,7 @@ def _take(
 def _failed(walg: Walg, text: str, pushed: Result) -> WalgError:
     """Return the error of a base backup: the storage's, if that does not answer a small question either."""
     try:
-        replace(walg, environment={**walg.environment, **_client.FEW_TRIES}).may_hold_backups()
+        walg.hurried().may_hold_backups()
     except WalgError as exc:
         return StorageError(f"{text} {exc.msg}", **pushed.fields())
     return WalgError(text, **pushed.fields())

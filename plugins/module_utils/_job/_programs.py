@@ -156,7 +156,8 @@ def plan_all(runner: Runner, directory: str, user: User) -> Plan:
     else:
         python = interpreter(runner, user)
         wanted = plan(directory, python, *me)
-        compiler = [python, "-I", "-c", _COMPILE, os.path.join(directory, PACKAGE, copy_name(library()))]
+        (copy,) = (one.path for one in wanted if _COPY.match(os.path.basename(one.path)))
+        compiler = [python, "-I", "-c", _COMPILE, copy]
     return Plan(runner, directory, wanted, [one for one in wanted if one.differs()], stale(directory, wanted), compiler)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
 import time
 from datetime import datetime, timezone
@@ -57,7 +56,6 @@ def _width() -> int:
 def _watch(instance: Instance) -> int:
     """Show how far what runs is, until nothing does or whoever looks has seen enough (Ctrl-C)."""
     out, shown = sys.stdout, 0
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # elsewhere it ends work that is then not done
     try:
         while True:
             lines = _status.watched(instance, datetime.now(timezone.utc), _width(), ascii_only=not _draws(out))
@@ -74,8 +72,6 @@ def _watch(instance: Instance) -> int:
         if out.isatty():
             out.write("\n")
         return _exit_codes.OK
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _draws(stream: TextIO) -> bool:

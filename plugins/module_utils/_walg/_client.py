@@ -80,6 +80,10 @@ class Walg:
             runner, instance.binary, instance.settings_file, instance.owner, instance.storage, instance.environment
         )
 
+    def hurried(self) -> Walg:
+        """Return the same client with few tries: for what may well be forbidden, or dead."""
+        return replace(self, environment={**self.environment, **FEW_TRIES})
+
     def _run(
         self,
         arguments: Sequence[str],

@@ -26,6 +26,8 @@ class GoogleNetwork:
     def __init__(self, tools: dict[str, Any]) -> None:
         suffix = secrets.token_hex(3)
         self.name, self.server = f"net-walg-{suffix}", f"gcs-walg-{suffix}"
+        self.folder = Path("/opt") / f"mapswipe-walg-tests-{suffix}"  # tells the next run what a killed one left
+        self.folder.mkdir(mode=0o700)
         made = self.files = Path(tools["tools_dir"]) / "hosts"
         docker("network", "create", self.name)
         aliases = [f"--network-alias={host}" for host in HOSTS]
@@ -59,3 +61,4 @@ class GoogleNetwork:
     def close(self) -> None:
         docker("rm", "--force", "--volumes", self.server, check=False)
         docker("network", "rm", self.name, check=False)
+        self.folder.rmdir()

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+import left_behind
 from locations import ToolError, tools_dir
 
 PACKAGES = ("docker.io", "iptables", "debootstrap")
@@ -125,6 +126,7 @@ def running() -> Iterator[str]:
             if not version:
                 _start()
                 version = answers()
+                left_behind.remove()
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield version

@@ -37,6 +37,7 @@ from locations import ROOT, ToolError, built_walg, static_walg, test_environment
 from molecule_env import CHECKOUT_FILE, CHECKOUT_RUN, SCENARIOS, recipes, variables, write
 from scenarios import molecule, remove, run_scenario
 
+_FILES = ("ca.crt", "server.crt", "server.key", "serviceAccountKey.json", "readOnlyKey.json")
 _FILES_LAST = 180 * 86400.0  # seconds; the certificate is valid for twice that time
 
 
@@ -44,7 +45,7 @@ def storage_files() -> None:
     """Make what the hosts share, if it isn't there or is old: the storage's CA, certificate, service accounts' keys."""
     folder = tools_dir() / "hosts"
     with contextlib.suppress(FileNotFoundError):
-        if time.time() - folder.stat().st_mtime < _FILES_LAST:
+        if time.time() - folder.stat().st_mtime < _FILES_LAST and all((folder / name).is_file() for name in _FILES):
             return
     part = folder.with_name("hosts.part")
     for stale in (part, folder):

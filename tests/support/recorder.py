@@ -9,13 +9,17 @@ import json
 import os
 import time
 
+from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
 name: recorder
 type: aggregate
 short_description: Task results as lines of JSON
-description: Writes to the file that RECORDER_FILE names.
+description:
+  - Writes to the file that RECORDER_FILE names.
+  - Has this run of Ansible keep the modules that it sends in the directory that RECORDER_MODULES names, where the next run of the
+    same tests finds them. Each run has a temporary directory of its own for them otherwise.
 """
 
 
@@ -24,6 +28,10 @@ class CallbackModule(CallbackBase):
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "recorder"
     CALLBACK_NEEDS_ENABLED = True
+
+    def v2_playbook_on_start(self, playbook):
+        if "RECORDER_MODULES" in os.environ:
+            os.symlink(os.environ["RECORDER_MODULES"], os.path.join(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache"))
 
     def _write(self, status, result):
         with open(os.environ["RECORDER_FILE"], "a", encoding="utf-8") as stream:

@@ -508,9 +508,15 @@ class Sandbox:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "RECORDER_FILE": str(record),
+            **self._shared_modules(),
             "PYTHONPATH": os.pathsep.join([*_hook(), self.collections, *self._python_path]),
             **{name: value for name, value in os.environ.items() if name.startswith("WALG_COVERAGE")},
         }
+
+    def _shared_modules(self) -> dict[str, str]:
+        """Return where plays of this collection, run by this user, share what Ansible sends of modules."""
+        shared = self.collections == str(self.tools["collections"]) and not self.as_user
+        return {name: os.environ[name] for name in ("RECORDER_MODULES",) if shared and name in os.environ}
 
     def close(self, keep: bool = False) -> None:
         """Stop every server whose directory lies in here, and remove everything."""

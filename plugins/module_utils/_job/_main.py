@@ -28,7 +28,8 @@ from .._host._users import User, dropper
 from .._instance import _job_spec, _record
 from .._walg._client import Walg
 from .._walg._settings import Settings
-from . import _hooks, _log, _metrics_file, _outcome, _usage, _verbs, _views
+from . import _due_work, _hooks, _log, _metrics_file, _outcome, _usage, _verbs, _views
+from ._work import Work
 
 if TYPE_CHECKING:
     import argparse
@@ -122,7 +123,7 @@ def _worked(
     mask = _mask(instance)
     troubles: list[str] = []
     log = _log.opened(instance.log_dir, mask, troubles)
-    work = _verbs.Work(runner, instance, spec, options, log, [], troubles)
+    work = Work(runner, instance, spec, options, log, [], troubles)
     outcome = work.do(options.verb, _verb(work))
     work.keep(lambda: _metrics_file.write_own(instance, work.metrics()))
     if work.own_state():
@@ -132,14 +133,14 @@ def _worked(
     return {"runs": work.told, "troubles": work.troubles, "metrics": _metrics_file.kept(instance)}, outcome.code
 
 
-def _verb(work: _verbs.Work) -> Callable[[], _outcome.Outcome]:
+def _verb(work: Work) -> Callable[[], _outcome.Outcome]:
     options = work.options
     return {
         "backup": lambda: _verbs.backup(work, options.max_age),
         "check": lambda: _verbs.check(work),
         "expire": lambda: _verbs.expire(work, options.check, options.confirm),
         "verify": lambda: _verbs.verify(work, options.all),
-        "run": lambda: _verbs.run(work),
+        "run": lambda: _due_work.run(work),
     }[options.verb]
 
 

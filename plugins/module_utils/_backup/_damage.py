@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .._archive import _recoverable
@@ -65,7 +65,10 @@ class Losses:
     def of(cls, archive: Archive, before: Sequence[Window], lost: Iterable[tuple[str, str]]) -> Losses:
         """Compute what is left."""
         every = list(lost)
-        return cls(archive, before, archive.without(every).windows() if every else before)
+        if not every:
+            return cls(archive, before, before)
+        segments = {owner for kind, owner in every if kind == SEGMENT}
+        return cls(archive, before, [_ended(one, segments) for one in archive.without(every).windows()])
 
     def cost(self, kind: str, owner: str) -> Cost:
         """Return what the loss of one object costs; ``owner`` as in Stored."""
@@ -102,6 +105,12 @@ class Losses:
             first = min(self.left, key=lambda one: one.first.lsn)
             text += f"; the oldest point that can be restored is the end of {first.backups[0]}{_at(first)}"
         return Cost(text, tuple(sorted({*lost, owner})))
+
+
+def _ended(window: Window, lost: set[str]) -> Window:
+    """Return a window that says what ends it, where that is damaged and the last one that the storage holds: others will follow."""
+    after = _wal.segment_name(window.last.timeline, window.last.lsn // window.segment_size, window.segment_size)
+    return replace(window, missing=after) if window.missing is None and after in lost else window
 
 
 def _names(windows: Sequence[Window]) -> set[str]:

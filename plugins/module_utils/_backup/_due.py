@@ -53,11 +53,12 @@ def scheduled(rule: BackupRule, now: float) -> tuple[float, float] | None:
 
 
 def backup_due(
-    rule: BackupRule, runs: Iterable[Run], reasons: Iterable[str], now: float, late: float = 0.0
+    rule: BackupRule, runs: Iterable[Run], reasons: Iterable[str], now: float, late: float = 0.0, damage: str = ""
 ) -> tuple[str, float | None]:
     """Say why a base backup is due, "" if none is; and how old one may be that makes it needless (None: as old as it is).
 
     ``reasons``: codes of what the last check found. ``late``: seconds that are left to another host, to take it first.
+    ``damage``: what cuts the way from the newest base backup, see _known_damage.
     """
     last = _last(runs, "backup")
     began = _seconds(last)
@@ -65,6 +66,8 @@ def backup_due(
     lacking = sorted(HEALED & set(reasons))
     if lacking and not resting:
         return f"the last check found: {', '.join(lacking)}", None
+    if damage and not resting:
+        return damage, None
     times = scheduled(rule, now - late)
     if times is None or resting:
         return "", None

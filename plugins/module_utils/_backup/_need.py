@@ -20,7 +20,7 @@ from .._postgres import _data_dir, _restorable, _sessions
 from .._postgres._server import Server
 from .._walg import _backups, _client, _compatibility
 from .._walg._client import Walg
-from . import _on_standby
+from . import _known_damage, _on_standby
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -134,7 +134,7 @@ class Look:
             return replace(made, reason=f"no restorable base backup exists for {where}")
         made = replace(made, existing=newest)
         age = (now - _times.moment(newest.finish_time)).total_seconds()
-        reason = self._cut_off(newest, archive, found, says, passed)
+        reason = self._cut_off(newest, archive, found, says, passed) or self._damage(here, mine, archive)
         if reason:
             return replace(made, reason=reason)
         made = replace(made, deltas=not self._unfit(spaces, True))
@@ -165,11 +165,13 @@ class Look:
         archive = self.walg.archive(facts.segment_size, found) if here else None
         newest = newest_counting(here, mine, archive) if archive else None
         needed, reason = _on_standby.reason(newest, archive, facts, max_age, now)
+        damage = self._damage(here, mine, archive) if archive and "gap" not in reason else ""
+        needed, reason = needed or bool(damage), damage or reason
         taken = _on_standby.taken(self.server, facts, found) if needed and not dry else ""
         if taken:
             needed, reason = False, f"there is no restartpoint after {taken}, and one taken now would overwrite it"
         names, whole = frozenset(one.name for one in found), not self._unfit(spaces, True)
-        deltas = whole and newest is not None and "gap" not in reason
+        deltas = whole and newest is not None and "gap" not in reason and not damage
         return BackupPlan(needed, reason, newest, facts, names, owner if needed else None, deltas, (), self)
 
     def _cut_off(
@@ -201,6 +203,15 @@ class Look:
             time.sleep(1.0)
             says = _present.ask(self.server, self.facts)
             archive = self.walg.archive(self.facts.segment_size, found)
+
+    def _damage(self, here: list[_backups.Backup], mine: list[_backups.Backup], archive: Inventory) -> str:
+        """Say what of the archive is damaged, so that no recovery comes to the present; "" where nothing is known of that."""
+        counting = [one for one in here if newest_counting([one], mine, archive)]
+        if not counting:
+            return ""
+        newest = max(counting, key=lambda one: one.finish_lsn)  # by a wrong clock, another may have ended later
+        known = _known_damage.load(self.instance.files.verification)
+        return known.cuts(newest.name, newest.start_lsn, [one.name for one in mine], self.facts.segment_size)
 
     def _refuse_failing(self) -> None:
         """Raise WalgError if the archiver is failing. It is given a moment, since it may have been fixed just now."""

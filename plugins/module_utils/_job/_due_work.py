@@ -9,7 +9,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from .._backup import _due
+from .._backup import _due, _known_damage
 from .._errors import WalgError
 from .._host import _exit_codes, _history, _locks, _times
 from .._report import _facts
@@ -70,7 +70,9 @@ def _in_order(work: Work) -> Outcome:
         health = kept.get("health")
         server = health.get("server") if isinstance(health, dict) else None
         late = _STANDBY_FIRST if spec.backup.source == "standby" and server == "primary" else 0.0
-        reason, max_age = _due.backup_due(spec.backup, _history.read(history), _due.codes(kept), time.time(), late)
+        damage = _known_damage.load(work.instance.files.verification).cuts_seen(kept.get("archive"))
+        runs, reasons = _history.read(history), _due.codes(kept)
+        reason, max_age = _due.backup_due(spec.backup, runs, reasons, time.time(), late, damage)
     if reason and spec.backup is not None:
         work.log.info("a base backup is due: %s", reason)
         time.sleep(random.uniform(0, spec.backup.jitter))

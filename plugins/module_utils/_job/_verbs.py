@@ -14,7 +14,7 @@ from .._backup import _expire, _take, _verify
 from .._errors import WalgError
 from .._host import _exit_codes, _locks
 from .._instance._job_spec import BackupRule
-from .._report import _facts, _verdict
+from .._report import _verdict
 from .._walg import _corruption
 from ._outcome import Outcome
 
@@ -40,7 +40,7 @@ def backup(work: Work, max_age: float | None) -> Outcome:
         work.runner,
         work.instance,
         max_age=max_age,
-        full=bool(getattr(work.options, "full", False)) or _facts.newest_is_damaged(work.instance),
+        full=bool(getattr(work.options, "full", False)),
         page_checksums=rule.page_checksums,
         source=rule.source,
     )

@@ -19,7 +19,7 @@ from .._host import _history, _times
 from .._host._files import read_state
 from .._instance import _cron_fields, _restored
 from .._walg._client import Walg
-from ._shown import rows, table, texts
+from ._shown import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -163,14 +163,6 @@ def verification(instance: Instance) -> dict[str, Any] | None:
         text = f"{instance.files.verification} can't be read; the next verification writes a whole one, and begins with all objects again"
         return {"last": {"sound": None, "text": text}}
     return found or None
-
-
-def newest_is_damaged(instance: Instance) -> bool:
-    """Say whether verification has found damage that takes the newest base backup: a delta on it could not be restored either."""
-    damaged = rows(table(table(verification(instance)).get("last")).get("damaged"))
-    lost = {name for one in damaged for name in texts(one.get("backups"))}
-    listed = rows(table(read_state(instance.files.facts).get("archive")).get("backups"))
-    return bool(lost) and (not listed or listed[-1].get("name") in lost)
 
 
 def _lives(pid: Any) -> bool:

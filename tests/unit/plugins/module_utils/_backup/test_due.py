@@ -97,6 +97,12 @@ def test_a_gap_makes_one_due_at_once_with_the_reason() -> None:
     assert max_age is None
 
 
+def test_damage_that_cuts_the_way_makes_one_due_and_rests_after_a_failure() -> None:
+    done, failed = ran("backup", HOUR), ran("backup", 600, code=1, changed=False)
+    assert _due.backup_due(BackupRule(), [done], [], NOW, damage="a part is damaged") == ("a part is damaged", None)
+    assert _due.backup_due(BackupRule(), [failed], [], NOW, damage="a part is damaged") == ("", None)
+
+
 def test_a_clock_that_was_set_back_holds_nothing_up() -> None:
     assert _due.backup_due(BackupRule(), [ran("backup", -900 * HOUR, code=1)], [], NOW)[0]
     assert _due.verify_due(JobSpec(), [ran("verify", -900 * HOUR)], NOW)

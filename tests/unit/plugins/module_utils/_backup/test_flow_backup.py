@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _owner, _wal_path
-from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _need, _take
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _memory, _need, _take
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import StorageError, WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _facts, _locks, _times
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _backups
@@ -98,6 +98,22 @@ def test_age(world: World, max_age: float | None, now: str, needed: bool) -> Non
     assert made.existing is not None
     assert made.existing.name == NAME
     assert NAME in made.reason
+
+
+def test_known_damage_on_the_way_to_the_present(world: World) -> None:
+    """A full one is needed, however young the newest is; damage before it makes none needed."""
+    path = Path(world.instance.files.verification)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    memory = _memory.Memory()
+    memory.doubt(f"wal_005/{segment(1, 1)}.lz4", "cut off", sure=True, now=NOON)
+    _memory.save(str(path), memory)
+    assert plan(world, enough(world)).needed is False
+    memory.doubt(f"wal_005/{segment(1, 4)}.lz4", "cut off", sure=True, now=NOON)
+    _memory.save(str(path), memory)
+    made = plan(world, looked(world))
+    assert (made.needed, made.deltas) == (True, False)
+    assert f"wal_005/{segment(1, 4)}.lz4" in made.reason
+    assert made.existing is not None
 
 
 def test_empty_storage(world: World) -> None:

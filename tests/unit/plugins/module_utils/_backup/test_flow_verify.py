@@ -117,6 +117,13 @@ def test_check_mode_writes_nothing(shelf: Shelf) -> None:
     assert 0 < answer["reread"]["planned"] < 10000
 
 
+def test_damage_of_the_last_segment_cuts_what_will_follow(shelf: Shelf) -> None:
+    path = max(one for one in shelf.objects if one.startswith("wal_005/"))
+    shelf.objects[path] = (1000, wal(segment(1, 2)))
+    (window,) = verify(shelf, everything=True)["chain"]["left"]
+    assert window["missing"] == path[8:32]
+
+
 def test_damage_stays_until_it_is_well_or_gone(shelf: Shelf) -> None:
     path = f"wal_005/{segment(1, 40)}.lz4"
     well = shelf.objects[path]

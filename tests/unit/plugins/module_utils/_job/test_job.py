@@ -242,28 +242,6 @@ def test_a_run_that_was_killed_is_told_by_the_next(
         assert (runs["backup"]["code"], runs["backup"]["seconds"]) == (1, 600.0)
 
 
-@pytest.mark.parametrize(
-    ("lost", "newest", "full"),
-    [
-        (["base_1"], "base_1", True),
-        (["base_1"], "base_2", False),
-        ([], "base_1", False),
-        (["base_1"], None, True),
-        (5, "base_1", False),
-    ],
-)
-def test_no_delta_is_based_on_what_is_damaged(
-    world: World, monkeypatch: pytest.MonkeyPatch, lost: Any, newest: str | None, full: bool
-) -> None:
-    """It could not be restored either, and each night's delta would be as useless as the one before."""
-    last = {"sound": False, "damaged": [{"object": "x", "backups": lost}]}
-    (world.root / "state" / "verification.json").write_text(json.dumps({"time": "2026-01-31T04:05:06Z", "last": last}))
-    if newest is not None:
-        kept = {"archive": {"backups": [{"name": "base_0"}, {"name": newest}]}}
-        (world.root / "state" / "facts.json").write_text(json.dumps(kept))
-    assert run(world, monkeypatch, DONE)[1]["full"] is full
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_work_in_order(world: World, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     """What the work holds is given back, and the signals mean what they meant."""

@@ -62,6 +62,15 @@ options:
     description: Whether to carry out a plan that was not shown before.
     type: bool
     default: false
+  first_plan:
+    description:
+      - For a play that writes the rules and shows their first plan, as the role P(mapswipe.walg.walg_backup#role) does. With either value,
+        nothing is deleted.
+      - V(ask) returns the plan until V(note) was called for the same rules. Where retention rejects it, RV(rejected) says why, and the
+        module does not fail.
+      - V(note) notes that the plan was shown.
+    type: str
+    choices: [ask, note]
 seealso:
   - module: mapswipe.walg.walg_schedule
   - module: mapswipe.walg.walg_backup_mark
@@ -96,6 +105,11 @@ shown_only:
   description: Whether something would be deleted, but the plan must be shown first.
   returned: success
   type: bool
+rejected:
+  description: With O(first_plan=ask), why there is no plan and what to do. If empty, nothing is wrong.
+  returned: success
+  type: str
+  sample: ""
 locked:
   description: Objects that the storage does not let go because of a retention policy, a hold, or a right that is missing.
   returned: success
@@ -103,7 +117,7 @@ locked:
   elements: str
   sample: []
 plan:
-  description: What stays and what goes; none on a standby.
+  description: What stays and what goes; none on a standby, and none with O(first_plan) if it was shown or rejected.
   returned: success
   type: dict
   contains:
@@ -221,7 +235,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _expire, _retention_told
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _expire, _first_plan, _retention_told
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
@@ -235,6 +249,7 @@ def main() -> None:
             **_specs.configured_options(),
             **_specs.retention_options(),
             "confirmed": {"type": "bool", "default": False},
+            "first_plan": {"type": "str", "choices": ["ask", "note"]},
         },
         supports_check_mode=True,
     )
@@ -250,6 +265,11 @@ def main() -> None:
         def work() -> dict[str, Any]:
             policy = _expire.policy_of(instance, given)
             now = datetime.now(timezone.utc)
+            if params["first_plan"] == "ask":
+                return _first_plan.ask(Runner(), instance, policy, now)
+            if params["first_plan"] == "note":
+                new = _first_plan.note(instance, policy, dry=module.check_mode)
+                return {**_expire.answer(None, "the first plan is noted as shown"), "changed": new}
             return _expire.run(Runner(), instance, policy, now, dry=module.check_mode, confirmed=params["confirmed"])
 
         answer = call_as(instance.owner, work)

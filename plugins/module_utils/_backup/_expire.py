@@ -48,7 +48,7 @@ def run(
     _retention.check(policy)
     facts = Server(runner, instance.cluster).own_facts()
     if facts.in_recovery:
-        return {**_answer(None, "this is a standby; its primary deletes"), "changed": False}
+        return {**answer(None, "this is a standby; its primary deletes"), "changed": False}
     try:
         if dry:
             return _planned(
@@ -94,7 +94,7 @@ def _planned(this: _Run) -> dict[str, Any]:
     shown = bool(this.why_shown) and not this.made.empty()
     text = _retention.text(this.made, False) + (f"; shown only: {this.why_shown}" if shown else "")
     changed = bool(this.resumed) or not (this.made.empty() or shown)
-    return {**_answer(this.made, text), "changed": changed, "shown_only": shown, "warnings": this.warnings()}
+    return {**answer(this.made, text), "changed": changed, "shown_only": shown, "warnings": this.warnings()}
 
 
 def _carried_out(this: _Run) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _carried_out(this: _Run) -> dict[str, Any]:
     this.save(text, deleted=len(deletion.gone), locked=deletion.locked)
     unmarked = bool(this.made.unmark) and not this.why_shown
     return {
-        **_answer(this.made, text),
+        **answer(this.made, text),
         "changed": bool(deletion.gone) or unmarked,
         "shown_only": shown,
         "locked": deletion.locked,
@@ -130,10 +130,12 @@ def _carried_out(this: _Run) -> dict[str, Any]:
     }
 
 
-def _answer(made: Plan | None, text: str) -> dict[str, Any]:
+def answer(made: Plan | None, text: str) -> dict[str, Any]:
+    """Return what a run answers of a plan, or without one. ``rejected``: why there is none, where that is no error."""
     return {
         "text": text,
         "shown_only": False,
+        "rejected": "",
         "plan": _retention.as_dict(made) if made else None,
         "locked": [],
         "warnings": [],

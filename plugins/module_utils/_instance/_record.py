@@ -143,6 +143,11 @@ class StateFiles:
         """Which plan was shown and under which rules, and what is being deleted."""
         return os.path.join(self.directory, "retention.json")
 
+    @property
+    def retention_shown(self) -> str:
+        """Which rules a play has shown the first plan of."""
+        return os.path.join(self.directory, "retention-shown")
+
 
 @dataclass(frozen=True)
 class Instance:

@@ -17,7 +17,7 @@ from locations import ToolError
 def in_browser(folder: Path, text: str, script: str = "") -> str:
     """Return the document as the browser has it after the page's script and one of the test. ``folder``: for its files."""
     try:
-        program = lookers.ensure("chromium")
+        program = lookers.find("chromium")
     except ToolError as error:
         pytest.skip(f"chromium is missing: {error}")
     file = folder / "page.html"

@@ -5,35 +5,88 @@
 """What looks at the report's page and at the rules as users do: Debian's Chromium and promtool, unpacked among our tools.
 
 Neither is installed: libraries that the machine lacks come beside the browser. Both are of the machine's own Debian or Ubuntu, so a
-browser is as new as its security updates.
+browser is as new as its security updates. `make tools` fetches them; where they can't be had it says so, and asks again after a day.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import shutil
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 import debian_packages
 from locations import VERSIONS, ToolError, tools_dir
 from parts import Part, run
+from released import DAY
 
 _RECIPES = VERSIONS["lookers"]
 NAMES = tuple(_RECIPES)
 _INST = re.compile(r"^Inst (\S+) (?:\[\S+\] )?\((\S+)", re.MULTILINE)
 
 
-def ensure(name: str) -> Path:
-    """Have the program, and return its path. Raises ToolError with what is missing or what apt said."""
+def find(name: str) -> Path:
+    """Return the program's path. Raises ToolError with why `make tools` has not got it."""
     found = shutil.which(name)
     if found:
         return Path(found)
     part = _part(name)
     if not part.current():
-        part.make()
+        raise ToolError(_noted(name).get("why") or "run make tools")
     return part.outputs[0]
+
+
+def due(name: str) -> bool:
+    """Is the program to be fetched? Not if it is there, or if it was not to be had today."""
+    if shutil.which(name) or _part(name).current():
+        return False
+    note = _noted(name)
+    return os.environ.get("RETRY", "") not in ("", "0") or not 0 <= time.time() - float(note.get("at", 0)) < DAY
+
+
+def obtain(name: str) -> bool:
+    """Fetch the program where that may be, and note why not elsewhere; say whether it is there."""
+    note = _note(name)
+    note.unlink(missing_ok=True)
+    try:
+        _part(name).make()
+    except (ToolError, OSError) as error:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"why": str(error), "at": time.time()}), encoding="utf-8")
+        return False
+    return True
+
+
+def missing() -> list[str]:
+    """Return a line for each program that is not there, with what that costs."""
+    lines = []
+    for name in NAMES:
+        try:
+            find(name)
+        except ToolError as error:
+            first, *more = str(error).splitlines()
+            why = f"{first} {more[-1].strip()}" if more else first
+            lines.append(
+                f"{name} is missing, so tests of {_RECIPES[name]['tests']} are skipped: {why} (make tools RETRY=1 tries again)"
+            )
+    return lines
+
+
+def _note(name: str) -> Path:
+    return tools_dir() / "lookers" / f"{name}.json"
+
+
+def _noted(name: str) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = json.loads(_note(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told
 
 
 def _part(name: str) -> Part:

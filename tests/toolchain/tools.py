@@ -29,6 +29,7 @@ OLDEST = (3, 11)
 if sys.version_info[:2] < OLDEST:
     sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: try make PYTHON=python3.12")
 
+import lookers
 import parts
 import released
 from locations import ToolError, paths, pg_major, tools_dir
@@ -62,6 +63,13 @@ def make_chosen(venv: Future[list[str]]) -> list[str]:
     return make_group(servers_and_walg())
 
 
+def make_looker(name: str) -> None:
+    """Fetch a program that tests do without where it can't be had."""
+    start = time.monotonic()
+    if lookers.obtain(name):
+        print(f"{name}: installed in {time.monotonic() - start:.0f} s", flush=True)
+
+
 def install() -> int:
     """Bring every part up to date, independent ones at the same time. One run at a time works on a tools folder."""
     os.umask(0o022)
@@ -74,18 +82,24 @@ def install() -> int:
             print(f"waiting for another run that works on {tools}", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         groups = [[parts.venv_part(), parts.pip_wheel_part()], [parts.gcs_part()]]
-        if not all(part.current() for group in [*groups, servers_and_walg()] for part in group):
+        wanted = [name for name in lookers.NAMES if lookers.due(name)]
+        if wanted or not all(part.current() for group in [*groups, servers_and_walg()] for part in group):
             print(f"installing into {tools}; logs in {tools / 'log'}", flush=True)
         failures = []
         made: list[str] = []
         with ThreadPoolExecutor() as pool:
             futures = [pool.submit(make_group, group) for group in groups]
             futures.append(pool.submit(make_chosen, futures[0]))
+            looking = [pool.submit(make_looker, name) for name in wanted]
             for future in futures:
                 try:
                     made += future.result()
                 except ToolError as error:
                     failures.append(str(error))
+        for looker in looking:
+            looker.result()
+        for line in lookers.missing():
+            print(line, flush=True)
         if not failures:
             try:
                 parts.link_clients(pg_major())

@@ -27,7 +27,7 @@ VERBS = ("Check", "Backup", "Expire", "Verify")
 
 def promtool(*words: str) -> str:
     try:
-        program = lookers.ensure("promtool")
+        program = lookers.find("promtool")
     except ToolError as error:
         pytest.skip(f"promtool is missing: {error}")
     done = subprocess.run([str(program), *words], capture_output=True, text=True, check=False)

@@ -170,7 +170,8 @@ options:
       - Directory in which node_exporter looks for text files. V(auto) is the first of C(/var/lib/prometheus/node-exporter),
         C(/var/lib/node_exporter/textfile_collector) and C(/var/lib/node_exporter) that exists. If empty, there is no link.
       - For a server in a container the job writes a file there in place of the link, as root, and so only into a directory that nobody
-        else can change.
+        else can change. Where another user owns the directory that V(auto) finds, as Debian's prometheus does, the job writes into
+        C(/var/lib/mapswipe-walg), and a link that is made with that user's rights leads there.
     type: str
     default: auto
   state:

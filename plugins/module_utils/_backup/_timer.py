@@ -94,7 +94,8 @@ def service(job: Job, verb: str, reach: Reach, nice: int = 0) -> str:
         *_head(job.instance),
         "[Unit]",
         f"Description={what} of the PostgreSQL instance {job.instance}",
-        "After=network.target",
+        # A check at boot is no alarm because the engine does not answer yet.
+        f"After=network.target{' docker.service' if reach.enters else ''}",
         "",
         "[Service]",
         "Type=oneshot",

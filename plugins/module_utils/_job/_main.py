@@ -12,55 +12,46 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import signal
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .._archive import _ownership
 from .._container import _placed, _session
 from .._errors import WalgError
-from .._host import _exit_codes, _guard, _history, _inside, _shown, _times
+from .._host import _exit_codes, _guard, _inside, _shown
 from .._host._files import read_text
 from .._host._process import Runner
 from .._host._users import User, dropper
 from .._instance import _job_spec, _record
 from .._walg._client import Walg
 from .._walg._settings import Settings
-from . import _due_work, _hooks, _log, _metrics_file, _outcome, _usage, _verbs, _views
+from . import _due_work, _log, _metrics_file, _outcome, _usage, _verbs, _views, _voice
 from ._work import Work
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from .._instance._job_spec import JobSpec
-
-
-_TELL = "tell"  # not a verb, but kept in the history as one
-#: Verbs whose failure is for whoever called them, and no alarm.
-_QUIET = (*_usage.LOOKING, "confirm")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code. Prints nothing on success: cron mails what is printed."""
     options = _usage.parser().parse_args(arguments)
-    runner, spec = Runner(), _job_spec.JobSpec()
+    voice = _voice.Voice(Runner(), options, _job_spec.JobSpec())
     try:
         if options.verb != "confirm":
-            spec = _job_spec.load(options.config_dir, options.instance)
+            voice.spec = _job_spec.load(options.config_dir, options.instance)
         placed = _placed.load(options.config_dir, options.instance)
-        end = _go_inside(runner, options, placed) if placed is not None else None
+        end = _go_inside(voice, placed) if placed is not None else None
         if end is not None:
             told = end.message if end.message is not None or end.code == 0 else _cut_off(options, end.code)
-            return _tell(runner, options, spec, told or {}, end.code)
-        told, code = _work(runner, options, spec)
+            return _tell(voice, told or {}, end.code)
+        told, code = _work(voice)
     except (WalgError, OSError) as exc:
         told, code = _not_begun(options, exc)
     inside = _inside.current()
     if inside is None:
-        return _tell(runner, options, spec, told, code)
+        return _tell(voice, told, code)
     inside.line.send(told)
     return code
 
@@ -73,7 +64,7 @@ def _not_begun(options: argparse.Namespace, exc: WalgError | OSError) -> tuple[d
         raise error
 
     _ended, run = _outcome.done(options.verb, fail, _log.silent())
-    occasion = _outcome.NOTHING if options.verb in _QUIET else _outcome.FAILURE
+    occasion = _outcome.NOTHING if options.verb in _voice.QUIET else _outcome.FAILURE
     told = {**_outcome.as_dict(run), "occasion": occasion, "complaint": run.text}
     return {"runs": [told]}, run.code
 
@@ -86,12 +77,14 @@ def _cut_off(options: argparse.Namespace, code: int) -> dict[str, Any]:
     return _not_begun(options, error)[0]
 
 
-def _go_inside(runner: Runner, options: argparse.Namespace, placed: _placed.Placed) -> _session.End | None:
+def _go_inside(voice: _voice.Voice, placed: _placed.Placed) -> _session.End | None:
     """Go on in the container of the instance's server, as its owner; outside, return how that ended."""
+    runner, options = voice.runner, voice.options
     _job_spec.remember(options.config_dir, options.instance)
     container = placed.find(runner)
     container.refuse_not_running()
-    end = _session.work(runner, placed, container, {}, served=True, user=container.user)
+    offers = {"tell": lambda told, _descriptor: voice.speak(told)}
+    end = _session.work(runner, placed, container, offers, served=True, user=container.user)
     if end is not None:
         return end
     options.config_dir = placed.directories()["config_dir"]
@@ -102,35 +95,46 @@ def _go_inside(runner: Runner, options: argparse.Namespace, placed: _placed.Plac
     return None
 
 
-def _work(runner: Runner, options: argparse.Namespace, spec: JobSpec) -> tuple[dict[str, Any], int]:
-    """Do the verb as the cluster's owner. Returns what the hooks should know, and the exit code."""
+def _work(voice: _voice.Voice) -> tuple[dict[str, Any], int]:
+    """Do the verb as the cluster's owner. Returns what there is to tell outside, and the exit code."""
+    runner, options = voice.runner, voice.options
     instance = _record.require(options.config_dir, options.instance)
     _refuse_other_user(instance)
     if options.verb == "confirm":
         return {}, _confirm(instance, options)
     if options.verb in _usage.LOOKING:
         try:
-            return {}, _views.show(runner, instance, spec, options)
+            return {}, _views.show(runner, instance, voice.spec, options)
         except KeyboardInterrupt:
             return {}, _exit_codes.FAILED
     with _ended_in_order():
-        return _worked(runner, instance, options, spec)
+        return _worked(instance, voice)
 
 
-def _worked(
-    runner: Runner, instance: _record.Instance, options: argparse.Namespace, spec: JobSpec
-) -> tuple[dict[str, Any], int]:
+def _worked(instance: _record.Instance, voice: _voice.Voice) -> tuple[dict[str, Any], int]:
     mask = _mask(instance)
     troubles: list[str] = []
     log = _log.opened(instance.log_dir, mask, troubles)
-    work = Work(runner, instance, spec, options, log, [], troubles)
-    outcome = work.do(options.verb, _verb(work))
+    work = Work(voice.runner, instance, voice.spec, voice.options, log, [], troubles)
+    outcome = work.do(voice.options.verb, _verb(work))
     work.keep(lambda: _metrics_file.write_own(instance, work.metrics()))
     if work.own_state():
         work.keep(lambda: _metrics_file.write_own(instance, work.metrics()))
     for one in work.told:
         one["text"] = one["complaint"] = mask.text(one["text"])
-    return {"runs": work.told, "troubles": work.troubles, "metrics": _metrics_file.kept(instance)}, outcome.code
+    told = {"runs": work.told, "troubles": work.troubles}
+    if _voice.note(instance, work.told, _spoken(voice, told)):
+        work.keep(lambda: _metrics_file.write_own(instance, work.metrics()))
+    return {**told, "metrics": _metrics_file.kept(instance)}, outcome.code
+
+
+def _spoken(voice: _voice.Voice, told: dict[str, Any]) -> list[list[str] | None]:
+    """Tell how it ended, from inside of a container by the process outside, which reaches whom the hooks tell."""
+    inside = _inside.current()
+    if inside is None:
+        return voice.speak(told)
+    failed: list[list[str] | None] = inside.ask("tell", **told)
+    return failed
 
 
 def _verb(work: Work) -> Callable[[], _outcome.Outcome]:
@@ -144,50 +148,24 @@ def _verb(work: Work) -> Callable[[], _outcome.Outcome]:
     }[options.verb]
 
 
-def _tell(runner: Runner, options: argparse.Namespace, spec: JobSpec, told: Mapping[str, Any], code: int) -> int:
+def _tell(voice: _voice.Voice, told: Mapping[str, Any], code: int) -> int:
     """Tell hooks, cron and the metrics' reader what happened, outside of any container. Returns the exit code."""
-    troubles: list[str] = []
-    unkept, host = bool(told.get("troubles")), platform.node() or "?"
-    hooks = replace(spec.hooks, ping="") if unkept else spec.hooks  # all is not well
-    for run in told.get("runs") or ():
-        locked = run["code"] == _exit_codes.LOCKED and run["verb"] == options.verb and not options.scheduled
-        if run["occasion"] == _outcome.FAILURE or locked or options.verb in _QUIET:
-            complain(
-                options.instance,
-                f"{run['verb']}: {run['complaint']}" if run["verb"] != options.verb else run["complaint"],
-            )
-        if options.scheduled or run["occasion"] == _outcome.FAILURE:
-            failed = _hooks.tell(runner, hooks, _hooks.message(options.instance, host, run), run["occasion"])
-            troubles += failed
-            _note(options, run, failed)
-    if spec.metrics_dir and told.get("metrics"):
+    options, troubles, unkept = voice.options, voice.troubles, bool(told.get("troubles"))
+    if not voice.spoke:
+        failed = voice.speak(told)
+        instance = None
+        with contextlib.suppress(WalgError):
+            instance = _record.load(options.config_dir, options.instance)
+        if instance is not None and instance.owner.uid == os.geteuid():
+            _voice.note(instance, told.get("runs") or (), failed)
+    if voice.spec.metrics_dir and told.get("metrics"):
         try:
-            _metrics_file.publish(options.config_dir, options.instance, spec.metrics_dir, told["metrics"])
+            _metrics_file.publish(options.config_dir, options.instance, voice.spec.metrics_dir, told["metrics"])
         except (WalgError, OSError) as exc:
             troubles.append(f"The metrics can't be written: {exc}")
     for one in troubles:
-        complain(options.instance, one)
+        _voice.complain(options.instance, one)
     return _exit_codes.HOOK if (troubles or unkept) and code in (_exit_codes.OK, _exit_codes.WARNING) else code
-
-
-def _note(options: argparse.Namespace, run: Mapping[str, Any], failed: Sequence[str]) -> None:
-    """Have status, metrics and page know that somebody could not be told, or can again; outside of a container only."""
-    instance = None
-    with contextlib.suppress(WalgError):
-        instance = _record.load(options.config_dir, options.instance)
-    if instance is None or instance.owner.uid != os.geteuid():
-        return
-    last = _history.last(_history.read(instance.files.history)).get(_TELL)
-    code = _exit_codes.HOOK if failed else _exit_codes.OK
-    if failed or (last is not None and last.code != code and run["occasion"] != _outcome.NOTHING):
-        text = " ".join(failed) or "the hooks answer again"
-        with contextlib.suppress(WalgError):
-            _outcome.record(instance, _history.Run(_TELL, run["ended"], _times.now(), 0.0, code, False, text))
-
-
-def complain(instance: str, text: str) -> None:
-    """Say it on stderr, which cron mails."""
-    sys.stderr.write(f"walg-job[{instance}]: {text}\n")
 
 
 def _refuse_other_user(instance: _record.Instance) -> None:

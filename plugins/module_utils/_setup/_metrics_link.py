@@ -67,10 +67,10 @@ def link_path(directory: str, name: str) -> str:
     return os.path.join(directory, f"mapswipe-walg-{name}.prom")
 
 
-def left(name: str, directories: tuple[str, ...], wanted: str = "") -> list[str]:
-    """Return an instance's links in these directories and the known ones, except the one that is needed."""
+def left(name: str, directories: tuple[str, ...], wanted: tuple[str, ...] = ()) -> list[str]:
+    """Return an instance's links and metrics in these directories and the known ones, except what is needed."""
     places = [link_path(one, name) for one in dict.fromkeys((*directories, *KNOWN)) if one]
-    found = {path: _found(path) for path in places if path != wanted}
+    found = {path: _found(path) for path in places if path not in wanted}
     return [path for path, target in found.items() if target is not None and _ours(path, target)]
 
 
@@ -118,9 +118,9 @@ def _found(path: str) -> str | None:
 
 
 def _ours(path: str, target: str) -> bool:
-    """Say whether it is a link that we made, to metrics in a state directory, or a file that root's job wrote for a container."""
+    """Say whether it is a link that we made, to metrics in a state directory or of a container, or a file that root's job wrote for one."""
     if target:
-        return target.startswith("/") and os.path.basename(target) == "metrics.prom"
+        return target.startswith("/") and os.path.basename(target) in ("metrics.prom", os.path.basename(path))
     with contextlib.suppress(OSError, WalgError):
         lines = (read_text(path) or "").splitlines()
         return (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .._backup import _schedule, _timer
 from .._host import _files, _trust
 from .._host._users import User
-from .._instance import _job_spec
+from .._instance import _directories, _job_spec
 from .._walg._settings import Settings
 from . import _metrics_link
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What should be there. ``metrics``: the file that a link leads to, "" where the job itself writes where node_exporter looks."""
+    """What should be there. ``metrics``: the file that a link leads to, "" where the job itself writes where node_exporter looks.
+
+    ``link_dir``: where the link is, if that is not where the job writes (``metrics_dir``).
+    """
 
     job: _schedule.Job
     spec: _job_spec.JobSpec
@@ -36,6 +39,7 @@ class Wanted:
     cron_dir: str
     reach: _timer.Reach
     metrics: str = ""
+    link_dir: str = ""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -61,14 +65,28 @@ def of_container(placed: Placed, spec: _job_spec.JobSpec, params: Mapping[str, A
     config_dir = params["config_dir"]
     job = _schedule.Job(placed.instance, "root", placed.program_dir, config_dir, socket.gethostname())
     reads = [config_dir, placed.program_dir, placed.project_dir, placed.kit, sys.executable]
+    reads += spec.hooks.failure_command[:1]
     directory = _metrics_link.directory_of(spec.metrics_dir)
-    reach = _timer.Reach(_real(reads), _real([placed.kit, directory]), enters=True)
-    warnings = []
+    warnings, link_dir, metrics = [], "", ""
     if spec.metrics_dir == "auto" and directory and _trust.is_loose(directory):
-        warnings = [_metrics_link.NOT_ROOTS.format(directory)]
-        directory = ""
+        if os.stat(directory).st_uid in (0, os.geteuid()):
+            warnings, directory = [_metrics_link.NOT_ROOTS.format(directory)], ""
+        else:  # root writes into its own, and the link is made with the rights of the directory's owner
+            link_dir, directory = directory, os.path.dirname(_directories.of_instance(placed.instance, {})["state_dir"])
+            metrics = _metrics_link.link_path(directory, placed.instance)
+    reach = _timer.Reach(_real(reads), _real([placed.kit, directory]), enters=True)
     placed_spec = replace(spec, metrics_dir=directory)
-    return Wanted(job, placed_spec, User.current(), params["scheduler"], params["cron_dir"], reach, warnings=warnings)
+    return Wanted(
+        job,
+        placed_spec,
+        User.current(),
+        params["scheduler"],
+        params["cron_dir"],
+        reach,
+        metrics,
+        link_dir,
+        warnings,
+    )
 
 
 def reach_of(instance: Instance, settings: Mapping[str, str], spec: _job_spec.JobSpec) -> _timer.Reach:

@@ -119,7 +119,7 @@ def plan_absent(name: str, config_dir: str, cron_dir: str) -> Plan:
     if text is not None:
         made.removed.append(path)
         made.diffs.append(_diff(path, _shown_spec.pair(text, None)[0], ""))
-    _links_gone(made, name, before, "")
+    _links_gone(made, name, before, ())
     return made
 
 
@@ -157,15 +157,19 @@ def _timers_off(made: Plan, name: str) -> None:
 
 def _link(made: Plan, wanted: _schedule_wanted.Wanted, before: _job_spec.JobSpec) -> None:
     """Plan the link to the metrics. A directory that was found, not given, and that can't be used is only warned of."""
-    name, directory = wanted.job.instance, wanted.spec.metrics_dir
+    name, directory = wanted.job.instance, wanted.link_dir or wanted.spec.metrics_dir
     path = _metrics_link.link_path(directory, name) if directory else ""
-    _links_gone(made, name, before, path)
+    _links_gone(made, name, before, (path, wanted.metrics))
     if not path:
         return
     _metrics_link.refuse_missing(directory, writes=not wanted.metrics)
     if not wanted.metrics:
         made.linked = path
         return
+    if wanted.link_dir:
+        folder = _files.parent(wanted.spec.metrics_dir, User.current())
+        if folder.differs():
+            made.written.append(folder)
     link, made.linked = _metrics_link.Link(path, wanted.metrics), path
     if link.differs():
         made.link = link
@@ -177,7 +181,7 @@ def _link(made: Plan, wanted: _schedule_wanted.Wanted, before: _job_spec.JobSpec
         )
 
 
-def _links_gone(made: Plan, name: str, before: _job_spec.JobSpec, wanted: str) -> None:
+def _links_gone(made: Plan, name: str, before: _job_spec.JobSpec, wanted: tuple[str, ...]) -> None:
     for path in _metrics_link.left(name, (before.metrics_dir,), wanted):
         made.links.append(path)
         made.diffs.append(_diff(path, f"{_metrics_link.shown(path)}\n", ""))

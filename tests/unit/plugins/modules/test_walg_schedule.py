@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _timer
 from ansible_collections.mapswipe.walg.plugins.module_utils._container import _placed
-from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _job_spec
+from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _directories, _job_spec
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _metrics_file
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres import _supervisor
 from ansible_collections.mapswipe.walg.plugins.module_utils._setup import _metrics_link
 from ansible_collections.mapswipe.walg.plugins.modules import walg_schedule
@@ -409,15 +410,54 @@ def test_the_metrics_of_a_server_in_a_container(call: Call, world: World) -> Non
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has somebody to fear")
-def test_root_writes_no_metrics_where_others_write(call: Call, world: World) -> None:
+def test_root_writes_no_metrics_where_others_write(call: Call, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As into Debian's directory, which is the user prometheus's: that user's link leads to a file in a directory of root."""
+    own, place = world.root / "own", world.root / "metrics"
+    monkeypatch.setitem(_directories._ROOT, "state_dir", str(own))
+    config = Path(world.instance.config_dir)
+    write(placed(world.root), config)
+    place.mkdir()
+    os.chown(place, 65534, 65534)
+    for above in (world.root, *world.root.parents):
+        if not above.stat().st_mode & 0o001:
+            os.chmod(above, 0o711)
+    link, file = place / "mapswipe-walg-main.prom", own / "mapswipe-walg-main.prom"
+    foretold = call(check=True)
+    assert (foretold["metrics_link"], own.exists(), os.listdir(place)) == (str(link), False, [])
+    done = call()
+    assert (done["diff"], done["metrics_link"]) == (foretold["diff"], str(link))
+    assert (os.readlink(link), link.lstat().st_uid, spec(world).metrics_dir) == (str(file), 65534, str(own))
+    assert (own.stat().st_uid, own.stat().st_mode & 0o7777) == (0, 0o755)
+    _metrics_file.publish(str(config), "main", spec(world).metrics_dir, "walg_up 1\n")
+    assert (link.read_text(), file.stat().st_mode & 0o7777, call()["changed"]) == ("walg_up 1\n", 0o644, False)
+    assert "belongs to the user 'nobody'" in call(metrics_dir=str(place))["msg"]
+    assert call(state="absent")["changed"] is True
+    assert (os.listdir(place), os.listdir(own)) == ([], [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has somebody to fear")
+def test_a_directory_of_root_that_others_can_change_gets_no_metrics(call: Call, world: World) -> None:
     write(placed(world.root), Path(world.instance.config_dir))
     place = world.root / "metrics"
     place.mkdir()
-    os.chown(place, 65534, 65534)
+    place.chmod(0o777)
     done = call()
     assert (spec(world).metrics_dir, done["metrics_link"]) == ("", "")
     assert any("written by root" in one for one in done["warnings"])
-    assert "belongs to the user 'nobody'" in call(metrics_dir=str(place))["msg"]
+
+
+def test_timers_of_an_instance_in_a_container(call: Call, world: World, units: Path, systemd: Path, cron: Path) -> None:
+    """They are the machine's: its systemd starts the job as root, which enters the container."""
+    write(placed(world.root), Path(world.instance.config_dir))
+    foretold = call(check=True, scheduler="timer", hooks={"failure_command": ["/tmp/tell"]})
+    done = call(scheduler="timer", hooks={"failure_command": ["/tmp/tell"]})
+    assert (done["diff"], cron.exists()) == (foretold["diff"], False)
+    assert told(systemd) == ["daemon-reload", f"enable --now {TIMERS}"]
+    text = (units / "mapswipe-walg-main-run.service").read_text().splitlines()
+    assert {"User=root", "ProtectSystem=full", "After=network.target docker.service", "PrivateTmp=no"} <= set(text)
+    assert call(scheduler="timer", hooks={"failure_command": ["/tmp/tell"]})["changed"] is False
+    assert call(state="absent")["changed"] is True
+    assert os.listdir(units) == []
 
 
 def test_a_record_of_a_container_that_is_damaged(call: Call, world: World, cron: Path) -> None:

@@ -14,8 +14,11 @@ import pytest
 from locations import ToolError
 
 
-def in_browser(folder: Path, text: str, script: str = "") -> str:
-    """Return the document as the browser has it after the page's script and one of the test. ``folder``: for its files."""
+def in_browser(folder: Path, text: str, script: str = "", *words: str) -> str:
+    """Return the document as the browser has it after the page's script and one of the test.
+
+    ``folder``: for its files; ``words``: more of its command line.
+    """
     try:
         program = lookers.find("chromium")
     except ToolError as error:
@@ -31,7 +34,7 @@ def in_browser(folder: Path, text: str, script: str = "") -> str:
         f"--user-data-dir={folder}/profile",
         "--dump-dom",
     ]
-    done = subprocess.run([*argv, file.as_uri()], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([*argv, *words, file.as_uri()], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

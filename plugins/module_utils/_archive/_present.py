@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
+from .._host._counts import agree
 from .._postgres import _wal
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Present:
         """Say what is wrong with the archiver, "" if nothing is."""
         if not self.waiting:
             return ""
-        behind = f"{len(self.waiting)} files wait in pg_wal, the first is {min(self.waiting)}"
+        behind = f"{agree(len(self.waiting), 'file', 'waits', 'wait')} in pg_wal, the first is {min(self.waiting)}"
         if self.fails:
             return f"the last try to archive {self.failed_wal} failed at {self.failed_time}; {behind}"
         return f"nothing was archived for {self.idle:.0f} s; {behind}" if self.idle > _STUCK else ""

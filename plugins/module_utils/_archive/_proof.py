@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
 from .._host import _times
+from .._host._counts import many
 from .._host._files import read_text, write_atomic
 from .._host._users import call_as
 from .._host._waiting import wait_until
@@ -113,7 +114,7 @@ def _prove(runner: Runner, instance: Instance, server: Server, facts: ServerFact
     if not reached:
         raise WalgError(
             f"The segment {segment} did not leave the server within {timeout:.0f} s. pg_stat_archiver: last archived "
-            f"{statistics['last_archived_wal']}, failed {statistics['failed_count']} times, last {statistics['last_failed_wal']}. "
+            f"{statistics['last_archived_wal']}, failed {many(statistics['failed_count'], 'time')}, last {statistics['last_failed_wal']}. "
             "The server's log holds what the push wrapper and WAL-G said.",
             segment=segment,
             archiver=statistics,

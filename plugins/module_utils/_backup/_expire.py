@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .._archive import _notes, _owner, _ownership, _recoverable
 from .._errors import WalgError
 from .._host import _locks, _progress
+from .._host._counts import agree, many
 from .._instance import _job_spec
 from .._postgres._server import Server
 from .._walg._objects import BACKUPS, WAL
@@ -109,15 +110,16 @@ def _carried_out(this: _Run) -> dict[str, Any]:
         text = _retention.text(this.made, True)
     warnings = this.warnings()
     if deletion.locked:
-        many = len(deletion.locked) + deletion.untried
-        text = f"deleted {len(deletion.gone)} objects; {many} objects are locked"
+        held = len(deletion.locked) + deletion.untried
+        text = f"deleted {many(len(deletion.gone), 'object')}; {agree(held, 'object', 'is', 'are')} locked"
         warnings.append(
-            f"The storage does not let {many} objects go (the first: {deletion.locked[0]}): a retention policy, a hold, or a right that is "
-            "missing. They are tried again next time."
+            f"The storage does not let {many(held, 'object')} go (the first: {deletion.locked[0]}): a retention policy, a hold, or a "
+            f"right that is missing. {'It is' if held == 1 else 'They are'} tried again next time."
         )
     if this.resumed:
         warnings.append(
-            f"An earlier run had been interrupted; the {len(this.resumed)} objects that it had left are deleted."
+            f"An earlier run had been interrupted; {agree(len(this.resumed), 'object', 'that it had left is', 'that it had left are')} "
+            "deleted."
         )
     this.save(text, deleted=len(deletion.gone), locked=deletion.locked)
     unmarked = bool(this.made.unmark) and not this.why_shown
@@ -222,15 +224,16 @@ def _compare(this: _Run, made: Plan | None, deletion: Deletion) -> None:
     strange = [name for name in strange if name not in journal]
     if strange:
         raise WalgError(
-            f"While retention ran, {len(strange)} objects disappeared that its plan did not name (the first: {strange[0]}). Something "
-            f"else deletes in {this.seen.walg.storage}: a lifecycle rule, another job, or somebody. Find it; see walg_backup_info for what "
+            f"While retention ran, {many(len(strange), 'object')} disappeared that its plan did not name (the first: "
+            f"{strange[0]}). Something else deletes in {this.seen.walg.storage}: a lifecycle rule, another job, or somebody. Find it; see "
+            "walg_backup_info for what "
             "is left.",
             found=strange[:20],
         )
     if left:
         raise WalgError(
-            f"WAL-G reported success, but {len(left)} objects are still in {this.seen.walg.storage} (the first: {left[0]}). Does it keep "
-            "versions? Run again.",
+            f"WAL-G reported success, but {agree(len(left), 'object', 'is', 'are')} still in {this.seen.walg.storage} (the first: "
+            f"{left[0]}). Does it keep versions? Run again.",
             found=left[:20],
         )
     if made is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._archive import _recoverable
 from .._errors import RefusedError, WalgError
+from .._host._counts import many
 from .._postgres import _wal
 from .._walg._objects import BACKUPS, WAL
 from . import _keep, _needed_wal
@@ -247,7 +248,7 @@ def text(made: Plan, done: bool) -> str:
     if made.empty():
         return "nothing to delete"
     parts = [
-        f"{number} {word}" if number == 1 else f"{number} {word}s"
+        many(number, word)
         for number, word in (
             (len(made.drop), "base backup"),
             (made.segments(), "segment"),
@@ -263,11 +264,11 @@ def diff(made: Plan) -> dict[str, str]:
     """Return the plan as before and after, for people."""
     stays = [f"base backup {one.name}" for one in made.keep]
     goes = [f"base backup {one.name}, {one.bytes} bytes: {one.reason}" for one in (*made.drop, *made.leftovers)]
-    wal = [f"WAL {one['first']} to {one['last']}, {one['segments']} segments" for one in made.ranges]
+    wal = [f"WAL {one['first']} to {one['last']}, {many(int(str(one['segments'])), 'segment')}" for one in made.ranges]
     before, after = (
         [
             f"window on timeline {one['timeline']}: {one['first_time']} ({one['first_lsn']}) to {one['last_lsn']}, "
-            f"{one['backups']} base backups"
+            f"{many(one['backups'], 'base backup')}"
             for one in map(_window, windows)
         ]
         for windows in (made.before, made.after)

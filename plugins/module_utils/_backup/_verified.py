@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .._host._counts import agree, many
 from .._postgres import _wal
 from . import _damage, _reread
 
@@ -69,7 +70,11 @@ def answer(instance: Instance, seen: Survey, memory: Memory, read: Reread, now: 
     open_gaps = [one for one in seen.gaps if one["open"]]
     doubtful = sorted(path for path, doubt in memory.doubts.items() if not doubt["sure"])
     small = sorted(name for name, size in seen.books.suspects.items() if memory.cleared.get(name) != size)
-    reasons = [f"{len(damaged)} objects are damaged or missing, {damaged[0]['object']} first"] if damaged else []
+    reasons = (
+        [f"{agree(len(damaged), 'object', 'is', 'are')} damaged or missing, {damaged[0]['object']} first"]
+        if damaged
+        else []
+    )
     reasons += [f"{one['first']} to {one['last']} is missing in the WAL" for one in open_gaps[:1]]
     reasons += [f"{name} can't be restored: {why}" for name, why in sorted(seen.lost.items())[:1]]
     unknown = [f"{doubtful[0]} could not be read: {memory.doubts[doubtful[0]]['what']}"] if doubtful else []
@@ -94,7 +99,7 @@ def answer(instance: Instance, seen: Survey, memory: Memory, read: Reread, now: 
 
 def _text(reasons: Sequence[str], unknown: Sequence[str], read: Reread) -> str:
     said = "; ".join([*reasons, *unknown]) or "no damage found"
-    return f"{said}. {read.objects} objects read, {read.done_share:.0%} of this cycle."
+    return f"{said}. {many(read.objects, 'object')} read, {read.done_share:.0%} of this cycle."
 
 
 def _of_records(seen: Survey, now: str) -> Iterable[dict[str, Any]]:

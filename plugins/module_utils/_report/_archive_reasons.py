@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._host._counts import agree, many
 from ._reason import CRITICAL, INFO, UNKNOWN, WARNING, Reason
-from ._shown import agree, clock, line, many, moment, number, rows, since, span, table, texts
+from ._shown import clock, line, moment, number, rows, since, span, table, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._host import _exit_codes
+from .._host._counts import many
 from ._reason import CRITICAL, INFO, UNKNOWN, WARNING, Reason
-from ._shown import clock, line, many, number, since, span, table
+from ._shown import clock, line, number, since, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

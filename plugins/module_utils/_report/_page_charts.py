@@ -9,7 +9,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from .._host import _exit_codes
-from ._shown import clock, line, many, moment, number, rows, size, span, table
+from .._host._counts import many
+from ._shown import clock, line, moment, number, rows, size, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

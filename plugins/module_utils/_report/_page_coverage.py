@@ -10,8 +10,9 @@ from datetime import datetime, timedelta, timezone
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from .._host._counts import agree, many
 from ._archive_reasons import good
-from ._shown import agree, clock, line, many, moment, number, rows, table
+from ._shown import clock, line, moment, number, rows, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +87,8 @@ def section(facts: Mapping[str, Any], name: str, now: datetime) -> str:
         f'<svg viewBox="0 0 1000 38" preserveAspectRatio="none" aria-hidden="true"><path d="{ticks}"/></svg></div>'
         f"<div class=axis aria-hidden=true>{labels}</div><div class=key><span><i class=b></i>restorable</span>"
         f"<span><i class=h></i>not restorable</span><span><i class=t></i>base backup</span></div>{_holes(facts, found, now)}"
-        "<form class=choose hidden><label>Moment (UTC) <input type=datetime-local step=1></label>"
+        "<form class=choose hidden><label>Moment (UTC) <input type=text size=20 "
+        'placeholder="YYYY-MM-DD HH:MM" autocomplete=off spellcheck=false></label>'
         "<button type=button class=nearest>Nearest restorable</button><button type=button class=latest>All WAL</button>"
         f"<p class=said role=status>To restore all WAL, type:</p></form>{told}</section>"
     )

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from .._host._counts import many
 from . import _page_charts, _page_coverage, _verdict
 from ._archive_reasons import good
-from ._shown import clock, line, many, number, rows, since, size, span, table, texts
+from ._shown import clock, line, number, rows, since, size, span, table, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

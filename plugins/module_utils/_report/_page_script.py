@@ -38,8 +38,6 @@ SCRIPT = """
     bar.setAttribute("aria-valuemin", from);
     bar.setAttribute("aria-valuemax", to);
     bar.setAttribute("aria-valuenow", to);
-    input.min = iso(from).slice(0, 19);
-    input.max = iso(to).slice(0, 19);
     function near(t) {
       var best = null;
       one.windows.forEach(function (w) {
@@ -57,7 +55,8 @@ SCRIPT = """
       cursor.style.left = (to > from ? 100 * (t - from) / (to - from) : 0) + "%";
       bar.setAttribute("aria-valuenow", t);
       bar.setAttribute("aria-valuetext", plain(t) + (inside ? "" : ", can't be restored"));
-      if (!typed) { input.value = iso(t).slice(0, 19); }
+      if (!typed) { input.value = plain(t).replace(/(:00)? UTC$/, ""); }
+      input.removeAttribute("aria-invalid");
       if (inside) {
         said.textContent = "To restore to " + plain(t) + ", type:";
         pre.textContent = one.command.replace("@REQUEST@", "moment-" + iso(t).replace(/[-:]/g, "")) +
@@ -87,13 +86,19 @@ SCRIPT = """
       }
     });
     input.addEventListener("input", function () {
-      var t = Date.parse(input.value + "Z") / 1000;
-      if (!isNaN(t)) { choose(t, true); }
+      var parts = /^\\s*(\\d{4}-\\d\\d-\\d\\d)[T ]+(\\d\\d:\\d\\d)(:\\d\\d)?\\s*(?:Z|UTC)?\\s*$/i.exec(input.value);
+      var t = parts ? Date.parse(parts[1] + "T" + parts[2] + (parts[3] || ":00") + "Z") / 1000 : NaN;
+      if (!isNaN(t) && iso(t).slice(0, 10) === parts[1]) { choose(t, true); return; }
+      input.setAttribute("aria-invalid", "true");
+      said.textContent = "Type a moment in UTC as YYYY-MM-DD HH:MM.";
+      pre.textContent = "";
+      pre.hidden = true;
     });
     form.addEventListener("submit", function (event) { event.preventDefault(); });
     form.querySelector(".nearest").addEventListener("click", function () { var edge = near(now); if (edge !== null) { choose(edge); } });
     form.querySelector(".latest").addEventListener("click", function () {
-      cursor.hidden = true; input.value = ""; said.textContent = "To restore all WAL, type:"; pre.textContent = latest; pre.hidden = false;
+      cursor.hidden = true; input.value = ""; input.removeAttribute("aria-invalid");
+      said.textContent = "To restore all WAL, type:"; pre.textContent = latest; pre.hidden = false;
     });
     var copy = root.querySelector(".copy");
     if (navigator.clipboard && window.isSecureContext) {

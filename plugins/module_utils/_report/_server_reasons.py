@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._host._counts import agree
 from ._reason import CRITICAL, INFO, WARNING, Reason
-from ._shown import agree, line, number, since, size, span, table, texts
+from ._shown import line, number, since, size, span, table, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -73,16 +73,6 @@ def size(value: Any) -> str:
     return f"{left:.0f} B" if unit == "B" else f"{left:.3g} {unit}"
 
 
-def many(count: int, what: str) -> str:
-    """Return a count with its noun, such as 1 hole or 2 holes."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def agree(count: int, what: str, one: str, more: str) -> str:
-    """Return a count with its noun and verb, such as 1 file waits or 2 files wait."""
-    return f"{many(count, what)} {one if count == 1 else more}"
-
-
 def span(seconds: Any) -> str:
     """Return a length of time in its two largest units, such as 2 d 3 h."""
     left = number(seconds)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from .._host._counts import agree
 from . import _archive_reasons, _facts, _watch
 from ._reason import CRITICAL, INFO, UNKNOWN, WARNING
-from ._shown import agree, clock, line, number, rows, since, size, span, table
+from ._shown import clock, line, number, rows, since, size, span, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._report import _page, _page_file
 from support import reported
 from support.browser import Parsed, in_browser
@@ -77,6 +78,41 @@ def test_choosing_a_moment_prints_its_command(tmp_path: Path) -> None:
     assert told["data-left"] == "true"
     assert "walg_restore_target_time=2026-01-26T" in told["data-near"]
     assert told["data-end"] == "2026-01-31 12:00:00 UTC, can't be restored"
+
+
+@pytest.mark.parametrize("locale", ["en_US", "de_DE", "fa_IR"])
+def test_a_moment_is_shown_as_iso_in_utc_whatever_the_locale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str
+) -> None:
+    """A date field would show 01/28/2026 in one browser and 28.01.2026 in another. What is shown can be typed."""
+    monkeypatch.setenv("LANGUAGE", locale)
+    monkeypatch.setenv("TZ", "Asia/Tehran")
+    script = """
+      var input = document.querySelector("input"), told = document.body.dataset, pre = document.querySelector("pre");
+      function type(text) { input.value = text; input.dispatchEvent(new Event("input")); return pre.textContent; }
+      told.locale = navigator.language; told.type = input.type; told.label = input.labels[0].textContent; told.hint = input.placeholder;
+      document.querySelector(".bar").dispatchEvent(new KeyboardEvent("keydown", {key: "End"}));
+      told.end = input.value;
+      told.good = type("2026-01-28 01:02"); told.seconds = type(" 2026-01-28T01:02:03Z ");
+      told.wrong = type("28.01.2026 01:02") + type("2026-01-41 00:00") + type("2026-01-28 25:00");
+      told.invalid = input.getAttribute("aria-invalid"); told.said = document.querySelector(".said").textContent;
+      type("2026-01-28 01:02"); told.valid = input.getAttribute("aria-invalid");
+    """
+    told = Parsed(
+        in_browser(tmp_path, page(reported.facts(10, host="db1")), script, f"--accept-lang={locale.replace('_', '-')}")
+    ).body()
+    assert told["data-locale"] == locale.replace("_", "-")
+    assert (told["data-type"], told["data-label"].strip(), told["data-hint"]) == (
+        "text",
+        "Moment (UTC)",
+        "YYYY-MM-DD HH:MM",
+    )
+    assert told["data-end"] == "2026-01-31 12:00"
+    assert told["data-good"].endswith("walg_restore_target_time=2026-01-28T01:02:00Z")
+    assert told["data-seconds"].endswith("walg_restore_target_time=2026-01-28T01:02:03Z")
+    assert (told["data-wrong"], told["data-invalid"]) == ("", "true")
+    assert told["data-said"] == "Type a moment in UTC as YYYY-MM-DD HH:MM."
+    assert told["data-valid"] == "null"
 
 
 def test_on_a_phone_nothing_is_cut_off(tmp_path: Path) -> None:

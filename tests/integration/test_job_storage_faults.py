@@ -10,10 +10,13 @@ warning, and the next run with a storage that answers ends well.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from ansible_collections.mapswipe.walg.plugins.module_utils._host import _proc
+from support import killed_job
 from support.expiring import SENTINEL
 from support.fault_proxy import HANG, RESET, WRITES, Rule
 from support.gcs import BUCKET, Gcs
@@ -23,6 +26,7 @@ from support.sandbox import Sandbox
 
 PREFIX = "job"
 FAILED = (1, 4)  # failed, or: the storage did not answer or forbade
+LIMIT = 150  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def host(sandbox: Sandbox, gcs: Gcs, receiver: Receiver) -> Host:
     quiet = {"heartbeat": False}  # no WAL is sent while the storage fails, but for what a test writes
     made = ready(sandbox, receiver, storage=f"gs://{BUCKET}/{PREFIX}", walg=walg, configured=more, schedule=quiet)
     made.cluster.ship()
-    assert made.job("backup").rc == 0
+    assert (made.job("backup").rc, made.job("check").rc) == (0, 0)
     return made
 
 
@@ -128,12 +132,55 @@ def test_a_base_backup_that_hangs(host: Host, gcs: Gcs) -> None:
     well(host)
 
 
-def test_expire(host: Host, gcs: Gcs) -> None:
-    """Whatever it comes to, what is kept stays whole; the last run deletes the rest of the plan and no more."""
+@pytest.fixture
+def keeps_one(host: Host) -> None:
+    """The job keeps one base backup."""
     spec = host.sandbox.host / "config" / "main.job.json"
     told = json.loads(spec.read_text())
     rules = {**dict.fromkeys(told["retention"], 0), "backups": 1, "minimum_backups": 1}
     spec.write_text(json.dumps({**told, "retention": rules}))
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        ("verify --all", Rule(HANG)),
+        ("verify --all", Rule(HANG, path=r"/wal_005/[0-9A-F]{24}\.", methods=("GET",), after=1)),
+        ("expire --confirm", Rule(HANG)),
+        ("expire --confirm", Rule(HANG, methods=("DELETE",))),
+        ("expire --confirm", Rule(HANG, methods=("DELETE",), after=1)),
+    ],
+)
+@pytest.mark.usefixtures("keeps_one")
+def test_a_storage_that_hangs(host: Host, gcs: Gcs, words: str, rule: Rule) -> None:
+    """It ends by itself within limits, to the last child, says that the storage failed, in exit code, hook and metrics; nothing that is
+    needed is deleted, and nothing is called damaged or sound."""
+    verb, told, before = words.split(maxsplit=1)[0], len(host.told()), set(gcs.objects(PREFIX))
+    newest = sorted(name.removesuffix(SENTINEL) for name in before if name.endswith(SENTINEL))[-1]
+    began = time.time()
+    with fault(gcs, rule):
+        done = killed_job.run(host, *words.split(), patience=6.0)
+        assert gcs.faults.met.get(rule, 0) > rule.after
+    assert (done.code, time.time() - began < LIMIT) == (4, True), done.said
+    binary = str(host.sandbox.host / "bin" / "wal-g")
+    assert [pid for pid in _proc.pids() if _proc.command_line(pid)[:1] == [binary]] == []
+    assert [(one["verb"], one["code"]) for one in host.told()[told:]] == [(verb, 4)]
+    assert host.metric("walg_job_last_exit_code", verb=verb) == 4
+    assert (host.metric("walg_job_last_run_timestamp_seconds", verb=verb) or 0) >= began - 1
+    gone = before - set(gcs.objects(PREFIX))
+    assert not [name for name in gone if name.startswith(newest) or "/wal_005/" in name]
+    assert len(gone) <= (rule.after if verb == "expire" and rule.methods else 0)
+    assert host.seen() == (
+        "yes",
+        {"verify": {"verification_unknown", "verify_failed"}, "expire": {"expire_failed"}}[verb],
+    )
+    if verb == "verify":
+        assert host.job("verify", "--all").rc == 0
+
+
+@pytest.mark.usefixtures("keeps_one")
+def test_expire(host: Host, gcs: Gcs) -> None:
+    """Whatever it comes to, what is kept stays whole; the last run deletes the rest of the plan and no more."""
     every = set(gcs.objects(PREFIX))
     ended = sorted(name.removesuffix(SENTINEL) for name in every if name.endswith(SENTINEL))
     kept = {name for name in every if name.startswith(ended[-1])}

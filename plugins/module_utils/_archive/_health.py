@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
@@ -71,7 +71,8 @@ def ask(runner: Runner, instance: Instance, now: datetime, *, heartbeat: bool) -
             server.ask(_HEARTBEAT)
         told = server.ask_json(_QUESTION)
     except WalgError as exc:
-        return {**found, "problem": exc.msg, **_room(instance, now, None, None)}
+        there = waiting_files(instance.cluster.data_dir, now.timestamp())  # it may be down for want of room
+        return {**found, "problem": exc.msg, "waiting": asdict(there), **_room(instance, now, None, None)}
     trouble = "" if facts.in_recovery else _present.why_not(told["mode"], told["command"], told["library"])
     lsn = _wal.parse_lsn(told["lsn"])
     waiting = waiting_files(facts.data_directory, now.timestamp())
@@ -83,7 +84,7 @@ def ask(runner: Runner, instance: Instance, now: datetime, *, heartbeat: bool) -
         last_archived=_event(told["last_wal"], told["last_time"]),
         failing=bool(told["fails"]) and waiting.files > 0,
         failed=_event(told["failed_wal"], told["failed_time"], count=told["failed_count"]),
-        waiting={"files": waiting.files, "oldest": waiting.oldest, "first": waiting.first},
+        waiting=asdict(waiting),
         behind=0.0 if not waiting.files else waiting.oldest,
         lsn=_wal.format_lsn(lsn),
         lsn_int=lsn,

@@ -176,6 +176,8 @@ class Eyes:
         self._refuse_if_storage(one, second)
         if second.locked_out and not self.well:
             self._refuse_if_all_are(one, second)
+        if second.result.timed_out:
+            return Finding(second.trouble, sure=False)  # a third wait would end as the two before
         count, result = self.reader.transferred(one.path, float(self.rate))
         self.bytes += count
         if count == one.size and result.rc == 0:

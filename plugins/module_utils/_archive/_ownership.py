@@ -16,10 +16,9 @@ from .._errors import RefusedError, WalgError
 from .._host import _facts, _inside, _times
 from .._host._files import read_text, write_atomic
 from .._host._users import call_as
-from .._postgres import _data_dir, _wal_content
-from .._postgres._wal import timeline_of
+from .._postgres import _wal_content
 from .._walg import _owner_seen
-from . import _owner, _wal_level
+from . import _owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
     StoragePrefix = dict[str, str]  # what overrides WAL-G's settings: nothing is the prefix itself
 
-_SEARCH = 5.0  # seconds for a search in WAL, of those that a push may take
 _FILE_PREFIXES = ("WALG_FILE_PREFIX", "WALE_FILE_PREFIX")
 
 
@@ -185,7 +183,7 @@ def apply(walg: Walg, made: OwnerPlan, state_dir: str) -> None:
             f"The marker {_owner.OBJECT} was written to the storage {walg.storage}, but reads differently: does another host write "
             "it at the same time? Run again."
         )
-    path = _path(walg, place)
+    path = marker_path(walg, place)
     call_as(walg.user, _owner_seen.note, state_dir, path, walg.storage, made.after.system_identifier)
 
 
@@ -223,37 +221,6 @@ def invalidate_note(instance: Instance) -> None:
     _remove(instance.files.push_owner)
 
 
-def confirm_push(walg: Walg, instance: Instance, data_dir: str, name: str) -> None:
-    """Raise WalgError unless the cluster in ``data_dir`` may send the WAL file ``name``. For the push wrapper; writes nothing.
-
-    A new timeline shows first in the name of its history file, which the archiver sends before all others; the control
-    file follows with the next checkpoint.
-    """
-    found = _data_dir.inspect(data_dir, walg.user)
-    if found.kind != "cluster":
-        raise WalgError(f"{data_dir} is not a data directory, and it is there that PostgreSQL calls archive_command.")
-    owner, place = find(walg)
-    if owner is None:
-        raise WalgError(
-            f"The storage {walg.storage} does not say whose archive it is: it has no {_owner.OBJECT}. Run the role "
-            "mapswipe.walg.walg_backup, which writes it."
-        )
-    known = instance.cluster.system_identifier
-    if known and known != found.system_identifier:
-        raise WalgError(
-            f"{data_dir} has system identifier {found.system_identifier}, but the instance {instance.name} is of {known}."
-        )
-    _owner.refuse_other_cluster(owner, found.system_identifier, walg.storage)
-    _owner_seen.note(instance.state_dir, _path(walg, place or {}), walg.storage, found.system_identifier)
-    if found.standby:
-        return  # it archives what its primary wrote (archive_mode=always)
-    timeline = found.timeline
-    with contextlib.suppress(WalgError):
-        timeline = max(timeline, timeline_of(name))
-    _owner.refuse_foreign(owner, found.system_identifier, writer_on(data_dir), timeline, walg.storage)
-    _wal_level.minimal_segments(instance.state_dir, data_dir, found.system_identifier, _SEARCH)
-
-
 def _put(walg: Walg, source: str, place: StoragePrefix | None) -> StoragePrefix:
     if place is not None:
         walg.put(source, _owner.OBJECT, place)
@@ -279,7 +246,7 @@ def _beside(walg: Walg) -> StoragePrefix | None:
     return _owner.place_beside(settings)
 
 
-def _path(walg: Walg, place: StoragePrefix) -> str:
+def marker_path(walg: Walg, place: StoragePrefix) -> str:
     """Return the marker's path in a file storage, "" for others."""
     prefix, beside = _directories(place or _beside(walg) or {"": ""})
     return os.path.join(beside if place else prefix, _owner.OBJECT) if prefix else ""

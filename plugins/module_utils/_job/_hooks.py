@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from .._errors import WalgError
 from .._host import _exit_codes
-from .._host._waiting import OutOfTimeError, limit
-from . import _outcome
+from . import _outcome, _parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._host._process import Runner
     from .._instance._job_spec import Hooks
-
-_ANSWER = 1024  # bytes of an answer that are read
 
 
 def message(instance: str, host: str, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,9 +45,9 @@ def tell(runner: Runner, hooks: Hooks, told: Mapping[str, Any], occasion: str) -
     if occasion == _outcome.FAILURE and hooks.failure_command:
         todo.append(("The failure command", lambda: _command(runner, hooks, body)))
     if occasion in (_outcome.FAILURE, _outcome.RECOVERY) and hooks.webhook:
-        todo.append(("The webhook", lambda: _fetch(hooks.webhook, hooks.timeout, body.encode())))
+        todo.append(("The webhook", lambda: _parts.loaded("_web").fetch(hooks.webhook, hooks.timeout, body.encode())))
     if occasion in (_outcome.SUCCESS, _outcome.RECOVERY) and told["verb"] == "check" and hooks.ping:
-        todo.append(("The ping", lambda: _fetch(hooks.ping, hooks.timeout, None)))
+        todo.append(("The ping", lambda: _parts.loaded("_web").fetch(hooks.ping, hooks.timeout, None)))
     troubles = []
     for what, act in todo:
         try:
@@ -70,21 +64,3 @@ def _command(runner: Runner, hooks: Hooks, body: str) -> None:
         raise WalgError(f"{os.path.basename(done.argv[0])} did not end within {hooks.timeout} s")
     if done.rc != 0:
         raise WalgError(f"{os.path.basename(done.argv[0])} ended with {done.rc}: {done.last_line()}")
-
-
-def _fetch(address: str, timeout: int, body: bytes | None) -> None:
-    where = urlsplit(address).hostname or "its address"
-    headers = {"User-Agent": "mapswipe.walg", **({"Content-Type": "application/json"} if body else {})}
-    request = urllib.request.Request(address, data=body, headers=headers, method="POST" if body else "GET")
-
-    try:
-        with limit(timeout), urllib.request.build_opener().open(request, timeout=timeout) as answer:
-            answer.read(_ANSWER)
-    except urllib.error.HTTPError as exc:
-        exc.close()
-        raise WalgError(f"{where} answered {exc.code}") from None
-    except (OutOfTimeError, TimeoutError):
-        raise WalgError(f"{where} did not answer within {timeout} s") from None
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "reason", exc)
-        raise WalgError(f"{where} can't be reached: {type(reason).__name__}") from None

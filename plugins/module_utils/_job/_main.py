@@ -13,40 +13,38 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .._archive import _ownership
-from .._container import _placed, _session
+from .._container import _placed
 from .._errors import WalgError
-from .._host import _exit_codes, _guard, _inside, _shown
+from .._host import _exit_codes, _inside, _shown
 from .._host._files import read_text
 from .._host._process import Runner
-from .._host._users import User, dropper
+from .._host._users import User
 from .._instance import _job_spec, _record
-from .._walg._client import Walg
 from .._walg._settings import Settings
-from . import _due_work, _log, _metrics_file, _outcome, _usage, _verbs, _views, _voice
+from . import _log, _metrics_file, _outcome, _parts, _usage, _voice
 from ._work import Work
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code. Prints nothing on success: cron mails what is printed."""
     options = _usage.parser().parse_args(arguments)
+    part = _parts.of_verb(options.verb)
     voice = _voice.Voice(Runner(), options, _job_spec.JobSpec())
     try:
         if options.verb != "confirm":
             voice.spec = _job_spec.load(options.config_dir, options.instance)
         placed = _placed.load(options.config_dir, options.instance)
-        end = _go_inside(voice, placed) if placed is not None else None
+        end = _parts.loaded("_enter").go_inside(voice, placed) if placed is not None else None
         if end is not None:
             told = end.message if end.message is not None or end.code == 0 else _cut_off(options, end.code)
             return _tell(voice, told or {}, end.code)
-        told, code = _work(voice)
+        told, code = _work(voice, part)
     except (WalgError, OSError) as exc:
         told, code = _not_begun(options, exc)
     inside = _inside.current()
@@ -77,46 +75,29 @@ def _cut_off(options: argparse.Namespace, code: int) -> dict[str, Any]:
     return _not_begun(options, error)[0]
 
 
-def _go_inside(voice: _voice.Voice, placed: _placed.Placed) -> _session.End | None:
-    """Go on in the container of the instance's server, as its owner; outside, return how that ended."""
-    runner, options = voice.runner, voice.options
-    _job_spec.remember(options.config_dir, options.instance)
-    container = placed.find(runner)
-    container.refuse_not_running()
-    offers = {"tell": lambda told, _descriptor: voice.speak(told)}
-    end = _session.work(runner, placed, container, offers, served=True, user=container.user)
-    if end is not None:
-        return end
-    options.config_dir = placed.directories()["config_dir"]
-    drop = dropper(_record.require(options.config_dir, options.instance).owner)
-    if drop is not None:
-        drop()
-        _guard.end_with_parent()  # that was forgotten with the change of user
-    return None
-
-
-def _work(voice: _voice.Voice) -> tuple[dict[str, Any], int]:
+def _work(voice: _voice.Voice, part: Any) -> tuple[dict[str, Any], int]:
     """Do the verb as the cluster's owner. Returns what there is to tell outside, and the exit code."""
     runner, options = voice.runner, voice.options
     instance = _record.require(options.config_dir, options.instance)
     _refuse_other_user(instance)
     if options.verb == "confirm":
-        return {}, _confirm(instance, options)
+        signal.signal(signal.SIGTERM, _end)  # the wrapper's limit ends WAL-G too
+        return {}, part.confirm(runner, instance, options)
     if options.verb in _usage.LOOKING:
         try:
-            return {}, _views.show(runner, instance, voice.spec, options)
+            return {}, part.show(runner, instance, voice.spec, options)
         except KeyboardInterrupt:
             return {}, _exit_codes.FAILED
     with _ended_in_order():
-        return _worked(instance, voice)
+        return _worked(instance, voice, part)
 
 
-def _worked(instance: _record.Instance, voice: _voice.Voice) -> tuple[dict[str, Any], int]:
+def _worked(instance: _record.Instance, voice: _voice.Voice, part: Any) -> tuple[dict[str, Any], int]:
     mask = _mask(instance)
     troubles: list[str] = []
     log = _log.opened(instance.log_dir, mask, troubles)
     work = Work(voice.runner, instance, voice.spec, voice.options, log, [], troubles)
-    outcome = work.do(voice.options.verb, _verb(work))
+    outcome = work.do(voice.options.verb, lambda: part.act(work))
     work.keep(lambda: _metrics_file.write_own(instance, work.metrics()))
     if work.own_state():
         work.keep(lambda: _metrics_file.write_own(instance, work.metrics()))
@@ -135,17 +116,6 @@ def _spoken(voice: _voice.Voice, told: dict[str, Any]) -> list[list[str] | None]
         return voice.speak(told)
     failed: list[list[str] | None] = inside.ask("tell", **told)
     return failed
-
-
-def _verb(work: Work) -> Callable[[], _outcome.Outcome]:
-    options = work.options
-    return {
-        "backup": lambda: _verbs.backup(work, options.max_age),
-        "check": lambda: _verbs.check(work),
-        "expire": lambda: _verbs.expire(work, options.check, options.confirm),
-        "verify": lambda: _verbs.verify(work, options.all),
-        "run": lambda: _due_work.run(work),
-    }[options.verb]
 
 
 def _tell(voice: _voice.Voice, told: Mapping[str, Any], code: int) -> int:
@@ -192,11 +162,3 @@ def _ended_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _confirm(instance: _record.Instance, options: argparse.Namespace) -> int:
-    """Exit code 0: it may. Within the wrapper's limit, and with it: a signal ends WAL-G too."""
-    signal.signal(signal.SIGTERM, _end)
-    walg = replace(Walg.of(Runner(), instance), ask_timeout=max(1.0, instance.push_timeout - 1.0))
-    _ownership.confirm_push(walg, instance, options.data_dir, options.file)
-    return 0

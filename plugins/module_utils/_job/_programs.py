@@ -20,7 +20,19 @@ from typing import TYPE_CHECKING
 from .._errors import WalgError
 from .._host import _inside, _proc, _trust
 from .._host._files import FilePlan, remove_tree
-from . import _main, _wrappers
+from . import (
+    _enter,
+    _main,
+    _verb_backup,
+    _verb_check,
+    _verb_confirm,
+    _verb_expire,
+    _verb_run,
+    _verb_verify,
+    _views,
+    _web,
+    _wrappers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +40,19 @@ if TYPE_CHECKING:
     from .._host._process import Runner
     from .._host._users import User
 
+#: What the job begins with, and the parts that it loads when they are needed (see _parts).
+_ROOTS = (
+    _main,
+    _enter,
+    _verb_backup,
+    _verb_check,
+    _verb_confirm,
+    _verb_expire,
+    _verb_run,
+    _verb_verify,
+    _views,
+    _web,
+)
 PACKAGE = "mapswipe_walg"
 JOB = "walg-job"
 #: The imports that run when a module is loaded, which stand at the line's beginning; those for types do not.
@@ -55,7 +80,7 @@ def library() -> dict[str, str]:
     """
     root = _main.__name__.rsplit(".", 2)[0]
     found = {"__init__.py": ""}
-    waiting = [_main.__name__]
+    waiting = [one.__name__ for one in _ROOTS]
     while waiting:
         name = waiting.pop()
         path = name[len(root) + 1 :].replace(".", "/") + ".py"

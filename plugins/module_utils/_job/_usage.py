@@ -11,7 +11,8 @@ from .._host import _exit_codes
 
 #: Verbs that only look and print.
 LOOKING = ("status", "report")
-_VERBS = {
+#: All verbs, with what they do.
+VERBS = {
     "run": "do what is due: check, base backup, retention, verification",
     "backup": "take a base backup",
     "check": "look whether the archive can be restored to the present",
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs = made.add_subparsers(dest="verb", required=True)
     parsers = {}
-    for name, meaning in _VERBS.items():
+    for name, meaning in VERBS.items():
         verb = parsers[name] = verbs.add_parser(name, help=meaning, description=meaning)
         verb.add_argument("--instance", default="main")
         verb.add_argument("--config-dir", default="/etc/mapswipe-walg")

@@ -1,22 +1,19 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One start of the job: what it has to work with, and what it writes down of its work. Run as the cluster's owner."""
+"""One start of the job, and what it writes down whatever verb it does. Run as the cluster's owner; in a container inside of it."""
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from .._archive import _pressure
 from .._errors import WalgError
-from .._host import _exit_codes, _history, _times
-from .._host._files import read_state, write_atomic
-from .._report import _facts, _metrics, _verdict
-from .._walg._client import Walg
+from .._host import _exit_codes, _history
+from .._host._files import read_state
+from .._report import _metrics, _verdict
 from . import _outcome
 from ._outcome import Outcome
 
@@ -80,25 +77,6 @@ class Work:
         except (WalgError, OSError) as exc:
             trouble = exc.msg if isinstance(exc, WalgError) else str(exc)
             self.troubles += [trouble] if trouble not in self.troubles else []
-
-    def facts(self, heartbeat: bool) -> tuple[dict[str, Any], _verdict.Verdict]:
-        """Look at server, pg_wal, storage and what the job has kept, and judge it."""
-        now = datetime.now(timezone.utc)
-        facts = _facts.gather(self.runner, self.instance, self.spec, now, heartbeat=heartbeat)
-        this = {"verb": "check", "started": _times.text(now), "ended": _times.text(now), "code": _exit_codes.OK}
-        facts["runs"] = {**facts["runs"], "check": this}  # the one that looks now
-        return facts, _verdict.judge(facts, now)
-
-    def refresh(self, heartbeat: bool = False) -> tuple[dict[str, Any], _verdict.Verdict]:
-        """Look, and write down what was seen for status, metrics and page."""
-        facts, verdict = self.facts(heartbeat)
-        files, now = self.instance.files, datetime.now(timezone.utc)
-        walg = Walg.of(self.runner, self.instance)
-        self.keep(lambda: _pressure.relieve(walg, self.instance, self.spec, facts["health"], now))
-        kept = {**facts, "verdict": _verdict.as_dict(verdict)}
-        self.keep(lambda: write_atomic(files.health, json.dumps(facts["health"], indent=1) + "\n", 0o644))
-        self.keep(lambda: write_atomic(files.facts, json.dumps(kept, indent=1, sort_keys=True) + "\n", 0o644))
-        return facts, verdict
 
     def metrics(self) -> str:
         """Return the metrics of what was seen last, with the newest runs."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _owner, _ownership
+from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _confirm, _owner, _ownership
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Result
 from ansible_collections.mapswipe.walg.plugins.module_utils._postgres._server import ServerFacts
@@ -327,7 +327,7 @@ def cluster(world: World, timeline: int = 1, *, version: int = 1300, identifier:
 def confirmed(world: World, name: str, *calls: Call) -> bool:
     runner = Scripted(calls=list(calls))
     try:
-        _ownership.confirm_push(walg(world, runner), world.instance, str(world.data_dir), name)
+        _confirm.confirm_push(walg(world, runner), world.instance, str(world.data_dir), name)
     except _owner.ForeignError:
         return False
     finally:

@@ -14,7 +14,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._container import _s
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _exit_codes
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance import _record
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._job_spec import JobSpec
-from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main, _voice
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _enter, _main, _voice
 from support.helper_engine import SERVER, Helpers, Work, placed, write
 from support.walg_world import World
 
@@ -92,13 +92,13 @@ def test_inside_it_is_the_owner_s(
     instance = replace(world.instance, config_dir=str(there))
     (there / "main.env").write_text(_record.render(instance))
     done: list[str] = []
-    monkeypatch.setattr(_main, "dropper", lambda user: lambda: done.append(user.name))
-    monkeypatch.setattr(_main._guard, "end_with_parent", lambda: done.append("ends with its parent"))
+    monkeypatch.setattr(_enter, "dropper", lambda user: lambda: done.append(user.name))
+    monkeypatch.setattr(_enter._guard, "end_with_parent", lambda: done.append("ends with its parent"))
     work.ends = [None, None]
     given = options(config)
-    assert _main._go_inside(_voice.Voice(engine, given, JobSpec()), placed(tmp_path)) is None
+    assert _enter.go_inside(_voice.Voice(engine, given, JobSpec()), placed(tmp_path)) is None
     assert (given.config_dir, done) == (str(there), [instance.owner.name, "ends with its parent"])
-    monkeypatch.setattr(_main, "dropper", lambda _user: None)  # it is the owner already
-    assert _main._go_inside(_voice.Voice(engine, options(config), JobSpec()), placed(tmp_path)) is None
+    monkeypatch.setattr(_enter, "dropper", lambda _user: None)  # it is the owner already
+    assert _enter.go_inside(_voice.Voice(engine, options(config), JobSpec()), placed(tmp_path)) is None
     assert len(done) == 2
     assert engine.done() == []

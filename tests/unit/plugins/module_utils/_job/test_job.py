@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _ownership
+from ansible_collections.mapswipe.walg.plugins.module_utils._archive import _confirm
 from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _due, _take
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _locks
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._record import render
-from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main, _views
 from support.walg_world import World
 
 DONE = {
@@ -167,7 +167,7 @@ def test_the_wrapper_s_question_is_answered_within_its_limit(
         if len(seen) > 1:
             raise WalgError("it is the archive of db1")
 
-    monkeypatch.setattr(_ownership, "confirm_push", confirm)
+    monkeypatch.setattr(_confirm, "confirm_push", confirm)
     monkeypatch.setattr(_main.signal, "signal", lambda *_: None)
     assert ask(world) == 0
     assert capfd.readouterr() == ("", "")
@@ -182,7 +182,7 @@ def test_an_unexpected_error_is_no_yes(world: World, monkeypatch: pytest.MonkeyP
     def confirm(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(_ownership, "confirm_push", confirm)
+    monkeypatch.setattr(_confirm, "confirm_push", confirm)
     monkeypatch.setattr(_main.signal, "signal", lambda *_: None)
     with pytest.raises(ZeroDivisionError):
         ask(world)
@@ -265,5 +265,5 @@ def test_whoever_looks_may_stop(world: World, monkeypatch: pytest.MonkeyPatch) -
         signal.raise_signal(signal.SIGINT)
         return 0
 
-    monkeypatch.setattr(_main._views, "show", show)
+    monkeypatch.setattr(_views, "show", show)
     assert _main.main(["status", "--config-dir", str(world.root / "config")]) == 1

@@ -18,7 +18,7 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgE
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._waiting import wait_until
-from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _programs, _usage
 from support.inside import work_inside
 from support.scripted import Call, Scripted
 
@@ -93,7 +93,8 @@ def test_what_else_the_installing_process_loads_is_not_installed(installed: Path
         one.name for one in (installed / "mapswipe_walg").iterdir()
     ]
     loaded = (
-        "import sys; from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main\n"
+        "import sys; from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main, _parts, _usage\n"
+        "every = [*map(_parts.of_verb, _usage.VERBS), *map(_parts.loaded, ['_enter', '_web'])]\n"
         "print(*(name for name, one in sys.modules.items() if '.module_utils._' in name and not hasattr(one, '__path__')))"
     )
     answer = subprocess.run(
@@ -102,6 +103,29 @@ def test_what_else_the_installing_process_loads_is_not_installed(installed: Path
     wanted = {"/".join(name.split(".")[-2:]) + ".py" for name in answer.stdout.split()}
     found = {name for name in relative_names(tmp_path) if not name.endswith("/__init__.py")}
     assert {name.split("/")[-1] for name in found} == {name.split("/")[-1] for name in wanted}
+
+
+@pytest.mark.parametrize("verb", _usage.VERBS)
+def test_what_a_verb_loads_is_installed(installed: Path, verb: str) -> None:
+    """The end is the same for each: it is loaded, and then finds that the instance is not configured."""
+    more = ["--data-dir", "/", "--file", "0"] if verb == "confirm" else []
+    answer = job(installed, verb, "--config-dir", "/nonexistent", *more)
+    assert "The instance 'main' is not configured" in answer.stderr
+
+
+def test_a_check_loads_little(installed: Path) -> None:
+    """It comes every few minutes on each host, and what it does not need takes longer to load than its own work does."""
+    (copy,) = (one for one in (installed / "mapswipe_walg").iterdir() if one.is_dir())
+    program = (
+        f"import sys; sys.path.insert(0, {str(copy.parent)!r}); sys.dont_write_bytecode = True\n"
+        f"from {copy.name}._job import _main, _parts; _parts.of_verb('check'); print(*sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True)
+    names = {one[len(copy.name) + 1 :] if one.startswith(f"{copy.name}.") else one for one in answer.stdout.split()}
+    assert {"_job._verb_check", "_report._facts", "_archive._info"} <= names
+    folders = {one.split(".")[0] for one in names}
+    assert folders.isdisjoint({"_backup", "urllib.request", "http", "ssl", "email", "html", "concurrent"})
+    assert names.isdisjoint({"urllib.request", "_container._session", "_report._page", "_report._status"})
 
 
 def test_plans_are_ours_and_parents_come_first(tmp_path: Path) -> None:

@@ -1,20 +1,18 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each verb of the job does. Run as the cluster's owner; where the server is in a container, inside of it."""
+"""The verb backup: take a base backup if one is needed."""
 
 from __future__ import annotations
 
 import json
 import os
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from .._backup import _expire, _take, _verify
+from .._backup import _take
 from .._errors import WalgError
-from .._host import _exit_codes, _locks
+from .._host import _exit_codes
 from .._instance._job_spec import BackupRule
-from .._report import _verdict
 from .._walg import _corruption
 from ._outcome import Outcome
 
@@ -22,13 +20,9 @@ if TYPE_CHECKING:
     from ._work import Work
 
 
-def check(work: Work) -> Outcome:
-    """Look whether the archive could be restored to the present."""
-    with _locks.locked(work.instance.files.check_lock, f"A check of the instance {work.instance.name!r}"):
-        _facts_now, verdict = work.refresh(heartbeat=work.spec.heartbeat)
-    codes = sorted(one.code for one in verdict.reasons if one.level != "info")
-    details = {"restorable": verdict.restorable, "to": verdict.to, "codes": codes}
-    return Outcome(verdict.exit_code, False, _verdict.line(verdict), details)
+def act(work: Work) -> Outcome:
+    """Take one unless the newest is younger than the command line says."""
+    return backup(work, work.options.max_age)
 
 
 def backup(work: Work, max_age: float | None) -> Outcome:
@@ -69,30 +63,3 @@ def _be_nice(work: Work) -> None:
         work.runner.run(["ionice", "-c", "2", "-n", "7", "-p", str(os.getpid())])
     except (OSError, WalgError) as exc:
         work.log.warning("no lower priority: %s", exc)
-
-
-def expire(work: Work, dry: bool = False, confirmed: bool = False) -> Outcome:
-    """Delete what the rules don't keep."""
-    if work.spec.retention is None:
-        return Outcome(_exit_codes.OK, False, "nothing done: retention is off (walg_backup_retention)")
-    now = datetime.now(timezone.utc)
-    answer = _expire.run(work.runner, work.instance, work.spec.retention, now, dry=dry, confirmed=confirmed)
-    lines = [f"retention: {line}" for line in answer.get("warnings") or ()]
-    plan = answer["plan"]
-    details = {
-        "shown_only": answer["shown_only"],
-        "deleted": [one["name"] for one in plan["delete"]],
-        "bytes": plan["bytes"],
-        "segments": plan["wal"]["segments"],
-        "locked": len(answer["locked"]),
-    }
-    return Outcome(_exit_codes.OK, answer["changed"], answer["text"], details, lines)
-
-
-def verify(work: Work, everything: bool = False) -> Outcome:
-    """Read back the slice of the storage that is due."""
-    now = datetime.now(timezone.utc)
-    answer = _verify.run(work.runner, work.instance, work.spec.verification, now, everything=everything)
-    code = {True: _exit_codes.OK, False: _exit_codes.WARNING}.get(answer["sound"], _exit_codes.UNKNOWN)
-    details = {"sound": answer["sound"], "damaged": len(answer["damaged"]), "reread": answer["reread"]}
-    return Outcome(code, False, answer["text"], details)

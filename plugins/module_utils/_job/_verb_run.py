@@ -1,7 +1,7 @@
 # Copyright: the mapswipe.walg contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verb ``run``: what is due, in order. Run as the cluster's owner; where the server is in a container, inside of it."""
+"""The verb run: what is due, in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._backup import _due, _known_damage
 from .._errors import WalgError
 from .._host import _exit_codes, _history, _locks, _times
 from .._report import _facts
-from . import _outcome, _verbs
+from . import _outcome, _verb_backup, _verb_check, _verb_expire, _verb_verify
 from ._outcome import Outcome
 from ._work import kept_facts
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._work import Work
 
 
-def run(work: Work) -> Outcome:
+def act(work: Work) -> Outcome:
     """Do what is due, in order: check, base backup, retention, verification; and look again at the end."""
     with _locks.locked(work.instance.files.run_lock, f"The work that is due of the instance {work.instance.name!r}"):
         return _in_order(work)
@@ -63,7 +63,7 @@ def _in_order(work: Work) -> Outcome:
         return outcome
 
     if _due.check_due(spec, _history.read(history), time.time()):
-        part("check", lambda: _verbs.check(work))
+        part("check", lambda: _verb_check.act(work))
     reason, max_age = "", None
     if spec.backup is not None:
         kept = kept_facts(work.instance)
@@ -76,11 +76,11 @@ def _in_order(work: Work) -> Outcome:
     if reason and spec.backup is not None:
         work.log.info("a base backup is due: %s", reason)
         time.sleep(random.uniform(0, spec.backup.jitter))
-        part("backup", lambda: _verbs.backup(work, max_age))
+        part("backup", lambda: _verb_backup.backup(work, max_age))
     if spec.retention is not None and _due.expire_due(_history.read(history), time.time()):
-        part("expire", lambda: _verbs.expire(work))
+        part("expire", lambda: _verb_expire.expire(work))
     if _due.verify_due(spec, _history.read(history), time.time()):
-        part("verify", lambda: _verbs.verify(work))
+        part("verify", lambda: _verb_verify.verify(work))
     if set(did) - {"check"}:
-        part("check", lambda: _verbs.check(work))
+        part("check", lambda: _verb_check.act(work))
     return Outcome(_outcome.worst(codes), False, f"done: {', '.join(did)}" if did else "nothing is due", {"parts": did})

@@ -40,7 +40,7 @@ SELECT json_build_object(
   'library', coalesce(current_setting('archive_library', true), ''))
 FROM pg_stat_archiver
 """
-_HEARTBEAT = "SELECT pg_logical_emit_message(true, 'mapswipe.walg', 'heartbeat')"
+_HEARTBEAT = "SELECT pg_logical_emit_message(true, 'mapswipe.walg', 'heartbeat')\n\\g /dev/null\n"  # with the question, in one session
 #: Seconds beyond archive_timeout in which a segment must have left: a checkpoint may hold its switch up, and a push may be tried again.
 _GRACE = 240.0
 #: Seconds over which the rate of WAL is measured at least: a burst of one minute says nothing about the day.
@@ -67,9 +67,7 @@ def ask(runner: Runner, instance: Instance, now: datetime, *, heartbeat: bool) -
     server = Server(runner, instance.cluster)
     try:
         facts = server.own_facts()
-        if heartbeat and not facts.in_recovery:
-            server.ask(_HEARTBEAT)
-        told = server.ask_json(_QUESTION)
+        told = server.ask_json((_HEARTBEAT if heartbeat and not facts.in_recovery else "") + _QUESTION)
     except WalgError as exc:
         there = waiting_files(instance.cluster.data_dir, now.timestamp())  # it may be down for want of room
         return {**found, "problem": exc.msg, "waiting": asdict(there), **_room(instance, now, None, None)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._errors import WalgError
 from .._host import _times
 from .._postgres import _wal
-from .._walg import _backups, _segment_size
+from .._walg import _backups, _inventory, _segment_size
 from .._walg._client import Walg
 from . import _ownership, _recoverable, _trunk, _wal_path
 
@@ -44,12 +44,13 @@ def look(
     """Return the same, and where the marker stands (None: there is none, or it can't be read)."""
     listed = _oldest_first(walg.backups())
     size = _segment_size.of(instance, listed)
-    archive = walg.archive(size, listed)
+    table = walg.wal_table_if_any() if listed else ""
+    archive = walg.archive(size, listed, _inventory.names_in(table) if table else None)
     clusters = _clusters(listed)
     found = {one: _recoverable.windows(members, archive) for one, members in clusters.items()}
     ends = {_end(window, archive) for windows in found.values() for window in windows}
     ends |= {wal.end for wal in archive.timelines.values() if wal.end}
-    uploaded = walg.uploaded(ends) if ends else {}
+    uploaded = _inventory.upload_times(table or walg.wal_table(), ends) if ends else {}
     found = {one: _recoverable.windows(members, archive, uploaded) for one, members in clusters.items()}
     there = _backups.identifiers(listed)
     own = instance.cluster.system_identifier or (there[0] if len(there) == 1 else "")

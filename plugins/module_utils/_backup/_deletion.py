@@ -27,8 +27,8 @@ _LOCKED = re.compile(r"retention ?policy|object ?lock|\bhold\b|immutab|WORM|\b40
 _GONE = re.compile(r"does not exist", re.IGNORECASE)
 #: So many objects in a row that can't be deleted are enough to know it of the others.
 _ENOUGH = 10
-#: From so many objects on, so many are deleted at once.
-_MANY, _AT_ONCE = 50, 4
+#: So many are deleted at once; of many, so many batches before it is looked at what became of them.
+_AT_ONCE, _MANY, _BATCHES = 4, 50, 8
 
 
 @dataclass
@@ -45,16 +45,16 @@ class Deletion:
     def remove(self, names: Sequence[str]) -> bool:
         """Delete objects; False if the storage does not let one go. Raises WalgError if it can't be asked.
 
-        Many are deleted a few at a time: each is a program that waits for the storage.
+        They are deleted a few at a time: each is a program that waits for the storage.
         """
-        step = _AT_ONCE * 8 if len(names) >= _MANY else 1
+        step = _AT_ONCE * _BATCHES if len(names) >= _MANY else _AT_ONCE
         every = True
         for begin in range(0, len(names), step):
             if self._in_a_row >= _ENOUGH:
                 self.untried += len(names) - begin
                 return False
             some = names[begin : begin + step]
-            if step == 1:
+            if len(some) == 1:
                 outcomes = [self._tried(some[0])]
             else:
                 with ThreadPoolExecutor(_AT_ONCE) as pool:

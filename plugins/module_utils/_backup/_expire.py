@@ -238,8 +238,8 @@ def _compare(this: _Run, made: Plan | None, deletion: Deletion) -> None:
         )
     if made is None:
         return
-    listed = this.seen.walg.backups()
-    archive = this.seen.walg.archive(this.seen.known.archive.segment_size, listed)
+    listed = _retention_look.listed_now(this.seen, files)
+    archive = this.seen.walg.archive(this.seen.known.archive.segment_size, listed, [one.name for one in wal])
     fine = {name for window in _recoverable.windows(listed, archive) for name in window.backups}
     lost = [one.name for one in made.keep if one.name in made.counting and one.name not in fine]
     if lost:

@@ -63,7 +63,7 @@ def archive(runner: Runner, instance: Instance, facts: ServerFacts, now: datetim
     wal, files = objects(walg)
     listed = walg.backups()
     _backups.refuse_foreign(listed, facts.system_identifier, instance.storage)
-    found = walg.archive(facts.segment_size, listed)
+    found = walg.archive(facts.segment_size, listed, [one.name for one in wal])
     mine = [one for one in listed if one.system_identifier]
     trunk = _trunk.trunk(found, mine, owner.before.timeline, owner.before.highest_timeline)
     lines = [facts.timeline, *(one for one in trunk.candidates if one != facts.timeline)]
@@ -85,6 +85,16 @@ def objects(walg: Walg) -> tuple[list[Object], list[Object]]:
             raise _nested(f"{folder}/{nested[0]}", walg.storage)
         found.append(rows)
     return found[0], found[1]
+
+
+def listed_now(seen: Seen, files: Sequence[Object]) -> list[Backup]:
+    """Return the base backups of a new listing; their records are asked for again only if one is new or was written since."""
+    before = {one.name: one for one in seen.files}
+    records = [one for one in files if one.name.endswith(SENTINEL)]
+    if any(before.get(one.name) != one for one in records):
+        return seen.walg.backups()
+    names = {one.name[: -len(SENTINEL)] for one in records}
+    return [one for one in seen.known.backups if one.name in names]
 
 
 def refuse_nested(folders: Sequence[str], storage: str) -> None:

@@ -161,12 +161,16 @@ class Walg:
             raise WalgError(f"WAL-G's wal-show did not answer with JSON: {exc}", stdout=text[:2000]) from exc
         return _inventory.inventory(shown or [], segment_size)
 
-    def archive(self, segment_size: int, backups: Sequence[_backups.Backup] = ()) -> _inventory.Inventory:
+    def archive(
+        self, segment_size: int, backups: Sequence[_backups.Backup] = (), names: Sequence[str] | None = None
+    ) -> _inventory.Inventory:
         """List the WAL as ``wal`` does, with the ancestors that only history files know (one is read for each that needs it).
 
-        A segment that no recovery passes, as ``backups`` tell, is treated as missing.
+        A segment that no recovery passes, as ``backups`` tell, is treated as missing. ``names``: what a listing of the WAL folder has
+        just told; it is enough in an archive of one timeline.
         """
-        found = self.wal(segment_size)
+        known = _inventory.of_names(names, segment_size) if names is not None else None
+        found = known or self.wal(segment_size)
         for timeline in _inventory.cut_off(found, {one.timeline for one in backups}):
             found = _inventory.with_history(found, timeline, self.history(timeline))
         return _inventory.without(found, _backups.passed(backups))
@@ -202,7 +206,20 @@ class Walg:
 
     def uploaded(self, names: Container[str]) -> dict[str, str]:
         """Return when segments were uploaded (RFC 3339), of those that are asked for by name."""
-        return _inventory.upload_times(self._list(["st", "ls", "wal_005"]), names)
+        return _inventory.upload_times(self.wal_table(), names)
+
+    def wal_table(self) -> str:
+        """Return the table of what is in the WAL folder, with sizes and times."""
+        return self._list(["st", "ls", _objects.WAL])
+
+    def wal_table_if_any(self) -> str:
+        """Return the same; "" where there is no such folder, as far as the storage does not just fall silent."""
+        try:
+            return self.wal_table()
+        except WalgError as exc:
+            if exc.fields.get("timed_out"):
+                raise
+            return ""
 
     def objects(self, folder: str) -> list[_objects.Object]:
         """List all that is in a folder of the prefix and below it, with sizes and times; nothing if there is no such folder."""

@@ -25,6 +25,12 @@ _OBJECT = re.compile(
     re.MULTILINE,
 )
 
+#: Of the names in the WAL folder: a whole segment, and the note that PostgreSQL leaves of a base backup.
+_SEGMENT = re.compile(r"([0-9A-F]{24})(?:\.(?!partial\b|[0-9A-F]{8}\b)[a-z0-9]+)?")
+_LABEL = re.compile(r"[0-9A-F]{24}\.[0-9A-F]{8}\.backup(?:\.[a-z0-9]+)?")
+_ROW_WORDS = 7  # obj, size, date, time, offset, zone, name
+_MOST_MISSING = 100_000  # segments that are named
+
 
 @dataclass(frozen=True)
 class TimelineWal:
@@ -84,6 +90,42 @@ def _timelines(shown: Iterable[Mapping[str, Any]]) -> dict[int, TimelineWal]:
             missing,
         )
     return timelines
+
+
+def names_in(table: str) -> list[str] | None:
+    """Return the names of the objects in the table of ``st ls wal_005``; None where a row has another form than the usual."""
+    found = []
+    for row in table.splitlines()[1:]:
+        words = row.split()
+        if words and words[0] != "dir":
+            if words[0] != "obj" or len(words) != _ROW_WORDS:
+                return None
+            found.append(words[-1])
+    return found
+
+
+def of_names(names: Iterable[str], segment_size: int) -> Inventory | None:
+    """Return what wal-show would tell of an archive with these objects of WAL, where that needs no more than their names.
+
+    None where it does: there is more than the first timeline, or a history file, or anything that is neither segment nor label.
+    """
+    numbers, per_id = set(), 0x100000000 // segment_size
+    for name in names:
+        found = _SEGMENT.fullmatch(name)
+        if found is None and not _LABEL.fullmatch(name):
+            return None
+        if found is not None:
+            if not name.startswith("00000001") or int(name[16:24], 16) >= per_id:
+                return None
+            numbers.add(_wal.segment_number(name, segment_size))
+    if not numbers:
+        return None
+    first, last = min(numbers), max(numbers)
+    if last - first + 1 - len(numbers) > _MOST_MISSING:
+        return None
+    lacking = () if last - first + 1 == len(numbers) else (one for one in range(first, last) if one not in numbers)
+    start, end, *missing = (_wal.segment_name(1, one, segment_size) for one in (first, last, *lacking))
+    return Inventory({1: TimelineWal(1, start, end, missing=frozenset(missing))}, segment_size)
 
 
 def upload_times(listing: str, names: Container[str]) -> dict[str, str]:

@@ -89,7 +89,7 @@ def windows(answer: dict[str, Any]) -> list[tuple[Any, ...]]:
 def test_recorded_archive(world: World, version: str) -> None:
     storage = recorded(version)
     answer = _info.read(storage, world.instance, NOW)
-    assert storage.asked == ["backup-list --detail", "wal-show --detailed-json", "wal-fetch 00000004.history", "st ls"]
+    assert storage.asked == ["backup-list --detail", "st ls", "wal-show --detailed-json", "wal-fetch 00000004.history"]
     assert answer == _info.read(recorded("1.1.3"), world.instance, NOW)
     assert (answer["system_identifiers"], answer["foreign"]) == ([OTHER, OWN], [OTHER])
     assert [one["name"] for one in answer["backups"]] == [FIRST, FOREIGN, DELTA, PERMANENT, SECOND]

@@ -437,3 +437,50 @@ def test_rows_of_other_forms(row: str, time: str | None) -> None:
 def test_of_several_versions_the_newest_counts() -> None:
     rows = [f"obj 5 2026-01-0{day} 00:30:00 +0000 UTC {name(1, 1)}.lz4 v{day}\n" for day in (2, 3, 1)]
     assert _inventory.upload_times("".join(rows), {name(1, 1)}) == {name(1, 1): "2026-01-03T00:30:00Z"}
+
+
+@pytest.mark.parametrize("version", ["1.1.3", "2.0.1", "3.0.7", "3.0.8", "3.0.9"])
+def test_names_tell_what_wal_show_would(version: str) -> None:
+    """Of one timeline: an archive as it was listed, with a hole, of which the rest of the recorded one is left out."""
+    table = (DATA / f"walg-{version}" / "archive-objects.out").read_text()
+    every = _inventory.names_in(table)
+    assert every is not None
+    assert _inventory.of_names(every, SIZE) is None  # only history files tell how its timelines hang together
+    shown = json.loads((DATA / f"walg-{version}" / "archive-wal.json").read_text())
+    first = [one for one in every if one.startswith("00000001") and "partial" not in one]
+    assert _inventory.of_names(first, SIZE) == _inventory.inventory([one for one in shown if one["id"] == 1], SIZE)
+    assert [one["missing_segments"] for one in shown if one["id"] == 1] == [[name(1, 6)]]
+
+
+@given(st.sets(st.integers(0, 40), min_size=1), SIZES)
+def test_what_names_tell_is_what_is_there(numbers: set[int], size: int) -> None:
+    found = _inventory.of_names([f"{_wal.segment_name(1, one, size)}.lz4" for one in numbers], size)
+    assert found is not None
+    assert {one for one in range(50) if found.has(_wal.segment_name(1, one, size))} == numbers
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        "00000002.history.lz4",
+        f"{name(2, 9)}.lz4",
+        f"{name(1, 9)}.partial.lz4",
+        f"{name(1, 9)[:-8]}00000100.lz4",
+        f"{name(1, 9)}.lz4.x",
+        "x",
+    ],
+)
+def test_names_do_not_tell_of_anything_else(strange: str) -> None:
+    names = [f"{name(1, 8)}.lz4", f"{name(1, 8)}.00000028.backup.lz4"]
+    assert _inventory.of_names(names, SIZE) == stored(wal(1, 8, 8))
+    assert _inventory.of_names([*names, strange], SIZE) is None
+    assert _inventory.of_names([], SIZE) is None
+    assert _inventory.of_names([name(1, 0), name(1, 1_000_000)], SIZE) is None  # too many to name
+
+
+@pytest.mark.parametrize("row", ["obj 3 2026-01-01 00:00:00 +0000 UTC a version", "obj 3 a", "what a b c d e f"])
+def test_a_table_of_another_form_tells_no_names(row: str) -> None:
+    head = "type size last modified name\n"
+    fine = "dir 0 0001-01-01 00:00:00 +0000 UTC x/\nobj 3 2026-01-01 00:00:00 +0000 UTC a \n"
+    assert _inventory.names_in(head + fine) == ["a"]
+    assert _inventory.names_in(head + fine + row) is None

@@ -112,5 +112,5 @@ def _answer(session: Background, path: str) -> str:
         found[:] = [line for line in (read_text(path) or "").splitlines() if line.startswith("lock ")]
         return bool(found) or session.poll() is not None
 
-    wait_until(answered, _PATIENCE)
+    wait_until(answered, _PATIENCE, every=0.02)
     return found[0] if found else ""

@@ -104,9 +104,7 @@ class Background:
         """Send ``first``, wait up to ``wait`` seconds, then KILL the group. Returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(first)
-            try:
-                self.process.wait(wait)
-            except subprocess.TimeoutExpired:
+            if not _ended_within(self.process, wait):
                 _kill_group(self.process, signal.SIGKILL)
         return self.process.wait()
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
-from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
+from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Result, Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import User
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _client
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg._client import Walg
@@ -102,6 +104,23 @@ def test_wal() -> None:
     runner.finish()
     assert sorted(found.timelines) == [1, 2]
     assert found.last(2) == "000000020000000000000008"
+
+
+def test_a_question_is_told_not_to_collect_and_a_listing_is_not() -> None:
+    """It is over before there is anything; a listing may be large."""
+    told: list[dict[str, str]] = []
+
+    class Noted(Runner):
+        def run(self, argv: Sequence[str], **options: Any) -> Result:
+            told.append(dict(options["env"]))
+            return Result(list(argv), 0, "[]")
+
+    walg = Walg(Noted(), BASE[0], BASE[2], OWNER, "gs://b/p", ENVIRONMENT)
+    walg.remove("a")
+    walg.backups()
+    own = replace(walg, environment={"GOGC": "7"})
+    own.remove("a")
+    assert told == [{"GOGC": "400", **ENVIRONMENT}, ENVIRONMENT, ENVIRONMENT, {"GOGC": "7"}]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[]\n", "null"])

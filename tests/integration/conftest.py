@@ -23,7 +23,7 @@ LEFT_OUT = (
     {}
     if os.geteuid() == 0
     else {
-        **dict.fromkeys(("test_mount_point.py", "test_full_disk.py"), "only root can mount"),
+        **dict.fromkeys(("test_mount_point.py", "test_full_disk.py", "test_pg_wal_full.py"), "only root can mount"),
         "test_below_roots.py": "only root renames what lies in root's directories",
         "test_keyless.py": "only root can make a network of its own",
     }

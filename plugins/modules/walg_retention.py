@@ -235,7 +235,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _expire, _first_plan, _retention_told
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import (
+    _expire,
+    _first_plan,
+    _retention_state,
+    _retention_told,
+)
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import WalgError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._users import call_as
@@ -268,7 +273,7 @@ def main() -> None:
             if params["first_plan"] == "ask":
                 return _first_plan.ask(Runner(), instance, policy, now)
             if params["first_plan"] == "note":
-                new = _first_plan.note(instance, policy, dry=module.check_mode)
+                new = _retention_state.note_play(instance, policy, dry=module.check_mode)
                 return {**_expire.answer(None, "the first plan is noted as shown"), "changed": new}
             return _expire.run(Runner(), instance, policy, now, dry=module.check_mode, confirmed=params["confirmed"])
 

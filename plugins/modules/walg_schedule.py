@@ -217,6 +217,12 @@ metrics_link:
   returned: success
   type: str
   sample: /var/lib/prometheus/node-exporter/mapswipe-walg-main.prom
+plan_shown:
+  description:
+    - Whether a play has shown what these rules of retention would delete first, by O(mapswipe.walg.walg_retention#module:first_plan).
+    - V(true) without retention. V(false) for a server in a container, where only M(mapswipe.walg.walg_retention) can tell.
+  returned: success
+  type: bool
 """
 
 import socket
@@ -261,9 +267,10 @@ def main() -> None:
         _trust.refuse_loose(params["cron_dir"], "walg_cron_dir")
         _trust.refuse_loose(config_dir, "walg_config_dir")
         if params["state"] == "absent":
-            made = _scheduling.plan_absent(name, config_dir, params["cron_dir"])
+            made, shown = _scheduling.plan_absent(name, config_dir, params["cron_dir"]), True
         else:
             wanted = _wanted(module)
+            shown = wanted.plan_shown
             made = _scheduling.plan(runner, wanted)
             if wanted.scheduler == "timer":
                 path = _timer.paths(name)[-1]
@@ -281,6 +288,7 @@ def main() -> None:
         path=path,
         spec_file=_job_spec.spec_path(config_dir, name),
         metrics_link=made.linked,
+        plan_shown=shown,
         diff=made.diffs,
     )
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .._instance._job_spec import Retention
+    from .._instance._record import Instance
     from ._retention import Plan
 
 #: Seconds for which a plan is only shown. Twenty hours: the next night's run is the first that deletes.
@@ -129,3 +130,23 @@ def _plausible(shown: dict[str, Any], now: datetime) -> bool:
     """Say whether the time is not in the future: a clock that was set back would show a plan for years."""
     since = _since(shown, now)
     return since is not None and since >= 0
+
+
+def was_shown(instance: Instance, policy: Retention) -> bool:
+    """Say whether a play has noted that it showed the plan. If nobody can tell, it did not."""
+    try:
+        return (read_text(instance.files.retention_shown, "replace") or "").strip() == _shown_for(instance, policy)
+    except (WalgError, OSError):
+        return False
+
+
+def note_play(instance: Instance, policy: Retention, *, dry: bool) -> bool:
+    """Note that the plan was shown; return whether that is new. Raises WalgError or OSError if it can't be written."""
+    new = not was_shown(instance, policy)
+    if new and not dry:
+        write_atomic(instance.files.retention_shown, _shown_for(instance, policy) + "\n", 0o644)
+    return new
+
+
+def _shown_for(instance: Instance, policy: Retention) -> str:
+    return digest(policy, instance.storage, "")

@@ -11,9 +11,9 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .._backup import _schedule, _timer
+from .._backup import _retention_state, _schedule, _timer
 from .._host import _files, _trust
-from .._host._users import User
+from .._host._users import User, call_as
 from .._instance import _directories, _job_spec
 from .._walg._settings import Settings
 from . import _metrics_link
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class Wanted:
     """What should be there. ``metrics``: the file that a link leads to, "" where the job itself writes where node_exporter looks.
 
-    ``link_dir``: where the link is, if that is not where the job writes (``metrics_dir``).
+    ``link_dir``: where the link is, if that is not where the job writes (``metrics_dir``). ``plan_shown``: whether a play has shown
+    what these rules of retention would delete first; what a container has noted of that is not asked here.
     """
 
     job: _schedule.Job
@@ -41,6 +42,7 @@ class Wanted:
     metrics: str = ""
     link_dir: str = ""
     warnings: list[str] = field(default_factory=list)
+    plan_shown: bool = False
 
 
 def of_host(instance: Instance, spec: _job_spec.JobSpec, params: Mapping[str, Any]) -> Wanted:
@@ -57,7 +59,12 @@ def of_host(instance: Instance, spec: _job_spec.JobSpec, params: Mapping[str, An
         params["cron_dir"],
         reach_of(instance, settings, spec),
         instance.files.metrics,
+        plan_shown=call_as(instance.owner, _plan_shown, instance, spec),
     )
+
+
+def _plan_shown(instance: Instance, spec: _job_spec.JobSpec) -> bool:
+    return spec.retention is None or _retention_state.was_shown(instance, spec.retention)
 
 
 def of_container(placed: Placed, spec: _job_spec.JobSpec, params: Mapping[str, Any]) -> Wanted:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _expire, _first_plan
+from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _expire, _first_plan, _retention_state
 from ansible_collections.mapswipe.walg.plugins.module_utils._errors import RefusedError
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
 from ansible_collections.mapswipe.walg.plugins.module_utils._instance._job_spec import Retention
@@ -48,10 +48,10 @@ def test_an_error_is_an_answer(instance: Any, monkeypatch: pytest.MonkeyPatch, e
 def test_what_was_shown_is_not_asked_for_again(instance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_expire, "run", lambda *_words, **_options: {"text": "asked"})
     rules = Retention()
-    assert _first_plan.note(instance, rules, dry=True)
+    assert _retention_state.note_play(instance, rules, dry=True)
     assert ask(instance, rules) == {"text": "asked"}
-    assert _first_plan.note(instance, rules, dry=False)
-    assert not _first_plan.note(instance, rules, dry=False)
+    assert _retention_state.note_play(instance, rules, dry=False)
+    assert not _retention_state.note_play(instance, rules, dry=False)
     assert ask(instance, rules)["text"] == "the first plan under these rules was shown"
     assert ask(instance, Retention(days=3)) == {"text": "asked"}
     instance.storage = "file:///other"

@@ -17,6 +17,12 @@ from support.scripted import Scripted
 from support.walg_world import World, listed, segment, shown
 
 
+#: All WAL from the base backup on, of the first timeline: wal-show is not needed.
+WAL = "type size last modified name\n" + "".join(
+    f"obj 1 2026-01-02 13:00:00 +0000 UTC {segment(1, number)}.lz4\n" for number in range(2, 6)
+)
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path, [listed(1, 2, "2026-01-02T12:00:00Z")], [shown(1, 1, 5)])
@@ -28,13 +34,12 @@ def call(world: World, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
 
 
 def test_it_answers_what_it_documents(world: World, call: Call) -> None:
-    objects = "type size last modified name\nobj 1 2026-01-02 13:00:00 +0000 UTC " + segment(1, 5) + ".lz4\n"
-    asked = [*world.lists(), world.shows(), world.walg("st", "ls", "wal_005", stdout=objects), world.owner()]
+    asked = [*world.lists(), world.walg("st", "ls", "wal_005", stdout=WAL), world.owner()]
     before = files(world.root)
     for check in (True, False):
         answer = call(Scripted(calls=list(asked)), check=check)
         assert (answer["changed"], files(world.root)) == (False, before)
-        assert [one["name"] for one in answer["backups"]] == [f"base_{segment(1, 2)}"]
+        assert [(one["name"], one["restorable"]) for one in answer["backups"]] == [(f"base_{segment(1, 2)}", True)]
         documented = {
             name for name, told in yaml.safe_load(walg_backup_info.RETURN).items() if told["returned"] == "success"
         }
@@ -49,8 +54,7 @@ def test_what_the_job_did_comes_newest_first(world: World, call: Call) -> None:
         _history.append(
             path, _history.Run(verb, stamp, stamp, 0.5, 0, changed=not number, text="well", details=details)
         )
-    objects = "type size last modified name\nobj 1 2026-01-02 13:00:00 +0000 UTC " + segment(1, 5) + ".lz4\n"
-    asked = [*world.lists(), world.shows(), world.walg("st", "ls", "wal_005", stdout=objects), world.owner()]
+    asked = [*world.lists(), world.walg("st", "ls", "wal_005", stdout=WAL), world.owner()]
     found = call(Scripted(calls=asked))["history"]
     assert [one["ended"][14:16] for one in found] == [*(f"{number:02}" for number in range(59, 9, -1)), "00"]
     assert (found[-1]["verb"], found[-1]["changed"], found[-1]["details"]) == ("backup", True, {"name": "base_1"})

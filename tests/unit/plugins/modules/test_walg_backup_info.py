@@ -16,7 +16,6 @@ from support.observe import files
 from support.scripted import Scripted
 from support.walg_world import World, listed, segment, shown
 
-
 #: All WAL from the base backup on, of the first timeline: wal-show is not needed.
 WAL = "type size last modified name\n" + "".join(
     f"obj 1 2026-01-02 13:00:00 +0000 UTC {segment(1, number)}.lz4\n" for number in range(2, 6)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -112,13 +113,14 @@ def _main(told: dict[str, Any]) -> None:
 
     def work() -> dict[str, Any]:
         if told["most"] is not None:
-            left, remove = [told["most"]], Walg.remove
+            left, remove, alone = [told["most"]], Walg.remove, threading.Lock()
 
             def counted(walg: Walg, name: str, place: Any = None) -> None:
-                if not left[0]:
-                    os._exit(KILLED)
-                left[0] -= 1
-                remove(walg, name, place)
+                with alone:  # so that none is under way when it is killed
+                    if not left[0]:
+                        os._exit(KILLED)
+                    left[0] -= 1
+                    remove(walg, name, place)
 
             mock.patch.object(Walg, "remove", counted).start()
         now = datetime.fromisoformat(told["now"])

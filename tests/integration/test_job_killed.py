@@ -11,6 +11,7 @@ restored, to the last row.
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from support import killed_job, restoring
@@ -105,8 +106,9 @@ def test_expire(host: Host) -> None:
     left = look()
     while left != kept:
         killed(host, "expire --confirm", Step("wal-g st rm"))
+        time.sleep(0.3)  # several are deleted at once; those under way outlive the job
         now = look()
-        assert len(left - now) == 1
+        assert now < left
         left = now
     for step in (Step("write retention.json"), Step("write history.jsonl")):
         killed(host, "expire --confirm", step)

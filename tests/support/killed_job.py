@@ -20,11 +20,14 @@ from typing import Any, NamedTuple
 from ansible_collections.mapswipe.walg.plugins.module_utils._backup import _cluster_lock, _verify
 from ansible_collections.mapswipe.walg.plugins.module_utils._host import _locks
 from ansible_collections.mapswipe.walg.plugins.module_utils._host._process import Runner
-from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main
+from ansible_collections.mapswipe.walg.plugins.module_utils._job import _main, _parts
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg import _stored
 from ansible_collections.mapswipe.walg.plugins.module_utils._walg._client import Walg
 
 from .job_host import Host
+
+
+_parts.loaded("_web")  # the cluster's owner may not read this process's Python, which a host's job can
 
 
 class Step(NamedTuple):

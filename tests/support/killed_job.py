@@ -26,7 +26,6 @@ from ansible_collections.mapswipe.walg.plugins.module_utils._walg._client import
 
 from .job_host import Host
 
-
 _parts.loaded("_web")  # the cluster's owner may not read this process's Python, which a host's job can
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.flipped import flipped
 from support.job_host import Host, Receiver, ready
 from support.sandbox import Sandbox
 
@@ -24,9 +25,7 @@ def host(sandbox: Sandbox, receiver: Receiver) -> Host:
 
 def damage(host: Host, path: Path) -> str:
     """Flip a bit in the middle of a stored object. Returns its path below the prefix."""
-    data = path.read_bytes()
-    middle = len(data) // 2
-    path.write_bytes(data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1 :])
+    path.write_bytes(flipped(path.read_bytes()))
     return str(path.relative_to(host.storage))
 
 

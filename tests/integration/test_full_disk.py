@@ -10,34 +10,17 @@ row. Left out (conftest.py) where nothing can be mounted.
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from support.disk import Disk
 from support.forked import ForkingSandbox
 from support.restoring import History, archived_apart, done, refused, running, unharmed
 from support.sandbox import Sandbox
 
 SANDBOX = ForkingSandbox
-
-
-class Disk:
-    """A file system of its own, whose size can be changed while it is used."""
-
-    def __init__(self, path: Path, user: str) -> None:
-        self.path = path
-        path.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "none", str(path)], check=True)
-        subprocess.run(["chown", user, str(path)], check=True)
-
-    def resize(self, size: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", str(self.path)], check=True)
-
-    def unmount(self) -> None:
-        subprocess.run(["umount", "--lazy", str(self.path)], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +33,7 @@ def history(sandbox: Sandbox) -> History:
 
 @pytest.fixture
 def disk(sandbox: Sandbox, history: History) -> Iterator[Disk]:
-    made = Disk(sandbox.pg_dir / "disk", sandbox.user)
+    made = Disk(sandbox.pg_dir / "disk", sandbox.user, "1g")
     yield made
     for cluster in sandbox.clusters:
         cluster.stop()

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
+from support.disk import Disk
 from support.job_host import Host, Receiver, ready
 from support.restoring import until
 from support.sandbox import Sandbox
@@ -25,25 +24,18 @@ SIZE = 40  # MiB of the file system; a segment has one
 ONE = "INSERT INTO w SELECT string_agg(md5(i::text), '') FROM generate_series(1, 25000) i RETURNING length(b)"
 
 
-def resize(disk: Path, mebibytes: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={mebibytes}m", str(disk)], check=True)
-
-
 @pytest.fixture(scope="module")
-def disk(sandbox: Sandbox) -> Iterator[Path]:
-    path = sandbox.pg_dir / "disk"
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}m", "none", str(path)], check=True)
-    subprocess.run(["chown", sandbox.user, str(path)], check=True)
-    yield path
+def disk(sandbox: Sandbox) -> Iterator[Disk]:
+    made = Disk(sandbox.pg_dir / "disk", sandbox.user, f"{SIZE}m")
+    yield made
     for cluster in sandbox.clusters:
         cluster.stop("immediate")
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
+    made.unmount()
 
 
 @pytest.fixture(scope="module")
-def host(sandbox: Sandbox, receiver: Receiver, disk: Path) -> Host:
-    initdb = ("--waldir", str(disk / "wal"), "--wal-segsize=1")
+def host(sandbox: Sandbox, receiver: Receiver, disk: Disk) -> Host:
+    initdb = ("--waldir", str(disk.path / "wal"), "--wal-segsize=1")
     made = ready(sandbox, receiver, initdb=initdb, schedule={"heartbeat": False})
     made.cluster.sql(
         "ALTER SYSTEM SET max_wal_size = '6MB'; ALTER SYSTEM SET min_wal_size = '2MB'; SELECT pg_reload_conf(); "
@@ -77,7 +69,7 @@ def committed(host: Host) -> int:
     return int(host.cluster.sql("SELECT count(*) FROM w"))
 
 
-def test_drop(host: Host, disk: Path) -> None:
+def test_drop(host: Host, disk: Disk) -> None:
     """WAL is given up before the file system is full, and the server lives on through more than it could hold. The hole is told at once, is
     in the storage when that is back, and the next run takes a full base backup that ends it."""
     spec = host.sandbox.host / "config" / "main.job.json"
@@ -94,7 +86,7 @@ def test_drop(host: Host, disk: Path) -> None:
             if turn % 6 == 0:
                 host.cluster.sql("CHECKPOINT")  # which removes what is done with; in life it comes by itself
             if turn >= 10:
-                until(lambda: len(list(disk.glob("wal/archive_status/*.ready"))) < SIZE // 2, 30)
+                until(lambda: len(list(disk.path.glob("wal/archive_status/*.ready"))) < SIZE // 2, 30)
         assert (host.cluster.pid(), committed(host)) == (pid, rows)
         assert host.job("check", "--scheduled").rc == 6
         assert (host.restorable(), "dropped" in host.codes()) == ("no", True)
@@ -102,7 +94,7 @@ def test_drop(host: Host, disk: Path) -> None:
         assert len(host.told()) > told
     assert host.job("check", "--scheduled").rc == 6
     assert not (host.state / "give-up").exists()
-    resize(disk, 4 * SIZE)
+    disk.resize(f"{4 * SIZE}m")
     host.cluster.ship()
     host.cluster.sql("CHECKPOINT")
     done = host.job("run", "--scheduled")
@@ -123,14 +115,14 @@ def test_drop(host: Host, disk: Path) -> None:
     spec.write_text(alarm)
 
 
-def test_alarm(host: Host, disk: Path) -> None:
+def test_alarm(host: Host, disk: Disk) -> None:
     """It is told while there is room, and when the server has stopped for want of it. With room and storage the next runs make it whole:
     every row, no gap, and no new base backup is needed."""
     backups, told, rows = host.backups(), len(host.told()), committed(host)
     host.cluster.sql("CHECKPOINT")
-    resize(disk, SIZE)
+    disk.resize(f"{SIZE}m")
     with dead(host):
-        while os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize > SIZE * 2**19:
+        while os.statvfs(disk.path).f_bavail * os.statvfs(disk.path).f_frsize > SIZE * 2**19:
             host.cluster.sql(ONE)
             rows += 1
         assert host.job("check", "--scheduled").rc == 6
@@ -144,13 +136,13 @@ def test_alarm(host: Host, disk: Path) -> None:
                 rows += 1
         assert rows < 5 * SIZE, "it is full"
         until(lambda: not host.cluster.pid(), 30)
-        assert not list(disk.glob("**/given*"))
+        assert not list(disk.path.glob("**/given*"))
         done = host.job("check", "--scheduled")
         assert done.rc in (6, 7), done.stderr
         assert {"server_down", "wal_room"} <= host.codes()
         assert host.restorable() != "yes"
         assert not (host.state / "give-up").exists()
-    resize(disk, 4 * SIZE)
+    disk.resize(f"{4 * SIZE}m")
     host.cluster.start()
     assert committed(host) == rows
     host.cluster.ship()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.flipped import flipped
 from support.observe import snapshot
 from support.restoring import History, archived, backup, segments
 from support.sandbox import Sandbox
@@ -65,12 +66,6 @@ def verify(sandbox: Sandbox, **options: Any) -> dict[str, Any]:
 def state(sandbox: Sandbox) -> dict[str, Any]:
     told: dict[str, Any] = json.loads((sandbox.host / "state" / "main" / "verification.json").read_text())
     return told
-
-
-def flipped(data: bytes) -> bytes:
-    """One bit in the middle."""
-    middle = len(data) // 2
-    return data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1 :]
 
 
 def damaged(answer: dict[str, Any]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from locations import pg_major
 from support.fault_proxy import RESET, Rule
+from support.flipped import flipped
 from support.gcs import BUCKET, Gcs
 from support.restoring import archived
 from support.sandbox import Sandbox
@@ -115,8 +116,7 @@ def test_an_encrypted_archive(make_sandbox: Callable[..., Sandbox], tmp_path_fac
     assert verify(sandbox, everything=True)["sound"] is True
     path = sorted((sandbox.storage_dir / "main" / "wal_005").glob("?" * 24 + ".lz4"))[-1]
     data = path.read_bytes()
-    middle = len(data) // 2
-    own(sandbox, path, data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    own(sandbox, path, flipped(data, 1))
     answer = verify(sandbox, everything=True)
     assert (answer["sound"], [one["object"] for one in answer["damaged"]]) == (False, [f"wal_005/{path.name}"])
     own(sandbox, path, data)
@@ -142,7 +142,6 @@ def test_other_segment_sizes(make_sandbox: Callable[..., Sandbox], mib: int) -> 
     assert (answer["sound"], answer["reread"]["done_share"]) == (True, 1.0)
     path = sorted((sandbox.storage_dir / "main" / "wal_005").glob("?" * 24 + ".*"))[-1]
     data = path.read_bytes()
-    middle = len(data) // 2
-    own(sandbox, path, data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    own(sandbox, path, flipped(data, 1))
     answer = verify(sandbox, everything=True)
     assert (answer["sound"], [one["object"] for one in answer["damaged"]]) == (False, [f"wal_005/{path.name}"])

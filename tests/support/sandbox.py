@@ -515,8 +515,10 @@ class Sandbox:
 
     def _shared_modules(self) -> dict[str, str]:
         """Return where plays of this collection, run by this user, share what Ansible sends of modules."""
-        shared = self.collections == str(self.tools["collections"]) and not self.as_user
-        return {name: os.environ[name] for name in ("RECORDER_MODULES",) if shared and name in os.environ}
+        shared = os.environ.get("RECORDER_MODULES")
+        if shared is None or self.as_user or self.collections != str(self.tools["collections"]):
+            return {}
+        return {"RECORDER_MODULES": shared}
 
     def close(self, keep: bool = False) -> None:
         """Stop every server whose directory lies in here, and remove everything."""

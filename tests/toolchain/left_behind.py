@@ -20,7 +20,7 @@ from pathlib import Path
 #: Where runs have their folders, and how these are named. Hosts that are kept by hand have none.
 _FOLDERS = ((Path("/opt"), "mapswipe-walg-tests-*"), (Path("/var/tmp"), "mapswipe-walg-hosts-*"))
 _SUFFIX = re.compile(r"mapswipe-walg-(?:tests|hosts)-([0-9a-f]{6})(?:\.\w+)?")
-#: What of it the engine has, in the order in which it goes: how it is listed, how it is removed.
+#: What the engine has, in the order in which it goes: how it is listed, how it is removed.
 _KINDS = {
     "container": (["--all", "--format={{.Names}}"], ["--force", "--volumes"]),
     "network": (["--format={{.Name}}"], []),
@@ -33,14 +33,25 @@ def remove() -> list[str]:
     found = {folder: match[1] for folder in _folders() if (match := _SUFFIX.fullmatch(folder.name))}
     suffixes = sorted(set(found.values()))
     if suffixes:
-        named = re.compile(rf"(?:.+-|maps-)(?:{'|'.join(suffixes)})(?:[-_].+)?")
-        for kind, (listing, removing) in _KINDS.items():
-            names = [name for name in _docker(kind, "ls", *listing).split() if named.fullmatch(name)]
-            if names:
-                _docker(kind, "rm", *removing, *names)
+        remove_named(re.compile(rf"(?:.+-|maps-)(?:{'|'.join(suffixes)})(?:[-_].+)?"))
     for folder in found:
         shutil.rmtree(folder, ignore_errors=True)
     return suffixes
+
+
+def remove_named(names: re.Pattern[str]) -> bool:
+    """Remove what the engine has by such names, as a whole; say whether there was anything."""
+    found = present(names)
+    for kind, some in found.items():
+        _docker(kind, "rm", *_KINDS[kind][1], *some)
+    return bool(found)
+
+
+def present(names: re.Pattern[str]) -> dict[str, list[str]]:
+    """Return what the engine has by such names, by kind."""
+    listed = {kind: _docker(kind, "ls", *listing).split() for kind, (listing, _removing) in _KINDS.items()}
+    found = {kind: [name for name in every if names.fullmatch(name)] for kind, every in listed.items()}
+    return {kind: some for kind, some in found.items() if some}
 
 
 def _folders() -> list[Path]:

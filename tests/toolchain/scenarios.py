@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -17,15 +18,11 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import left_behind
 from locations import ROOT, tools_dir
 from molecule_env import CHECKOUT_RUN, write
 
 BARE = "default"  # the scenario that a test runs as a user types it
-_KINDS = {
-    "container": ["-a", "--format", "{{.Names}}"],
-    "network": ["--format", "{{.Name}}"],
-    "volume": ["--format", "{{.Name}}"],
-}
 
 
 def environment() -> dict[str, str]:
@@ -73,10 +70,7 @@ def run_scenario(name: str, values: Mapping[str, str], keep: bool) -> bool:
 
 def remove(name: str, run: str = CHECKOUT_RUN) -> bool:
     """Remove what there is of a scenario's hosts; says whether there was anything."""
-    found = _present(name, run)
-    for kind, names in found.items():
-        subprocess.run(["docker", kind, "rm", "-f", *names], capture_output=True, check=False)
-    return bool(found)
+    return left_behind.remove_named(_ours(name, run))
 
 
 def _bare(name: str, log: Path) -> bool:
@@ -116,7 +110,7 @@ def _checkout_hosts(name: str) -> Iterator[bool]:
             return
         lock.seek(0)
         killed = bool(lock.read())
-        if not killed and _present(name, CHECKOUT_RUN):
+        if not killed and left_behind.present(_ours(name, CHECKOUT_RUN)):
             yield False
             return
         lock.write("a test runs\n")
@@ -128,15 +122,9 @@ def _checkout_hosts(name: str) -> Iterator[bool]:
             lock.truncate(0)
 
 
-def _present(name: str, run: str) -> dict[str, list[str]]:
-    """Return what Docker has of a scenario's hosts, by kind: all these names end with the scenario's and the run's."""
-    found = {}
-    for kind, options in _KINDS.items():
-        listed = subprocess.run(["docker", kind, "ls", *options], capture_output=True, text=True, check=False).stdout
-        names = [each for each in listed.split() if each.endswith(f"-{name}-{run}")]
-        if names:
-            found[kind] = names
-    return found
+def _ours(name: str, run: str) -> re.Pattern[str]:
+    """Return what the names of all of a scenario's hosts match: they end with the scenario's and the run's."""
+    return re.compile(rf".*-{re.escape(name)}-{re.escape(run)}")
 
 
 def tail(log: Path) -> str:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Flow: the first plan under rules, for the play that wrote them. It is asked for until the play has noted that it was shown.
 
-What the job shows in its log, and since when, is in retention.json; nothing is deleted because of the note in here.
+What the job shows in its log, and since when, is in retention.json; nothing is deleted because of the note (see _retention_state).
 """
 
 from __future__ import annotations

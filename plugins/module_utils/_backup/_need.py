@@ -23,6 +23,7 @@ from .._walg._client import Walg
 from . import _known_damage, _on_standby
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from .._host._process import Runner
@@ -206,10 +207,10 @@ class Look:
 
     def _damage(self, here: list[_backups.Backup], mine: list[_backups.Backup], archive: Inventory) -> str:
         """Say what of the archive is damaged, so that no recovery comes to the present; "" where nothing is known of that."""
-        counting = [one for one in here if newest_counting([one], mine, archive)]
-        if not counting:
+        # By LSN: by a wrong clock, another may have ended later.
+        newest = max(counting(here, mine, archive), key=lambda one: one.finish_lsn, default=None)
+        if newest is None:
             return ""
-        newest = max(counting, key=lambda one: one.finish_lsn)  # by a wrong clock, another may have ended later
         known = _known_damage.load(self.instance.files.verification)
         return known.cuts(newest.name, newest.start_lsn, [one.name for one in mine], self.facts.segment_size)
 
@@ -243,11 +244,14 @@ class Look:
             raise WalgError(f"{what} could not be restored from {self.instance.storage}: {' '.join(refusals)}")
 
 
+def counting(here: list[_backups.Backup], mine: list[_backups.Backup], archive: Inventory) -> Iterator[_backups.Backup]:
+    """Give those of ``here`` whose WAL and whose chain are whole; ``mine``: where the chain is looked for."""
+    broken = _recoverable.broken_chains(mine)
+    return (one for one in here if one.name not in broken and not _wal_path.lacking(one, one.timeline, archive))
+
+
 def newest_counting(
     here: list[_backups.Backup], mine: list[_backups.Backup], archive: Inventory
 ) -> _backups.Backup | None:
-    """Return the newest of ``here`` whose WAL and whose chain are whole; ``mine``: where the chain is looked for."""
-    broken = _recoverable.broken_chains(mine)
-    return next(
-        (one for one in here if one.name not in broken and not _wal_path.lacking(one, one.timeline, archive)), None
-    )
+    """Return the first of them; ``here`` has the newest first."""
+    return next(counting(here, mine, archive), None)

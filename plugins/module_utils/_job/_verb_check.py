@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._archive import _pressure
 from .._host import _exit_codes, _locks, _times
@@ -23,28 +23,23 @@ if TYPE_CHECKING:
 def act(work: Work) -> Outcome:
     """Look whether the archive could be restored to the present."""
     with _locks.locked(work.instance.files.check_lock, f"A check of the instance {work.instance.name!r}"):
-        _facts_now, verdict = refresh(work, heartbeat=work.spec.heartbeat)
+        verdict = _refresh(work)
     codes = sorted(one.code for one in verdict.reasons if one.level != "info")
     details = {"restorable": verdict.restorable, "to": verdict.to, "codes": codes}
     return Outcome(verdict.exit_code, False, _verdict.line(verdict), details)
 
 
-def look(work: Work, heartbeat: bool) -> tuple[dict[str, Any], _verdict.Verdict]:
-    """Look at server, pg_wal, storage and what the job has kept, and judge it."""
+def _refresh(work: Work) -> _verdict.Verdict:
+    """Look at server, pg_wal, storage and what the job has kept, judge it, and write it down for status, metrics and page."""
     now = datetime.now(timezone.utc)
-    facts = _facts.gather(work.runner, work.instance, work.spec, now, heartbeat=heartbeat)
+    facts = _facts.gather(work.runner, work.instance, work.spec, now, heartbeat=work.spec.heartbeat)
     this = {"verb": "check", "started": _times.text(now), "ended": _times.text(now), "code": _exit_codes.OK}
     facts["runs"] = {**facts["runs"], "check": this}  # the one that looks now
-    return facts, _verdict.judge(facts, now)
-
-
-def refresh(work: Work, heartbeat: bool = False) -> tuple[dict[str, Any], _verdict.Verdict]:
-    """Look, and write down what was seen for status, metrics and page."""
-    facts, verdict = look(work, heartbeat)
+    verdict = _verdict.judge(facts, now)
     files, now = work.instance.files, datetime.now(timezone.utc)
     walg = Walg.of(work.runner, work.instance)
     work.keep(lambda: _pressure.relieve(walg, work.instance, work.spec, facts["health"], now))
     kept = {**facts, "verdict": _verdict.as_dict(verdict)}
     work.keep(lambda: write_atomic(files.health, json.dumps(facts["health"], indent=1) + "\n", 0o644))
     work.keep(lambda: write_atomic(files.facts, json.dumps(kept, indent=1, sort_keys=True) + "\n", 0o644))
-    return facts, verdict
+    return verdict

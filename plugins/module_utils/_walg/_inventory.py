@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import WalgError
 from .._postgres import _wal
+from . import _objects
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -25,10 +26,8 @@ _OBJECT = re.compile(
     re.MULTILINE,
 )
 
-#: Of the names in the WAL folder: a whole segment, and the note that PostgreSQL leaves of a base backup.
-_SEGMENT = re.compile(r"([0-9A-F]{24})(?:\.(?!partial\b|[0-9A-F]{8}\b)[a-z0-9]+)?")
+#: In the WAL folder: the note that PostgreSQL leaves of a base backup.
 _LABEL = re.compile(r"[0-9A-F]{24}\.[0-9A-F]{8}\.backup(?:\.[a-z0-9]+)?")
-_ROW_WORDS = 7  # obj, size, date, time, offset, zone, name
 _MOST_MISSING = 100_000  # segments that are named
 
 
@@ -94,14 +93,13 @@ def _timelines(shown: Iterable[Mapping[str, Any]]) -> dict[int, TimelineWal]:
 
 def names_in(table: str) -> list[str] | None:
     """Return the names of the objects in the table of ``st ls wal_005``; None where a row has another form than the usual."""
-    found = []
-    for row in table.splitlines()[1:]:
-        words = row.split()
-        if words and words[0] != "dir":
-            if words[0] != "obj" or len(words) != _ROW_WORDS:
-                return None
-            found.append(words[-1])
-    return found
+    try:
+        found = [one.name for one in _objects.parse(table)]
+    except WalgError:
+        return None
+    return (
+        None if any(" " in name for name in found) else found
+    )  # with a version of the object, or a mark of its deletion
 
 
 def of_names(names: Iterable[str], segment_size: int) -> Inventory | None:
@@ -111,10 +109,10 @@ def of_names(names: Iterable[str], segment_size: int) -> Inventory | None:
     """
     numbers, per_id = set(), 0x100000000 // segment_size
     for name in names:
-        found = _SEGMENT.fullmatch(name)
-        if found is None and not _LABEL.fullmatch(name):
+        segment = _objects.segment_of(name)
+        if not segment and not _LABEL.fullmatch(name):
             return None
-        if found is not None:
+        if segment:
             if not name.startswith("00000001") or int(name[16:24], 16) >= per_id:
                 return None
             numbers.add(_wal.segment_number(name, segment_size))
